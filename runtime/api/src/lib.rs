@@ -1,0 +1,29 @@
+//! The words that cross Drover's link, and nothing that acts on them.
+//!
+//! A caller sends a [`Command`] to a node; the node runs it as a job and
+//! answers with a [`JobResult`]. A node describes itself to the controller
+//! with a [`NodeDescription`]; the controller tells what it knows of a node
+//! with a [`NodeStatus`]. [`procedures`] has the names under which all this is
+//! called. Everything here is serialised as maps with the field names as they
+//! stand, and unknown fields are ignored, so that old and new programs
+//! understand each other.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod error;
+mod id;
+mod node;
+pub mod procedures;
+mod result;
+mod time;
+
+pub use command::Command;
+pub use error::{ErrorCode, JobError};
+pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
+pub use node::{
+    Heartbeat, NodeDescription, NodeStatus, Operation, OperationKind, Plugin, Presence,
+    RefusedPlugin,
+};
+pub use result::{JobResult, JobState, Level, Progress, Record};
+pub use time::Timestamp;

@@ -1,0 +1,67 @@
+//! The names of procedures and topics, all under `drover.`.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `drover.node.<gid>.<nid>.run` | runs the [`Command`](crate::Command) given as the one positional argument, answers with a [`JobResult`](crate::JobResult), tells [`Progress`](crate::Progress) to callers that ask for progressive results |
+//! | `drover.node.<gid>.<nid>.describe` | answers with a [`NodeDescription`](crate::NodeDescription) |
+//! | `drover.node.<gid>.<nid>.<plugin>.<operation>` | runs one operation with the keyword arguments as its arguments and answers with its data alone, for callers that know nothing of envelopes; an error is `drover.error.<code>` |
+//! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
+//! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
+
+use crate::{ErrorCode, NodeId};
+
+/// The realm in which all of Drover's names live unless the config says otherwise.
+pub const REALM: &str = "drover";
+
+/// The topic on which nodes publish their heartbeats.
+pub const HEARTBEAT: &str = "drover.node.heartbeat";
+
+/// The procedure that lists the controller's nodes.
+pub const NODES: &str = "drover.controller.nodes";
+
+/// The procedure of a node that runs a command, without the node's prefix.
+pub const RUN: &str = "run";
+
+/// The procedure of a node that describes it, without the node's prefix.
+pub const DESCRIBE: &str = "describe";
+
+/// What all procedures of a node begin with; ends with a dot.
+#[must_use]
+pub fn node_prefix(node: NodeId) -> String {
+    format!("drover.node.{node}.")
+}
+
+/// The procedure of `node` that runs a command.
+#[must_use]
+pub fn run(node: NodeId) -> String {
+    node_prefix(node) + RUN
+}
+
+/// The procedure of `node` that describes it.
+#[must_use]
+pub fn describe(node: NodeId) -> String {
+    node_prefix(node) + DESCRIBE
+}
+
+/// The error URI of a code.
+#[must_use]
+pub fn error_uri(code: ErrorCode) -> String {
+    format!("drover.error.{code}").replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_node_share_its_prefix() {
+        let node = NodeId::new(1, 7);
+        assert_eq!(run(node), "drover.node.1.7.run");
+        assert!(describe(node).starts_with(&node_prefix(node)));
+    }
+
+    #[test]
+    fn an_error_uri_is_a_strict_wamp_uri() {
+        assert_eq!(error_uri(ErrorCode::UnknownCommand), "drover.error.unknown_command");
+    }
+}
