@@ -1,1 +1,137 @@
-//! Placeholder.
+//! Write Drover plugins in Rust.
+//!
+//! A plugin is a library of plain functions. The ones that carry
+//! [`#[task]`](task) or [`#[service]`](service) are its operations: operators
+//! call them on every node of a site, by name, with a JSON object of arguments.
+//! This is a complete plugin:
+//!
+//! ```
+//! //! Greets.
+//!
+//! use drover_sdk::{Failure, data, log, plugin, task};
+//!
+//! plugin!(greet);
+//!
+//! /// Greets somebody.
+//! ///
+//! /// Text for people goes here, as long as it needs to be.
+//! #[task]
+//! fn greet(
+//!     /// Who to greet.
+//!     name: String,
+//!     /// How often.
+//!     #[default(1)]
+//!     #[schemars(range(min = 1, max = 100))]
+//!     times: u32,
+//!     /// In which language; the node's own if it is left out.
+//!     language: Option<String>,
+//! ) -> Result<Greeting, Failure> {
+//!     if language.is_some_and(|language| language != "en") {
+//!         return Err(Failure::new("unknown-language", "there is only `en`"));
+//!     }
+//!     log::debug(format_args!("greeting {name}"));
+//!     Ok(Greeting { text: format!("Hello, {name}! ").repeat(times as usize) })
+//! }
+//!
+//! /// What a greeting looks like.
+//! #[data]
+//! struct Greeting {
+//!     /// The words.
+//!     text: String,
+//! }
+//!
+//! # fn main() {
+//! // What follows would be in `mod tests`.
+//! let answer = PLUGIN.run("greet", r#"{"name": "Ada"}"#).unwrap();
+//! assert_eq!(answer, r#"{"text":"Hello, Ada! "}"#);
+//! # }
+//! ```
+//!
+//! ## Set-up
+//!
+//! ```toml
+//! [package]
+//! name = "hello-plugin"
+//! edition = "2024"
+//!
+//! [lib]
+//! name = "hello"                    # operators will call `hello.greet`
+//! crate-type = ["cdylib", "rlib"]
+//!
+//! [dependencies]
+//! drover-sdk = "0.1"
+//! ```
+//!
+//! `cargo test` runs the plugin's unit tests natively, see [`testing`].
+//! `cargo build --release --target wasm32-wasip2` makes the plugin,
+//! `drover plugin run hello.wasm greet name=Ada` tries it without a controller.
+//!
+//! ## What the macros make of a function
+//!
+//! - **Name.** The function's, so `disk_usage` is called as
+//!   `<plugin>.disk_usage`. No two operations of a plugin may share one.
+//! - **Documentation.** The doc comment is what operators read. Doc comments of
+//!   parameters and of the fields of [`#[data]`](data) types become
+//!   descriptions in the schemas.
+//! - **Arguments.** Each parameter is an argument of the same name. Its type is
+//!   anything that `serde` can read and `schemars` can describe: numbers,
+//!   `bool`, `String`, `Option`, `Vec`, maps, [`#[data]`](data) types,
+//!   `serde_json::Value`. An `Option` may be left out. So may what has
+//!   `#[default(value)]`, which callers see in the schema. `#[schemars(…)]`
+//!   narrows what is allowed, and the host checks that before it calls.
+//!   Arguments that the function does not have are refused.
+//! - **Answer.** Whatever the function returns. If the type is called `Result`
+//!   (an alias such as `io::Result` counts), an error is passed on as a
+//!   [`Failure`]: `?` turns every [`std::error::Error`] into one, and
+//!   [`OrFail`] adds a code and what was being done.
+//! - **Panics.** One ends the job with an error that shows the message and the
+//!   backtrace. Nothing else notices, but it is a bug: return a failure.
+//!
+//! A task has a fresh instance for every run, so statics start anew and nothing
+//! is left over. Whatever it prints is part of the job's result.
+//!
+//! ## What a plugin can call
+//!
+//! [`log`] writes records, [`job`] knows the job that is running, [`sysinfo`]
+//! the machine. Of `std`, clocks and randomness work; files, where the
+//! site's admin has granted a directory. There are no sockets, no threads and
+//! no child processes.
+//!
+//! A component imports only what it uses, so the list of its imports tells
+//! the admin honestly what it can touch.
+
+#![forbid(clippy::print_stdout)]
+#![deny(missing_docs)]
+
+#[doc(hidden)]
+pub mod bindings;
+mod failure;
+pub mod job;
+pub mod log;
+mod operation;
+mod plugin;
+pub mod sysinfo;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+
+pub use drover_sdk_macros::{data, plugin, service, task};
+pub use failure::{Failure, OrFail};
+pub use plugin::{Description, Kind, Plugin, RunError};
+pub use {schemars, serde, serde_json};
+
+/// For the code that the macros generate; it may change in every version.
+#[doc(hidden)]
+pub mod __private {
+
+    pub use crate::bindings::export;
+    pub use crate::bindings::exports::drover::plugin::operations::Guest;
+    pub use crate::operation::{
+        Fallible, Operation, arguments_schema, decode, encode, encode_result, returns_schema,
+    };
+
+    /// Makes the plugin that `plugin!` defines.
+    #[must_use]
+    pub const fn plugin(operations: &'static [&'static Operation]) -> crate::Plugin {
+        crate::Plugin::new(operations)
+    }
+}

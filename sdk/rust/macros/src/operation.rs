@@ -1,0 +1,218 @@
+//! `#[task]` and `#[service]`: a function becomes an operation.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ExprLit, ItemFn, Lit, Meta, ReturnType, Signature, Type};
+
+use crate::parameter::Parameter;
+
+/// How the operation ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Task,
+    Service,
+}
+
+pub(crate) fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut function: ItemFn = match syn::parse2(item) {
+        Ok(function) => function,
+        Err(error) => return error.into_compile_error(),
+    };
+    let operation = operation(kind, options, &mut function);
+    let operation = operation.unwrap_or_else(|error| error.into_compile_error());
+    quote! {
+        #[allow(
+            clippy::needless_pass_by_value,
+            reason = "arguments are decoded for this call, so they are owned"
+        )]
+        #function
+        #operation
+    }
+}
+
+/// The name of the static that stands for the operation `function`. Where it
+/// is missing the compiler shows this name, so it says what to look for.
+pub(crate) fn static_name(function: &Ident) -> Ident {
+    format_ident!(
+        "__task_or_service_{}",
+        function.unraw(),
+        span = function.span()
+    )
+}
+
+fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Result<TokenStream> {
+    let parameters = parameters(&mut function.sig);
+    if let Some(option) = options.into_iter().next() {
+        let message = "no options here; documentation goes into the doc comment";
+        return Err(syn::Error::new(option.span(), message));
+    }
+    check(&function.sig)?;
+    let parameters = parameters?;
+    let name = name(&function.sig.ident)?;
+    let doc = doc(&function.attrs);
+
+    let kind = match kind {
+        Kind::Task => quote!(Task),
+        Kind::Service => quote!(Service),
+    };
+    let fields = parameters.iter().map(Parameter::field);
+    let defaults = parameters.iter().filter_map(Parameter::default_function);
+    let names: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
+    let ident = &function.sig.ident;
+    let static_name = static_name(ident);
+    let visibility = &function.vis;
+    let (returns, encode) = answer(&function.sig.output);
+    let encode = quote_spanned!(function.sig.output.span()=> #encode(answer));
+
+    Ok(quote! {
+        #[doc(hidden)]
+        #[allow(
+            non_upper_case_globals,
+            unreachable_pub,
+            reason = "named after the function and as visible as it is"
+        )]
+        #visibility static #static_name: ::drover_sdk::__private::Operation = {
+            #[derive(
+                ::drover_sdk::serde::Deserialize,
+                ::drover_sdk::schemars::JsonSchema,
+            )]
+            #[serde(crate = "::drover_sdk::serde", deny_unknown_fields)]
+            #[schemars(crate = "::drover_sdk::schemars")]
+            struct Arguments { #(#fields)* }
+
+            #(#defaults)*
+
+            fn run(
+                arguments: &str,
+            ) -> ::core::result::Result<::std::string::String, ::drover_sdk::RunError> {
+                let Arguments { #(#names),* } = ::drover_sdk::__private::decode(arguments)?;
+                let answer = #ident(#(#names),*);
+                #encode
+            }
+
+            ::drover_sdk::__private::Operation {
+                name: #name,
+                kind: ::drover_sdk::Kind::#kind,
+                doc: #doc,
+                arguments: ::drover_sdk::__private::arguments_schema::<Arguments>,
+                returns: ::drover_sdk::__private::returns_schema::<#returns>,
+                run,
+            }
+        };
+    })
+}
+
+/// Takes all parameters apart, so that every wrong one is reported at once.
+fn parameters(signature: &mut Signature) -> syn::Result<Vec<Parameter>> {
+    let mut parameters = Vec::new();
+    let mut errors: Option<syn::Error> = None;
+    for argument in &mut signature.inputs {
+        match (Parameter::take(argument), &mut errors) {
+            (Ok(parameter), _) => parameters.push(parameter),
+            (Err(error), Some(errors)) => errors.combine(error),
+            (Err(error), None) => errors = Some(error),
+        }
+    }
+    errors.map_or(Ok(parameters), Err)
+}
+
+/// Refuses what cannot be called with a JSON object.
+fn check(signature: &Signature) -> syn::Result<()> {
+    if let Some(token) = &signature.asyncness {
+        let message = "an operation is a plain function; remove `async`, calls of the host block";
+        return Err(syn::Error::new_spanned(token, message));
+    }
+    if let Some(token) = &signature.unsafety {
+        let message = "an operation is called by strangers; remove `unsafe`";
+        return Err(syn::Error::new_spanned(token, message));
+    }
+    if let Some(abi) = &signature.abi {
+        return Err(syn::Error::new_spanned(
+            abi,
+            "an operation is a plain function; remove this",
+        ));
+    }
+    if let Some(dots) = &signature.variadic {
+        return Err(syn::Error::new_spanned(
+            dots,
+            "take a `Vec` instead of `...`",
+        ));
+    }
+    if !signature.generics.params.is_empty() {
+        let message = "an operation cannot be generic: its schema is made of the types; name them";
+        return Err(syn::Error::new_spanned(&signature.generics, message));
+    }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && matches!(**ty, Type::ImplTrait(_) | Type::Reference(_))
+    {
+        let message = "name a type that owns its data: the schema of the answer is made of it";
+        return Err(syn::Error::new_spanned(ty, message));
+    }
+    Ok(())
+}
+
+/// The operation's name for callers, which the contract restricts.
+fn name(function: &Ident) -> syn::Result<String> {
+    let name = function.unraw().to_string();
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(is_allowed)
+    {
+        return Ok(name);
+    }
+    let message = "callers know the operation by this name: use lower-case letters (a to z), digits \
+                   and `_`, start with a letter, at most 64 characters";
+    Err(syn::Error::new_spanned(function, message))
+}
+
+/// The doc comment as text, without the space that follows `///`.
+fn doc(attributes: &[Attribute]) -> String {
+    let line = |attribute: &Attribute| match &attribute.meta {
+        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let text = attributes
+        .iter()
+        .filter_map(line)
+        .collect::<Vec<_>>()
+        .join("\n");
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// The type whose schema describes the answer, and the function that encodes
+/// what the operation returns. A type called `Result` may fail, whatever path
+/// and parameters it has; every other type is an answer.
+fn answer(output: &ReturnType) -> (TokenStream, TokenStream) {
+    let ty = match output {
+        ReturnType::Default => quote!(()),
+        ReturnType::Type(_, ty) => match &**ty {
+            Type::Path(path)
+                if path
+                    .path
+                    .segments
+                    .last()
+                    .is_some_and(|last| last.ident == "Result") =>
+            {
+                let answer = quote_spanned! { ty.span()=>
+                    <#ty as ::drover_sdk::__private::Fallible>::Answer
+                };
+                return (answer, quote!(::drover_sdk::__private::encode_result));
+            }
+            ty => quote!(#ty),
+        },
+    };
+    (ty, quote!(::drover_sdk::__private::encode))
+}

@@ -1,0 +1,75 @@
+//! `plugin!`: the list of a plugin's operations, and its export.
+
+use std::collections::HashMap;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
+use syn::{Path, Token};
+
+use crate::operation;
+
+pub(crate) fn expand(list: TokenStream) -> TokenStream {
+    statics(list).map_or_else(syn::Error::into_compile_error, |statics| {
+        quote! {
+            /// The plugin's operations, for its unit tests.
+            pub(crate) static PLUGIN: ::drover_sdk::Plugin =
+                ::drover_sdk::__private::plugin(&[#(&#statics),*]);
+
+            const _: () = {
+                struct Export;
+
+                impl ::drover_sdk::__private::Guest for Export {
+                    fn describe() -> ::std::vec::Vec<::drover_sdk::Description> {
+                        PLUGIN.describe()
+                    }
+
+                    fn run(
+                        operation: ::std::string::String,
+                        arguments: ::std::string::String,
+                    ) -> ::core::result::Result<::std::string::String, ::drover_sdk::RunError> {
+                        PLUGIN.run(&operation, &arguments)
+                    }
+                }
+
+                #[cfg(target_family = "wasm")]
+                ::drover_sdk::__private::export!(Export with_types_in ::drover_sdk::bindings);
+
+                // Natively no linker takes the names of the exports; this much is still checked
+                // and counts as use.
+                #[cfg(not(target_family = "wasm"))]
+                const _: fn() -> ::std::vec::Vec<::drover_sdk::Description> =
+                    <Export as ::drover_sdk::__private::Guest>::describe;
+            };
+        }
+    })
+}
+
+fn statics(list: TokenStream) -> syn::Result<Vec<Path>> {
+    let paths = Punctuated::<Path, Token![,]>::parse_terminated
+        .parse2(list)
+        .map_err(|error| {
+            syn::Error::new(
+                error.span(),
+                "list the operations, as in `plugin!(greet, files::list)`",
+            )
+        })?;
+    let mut seen = HashMap::new();
+    let mut statics = Vec::new();
+    for path in paths {
+        let mut renamed = path.clone();
+        let Some(last) = renamed.segments.last_mut() else {
+            return Err(syn::Error::new_spanned(path, "name a function"));
+        };
+        if let Some(first) = seen.insert(last.ident.unraw().to_string(), path.clone()) {
+            let first = quote!(#first).to_string().replace(' ', "");
+            let message = format!("two operations of this name: `{first}` is listed already");
+            return Err(syn::Error::new_spanned(path, message));
+        }
+        last.ident = operation::static_name(&last.ident);
+        statics.push(renamed);
+    }
+    Ok(statics)
+}

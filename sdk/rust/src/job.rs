@@ -1,0 +1,119 @@
+//! The job that is running: one run of an operation.
+//!
+//! Natively the answers come from the [`testing::Host`](crate::testing::Host).
+//!
+//! ```
+//! use drover_sdk::{job, task};
+//!
+//! /// Checks every file; stops early when the caller has had enough.
+//! #[task]
+//! fn check(files: Vec<String>) -> Result<usize, job::ProgressError> {
+//!     let mut done = 0;
+//!     for _file in &files {
+//!         if job::is_cancelled() {
+//!             break;
+//!         }
+//!         done += 1;
+//!         job::progress(&serde_json::json!({ "done": done, "of": files.len() }))?;
+//!     }
+//!     Ok(done)
+//! }
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+#[cfg(target_family = "wasm")]
+use crate::bindings::drover::plugin::job as host;
+#[cfg(not(target_family = "wasm"))]
+use crate::testing as host;
+
+/// The job's id, unique over the whole site.
+#[must_use]
+pub fn id() -> String {
+    host::id()
+}
+
+/// The `data` of the command: bytes that the caller sent beside the arguments.
+/// The same bytes at each call, empty if there were none.
+#[must_use]
+pub fn data() -> Vec<u8> {
+    host::data()
+}
+
+/// The time left until the host ends the job, wherever it is; none if it may
+/// run for ever.
+#[must_use]
+pub fn remaining() -> Option<Duration> {
+    host::remaining_ms().map(Duration::from_millis)
+}
+
+/// Whether the caller has cancelled the job.
+///
+/// Whoever has asked at least once is given 2 seconds from the cancellation to
+/// tidy up and return; everybody else is ended at once. In both cases the job
+/// ends as killed.
+#[must_use]
+pub fn is_cancelled() -> bool {
+    host::is_cancelled()
+}
+
+/// Tells the caller how far the job is: any value, of at most 64 KiB as JSON.
+///
+/// Reports arrive in order and none is lost: the call waits while the link to
+/// the caller is busy. Where nobody asked for progress it returns at once.
+///
+/// # Errors
+///
+/// If the report is too long, or JSON has no way to write it; the job goes on.
+pub fn progress(report: &impl Serialize) -> Result<(), ProgressError> {
+    let json = serde_json::to_string(report).map_err(ProgressError::Unwritable)?;
+    host::progress(&json).map_err(|error| match error {
+        crate::bindings::drover::plugin::job::ProgressError::TooLong(limit) => {
+            ProgressError::TooLong { limit }
+        }
+        crate::bindings::drover::plugin::job::ProgressError::InvalidJson(message) => {
+            ProgressError::Refused(message)
+        }
+    })
+}
+
+/// Why a progress report was not sent.
+#[derive(Debug)]
+pub enum ProgressError {
+    /// JSON has no way to write it.
+    Unwritable(serde_json::Error),
+    /// It is longer than `limit` bytes.
+    TooLong {
+        /// What the host takes, in bytes.
+        limit: u32,
+    },
+    /// The host does not take it for JSON and says why.
+    Refused(String),
+}
+
+impl fmt::Display for ProgressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwritable(_) => f.write_str("the progress report cannot be written as JSON"),
+            Self::TooLong { limit } => {
+                write!(
+                    f,
+                    "the progress report is longer than {limit} bytes; report less at once"
+                )
+            }
+            Self::Refused(why) => write!(f, "the host refused the progress report: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ProgressError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unwritable(error) => Some(error),
+            Self::TooLong { .. } | Self::Refused(_) => None,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Log records, each at a level that decides who reads it.
+//!
+//! A message may have many lines; one longer than 64 KiB is cut. After 1,000
+//! records of one job the rest are only counted, and the result says how many
+//! were left out. Writing never waits for a reader. Natively, records go to
+//! standard error, or to [`testing`](crate::testing).
+//!
+//! ```
+//! use drover_sdk::log;
+//!
+//! let free = 3;
+//! log::warning(format_args!("/var has {free} % left"));
+//! ```
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+pub use crate::bindings::drover::plugin::log::Level;
+
+/// For the end user.
+pub fn public(message: impl Display) {
+    write(Level::Public, message);
+}
+
+/// For the operator.
+pub fn operator(message: impl Display) {
+    write(Level::Operator, message);
+}
+
+/// Unstructured text.
+pub fn text(message: impl Display) {
+    write(Level::Text, message);
+}
+
+/// For programs: a value, written as JSON.
+///
+/// # Errors
+///
+/// If JSON has no way to write the value; nothing is logged then.
+pub fn structured(value: &impl Serialize) -> Result<(), serde_json::Error> {
+    serde_json::to_string(value).map(|json| write(Level::Structured, json))
+}
+
+/// Surprising, but the operation goes on.
+pub fn warning(message: impl Display) {
+    write(Level::Warning, message);
+}
+
+/// Something that an operator must look at.
+pub fn error(message: impl Display) {
+    write(Level::Error, message);
+}
+
+/// Somebody should be woken.
+pub fn critical(message: impl Display) {
+    write(Level::Critical, message);
+}
+
+/// For the plugin's author.
+pub fn debug(message: impl Display) {
+    write(Level::Debug, message);
+}
+
+/// Writes one record.
+pub fn write(level: Level, message: impl Display) {
+    let message = message.to_string();
+    #[cfg(target_family = "wasm")]
+    crate::bindings::drover::plugin::log::write(level, &message);
+    #[cfg(not(target_family = "wasm"))]
+    crate::testing::write(level, message);
+}

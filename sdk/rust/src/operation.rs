@@ -1,0 +1,116 @@
+//! One operation as data, and the way from JSON to a function and back.
+//!
+//! What is public here is called by code that the macros generate.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+use crate::bindings::exports::drover::plugin::operations::{Error, Kind, Operation as Description};
+
+/// What `#[task]` and `#[service]` make of a function. Everything in it is
+/// known when the plugin is compiled; schemas are made when they are asked for.
+#[derive(Debug)]
+pub struct Operation {
+    /// The name that callers use.
+    pub name: &'static str,
+    /// How the operation ends.
+    pub kind: Kind,
+    /// The doc comment.
+    pub doc: &'static str,
+    /// Makes the schema of the arguments.
+    pub arguments: fn() -> String,
+    /// Makes the schema of the answer.
+    pub returns: fn() -> String,
+    /// Decodes the arguments, calls the function, encodes the answer.
+    pub run: fn(&str) -> Result<String, Error>,
+}
+
+impl Operation {
+    pub(crate) fn describe(&self) -> Description {
+        Description {
+            name: self.name.to_owned(),
+            kind: self.kind,
+            doc: self.doc.to_owned(),
+            arguments: (self.arguments)(),
+            returns: (self.returns)(),
+        }
+    }
+}
+
+/// The schema of what callers may send.
+#[must_use]
+pub fn arguments_schema<T: JsonSchema>() -> String {
+    let mut schema = SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .into_generator()
+        .into_root_schema_for::<T>();
+    // The name of the generated struct, which says nothing to anybody.
+    schema.remove("title");
+    schema.to_value().to_string()
+}
+
+/// The schema of what the operation answers.
+#[must_use]
+pub fn returns_schema<T: JsonSchema>() -> String {
+    let generator: SchemaGenerator = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator();
+    generator.into_root_schema_for::<T>().to_value().to_string()
+}
+
+/// Reads the arguments of a call.
+///
+/// # Errors
+///
+/// If they are no JSON object, lack something, or have something unknown.
+pub fn decode<T: DeserializeOwned>(arguments: &str) -> Result<T, Error> {
+    serde_json::from_str(arguments).map_err(|error| Error::InvalidArguments(error.to_string()))
+}
+
+/// Writes the answer of an operation that cannot fail.
+///
+/// # Errors
+///
+/// If JSON has no way to write the answer, such as a map whose keys are lists.
+pub fn encode<T: Serialize>(answer: T) -> Result<String, Error> {
+    serde_json::to_string(&answer).map_err(|error| {
+        let message = format!("the answer cannot be written as JSON: {error}");
+        Error::Failed(Failure::new("unwritable-answer", message))
+    })
+}
+
+/// Writes the answer of an operation that can fail.
+///
+/// # Errors
+///
+/// If the operation failed, and like [`encode`].
+pub fn encode_result<T: Serialize>(answer: impl Fallible<Answer = T>) -> Result<String, Error> {
+    answer.into_result().map_err(Error::Failed).and_then(encode)
+}
+
+/// A `Result`, also one behind an alias such as `io::Result`.
+#[diagnostic::on_unimplemented(
+    message = "a return type called `Result` must be `std::result::Result`, or an alias of it"
+)]
+pub trait Fallible {
+    /// What it holds if all went well.
+    type Answer;
+
+    /// The same with the one error type that crosses the contract.
+    ///
+    /// # Errors
+    ///
+    /// If `self` is one.
+    fn into_result(self) -> Result<Self::Answer, Failure>;
+}
+
+impl<T, E: Into<Failure>> Fallible for Result<T, E> {
+    type Answer = T;
+
+    fn into_result(self) -> Result<T, Failure> {
+        self.map_err(Into::into)
+    }
+}

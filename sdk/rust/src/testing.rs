@@ -1,0 +1,176 @@
+//! A stand-in for the host, so that a plugin's unit tests run natively.
+//!
+//! Not there on WebAssembly. Each thread, and so each test, has a host of its
+//! own: the default one, or what [`with_host`] puts in its place.
+//!
+//! ```
+//! use drover_sdk::testing::{Host, with_host};
+//! use drover_sdk::{job, log, task};
+//!
+//! /// Does nothing if it is told so.
+//! #[task]
+//! fn patient() -> bool {
+//!     log::warning("working");
+//!     job::is_cancelled()
+//! }
+//!
+//! let host = Host { is_cancelled: true, ..Host::default() };
+//! let (answer, heard) = with_host(host, patient);
+//! assert!(answer);
+//! assert_eq!(heard.records[0].message, "working");
+//! ```
+
+mod sample;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::bindings::drover::plugin::job::ProgressError;
+use crate::log::Level;
+use crate::sysinfo::{CpuInfo, MemoryInfo, Nic, OsInfo, Process, StorageInfo};
+
+/// What a report of progress may have, in bytes, as at the real host.
+const PROGRESS_LIMIT: usize = 64 * 1024;
+
+/// What the host tells a plugin. The default is a job called `test` without
+/// data and deadline, on a small made-up machine that is always the same.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// What [`job::id`](crate::job::id) gives.
+    pub job_id: String,
+    /// What [`job::data`](crate::job::data) gives.
+    pub job_data: Vec<u8>,
+    /// What [`job::remaining`](crate::job::remaining) gives; it stands still.
+    pub remaining: Option<Duration>,
+    /// What [`job::is_cancelled`](crate::job::is_cancelled) gives.
+    pub is_cancelled: bool,
+    /// What [`sysinfo::cpu`](crate::sysinfo::cpu) gives.
+    pub cpu: CpuInfo,
+    /// What [`sysinfo::memory`](crate::sysinfo::memory) gives.
+    pub memory: MemoryInfo,
+    /// What [`sysinfo::storage`](crate::sysinfo::storage) gives.
+    pub storage: StorageInfo,
+    /// What [`sysinfo::nics`](crate::sysinfo::nics) gives.
+    pub nics: Vec<Nic>,
+    /// What [`sysinfo::os`](crate::sysinfo::os) gives.
+    pub os: OsInfo,
+    /// What [`sysinfo::processes`](crate::sysinfo::processes) gives.
+    pub processes: Vec<Process>,
+}
+
+/// What the plugin told the host.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// What it logged, oldest first.
+    pub records: Vec<Record>,
+    /// What it reported as progress, oldest first.
+    pub progress: Vec<Value>,
+}
+
+/// One log record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Who it is for.
+    pub level: Level,
+    /// The whole message, however long.
+    pub message: String,
+}
+
+thread_local! {
+    static HOST: RefCell<Option<(Host, Heard)>> = const { RefCell::new(None) };
+}
+
+/// Runs `test` with `host` in place of the default one and gives its answer
+/// with what was heard meanwhile. Afterwards, also after a panic, the former
+/// host is back.
+pub fn with_host<T>(host: Host, test: impl FnOnce() -> T) -> (T, Heard) {
+    /// Puts the former host back.
+    struct Restore(Option<(Host, Heard)>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HOST.set(self.0.take());
+        }
+    }
+
+    let restore = Restore(HOST.replace(Some((host, Heard::default()))));
+    let answer = test();
+    let heard = HOST.take().map(|(_, heard)| heard).unwrap_or_default();
+    drop(restore);
+    (answer, heard)
+}
+
+fn ask<T>(question: impl FnOnce(&Host) -> T) -> T {
+    HOST.with_borrow(|host| match host {
+        Some((host, _)) => question(host),
+        None => question(&Host::default()),
+    })
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the test runner shows it if the test fails"
+)]
+pub(crate) fn write(level: Level, message: String) {
+    HOST.with_borrow_mut(|host| match host {
+        Some((_, heard)) => heard.records.push(Record { level, message }),
+        None => eprintln!("{level:?}: {message}"),
+    });
+}
+
+pub(crate) fn id() -> String {
+    ask(|host| host.job_id.clone())
+}
+
+pub(crate) fn data() -> Vec<u8> {
+    ask(|host| host.job_data.clone())
+}
+
+pub(crate) fn remaining_ms() -> Option<u64> {
+    let remaining = ask(|host| host.remaining)?;
+    Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn is_cancelled() -> bool {
+    ask(|host| host.is_cancelled)
+}
+
+pub(crate) fn progress(report: &str) -> Result<(), ProgressError> {
+    if report.len() > PROGRESS_LIMIT {
+        return Err(ProgressError::TooLong(PROGRESS_LIMIT as u32));
+    }
+    let report = serde_json::from_str(report)
+        .map_err(|error| ProgressError::InvalidJson(error.to_string()))?;
+    HOST.with_borrow_mut(|host| {
+        if let Some((_, heard)) = host {
+            heard.progress.push(report);
+        }
+    });
+    Ok(())
+}
+
+pub(crate) fn cpu() -> CpuInfo {
+    ask(|host| host.cpu.clone())
+}
+
+pub(crate) fn memory() -> MemoryInfo {
+    ask(|host| host.memory)
+}
+
+pub(crate) fn storage() -> StorageInfo {
+    ask(|host| host.storage.clone())
+}
+
+pub(crate) fn nics() -> Vec<Nic> {
+    ask(|host| host.nics.clone())
+}
+
+pub(crate) fn os() -> OsInfo {
+    ask(|host| host.os.clone())
+}
+
+pub(crate) fn processes() -> Vec<Process> {
+    ask(|host| host.processes.clone())
+}
