@@ -1,1 +1,56 @@
-fn main() {}
+//! What needs an `if`: set-up, demo, tests and benchmarks, one command each.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it talks to the person who runs it"
+)]
+
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  demo [--exit]           start a controller and two nodes and show what they do;
+                          with --exit, end after that with status 0 if all was right
+  test [ARGS...]          set up and run every test; ARGS go to `cargo test`
+  bench call|footprint [--json]
+                          measure against the peers and the limits, release build
+  setup                   only install what is missing and build the plugins
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ended = match words[..] {
+        ["demo"] => demo::run(false),
+        ["demo", "--exit"] => demo::run(true),
+        ["test", ref rest @ ..] => test::run_tests(rest),
+        ["bench", name @ ("call" | "footprint"), ref rest @ ..] => bench::run_bench(name, rest),
+        ["setup"] => setup::toolchain().and_then(|()| build::plugins().map(drop)),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

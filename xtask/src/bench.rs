@@ -1,0 +1,24 @@
+//! `cargo xtask bench`: release builds, the peers, then the benchmark itself.
+
+use std::process::Command;
+
+use crate::build::Profile;
+use crate::command::run;
+use crate::{build, setup};
+
+pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    setup::toolchain()?;
+    let venv = setup::peers()?;
+    let plugins = build::plugins()?;
+    let drover = build::program("drover-cli", "drover", Profile::Release)?;
+    let bench = build::program("drover-bench", "drover-bench", Profile::Release)?;
+    run(Command::new(bench)
+        .arg(name)
+        .arg("--drover")
+        .arg(drover)
+        .arg("--plugins")
+        .arg(plugins)
+        .arg("--venv")
+        .arg(venv)
+        .args(arguments))
+}

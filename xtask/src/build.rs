@@ -1,0 +1,40 @@
+//! Building the plugins and the program.
+
+use std::path::PathBuf;
+
+use crate::command::{announce, cargo, run, target_dir};
+use crate::setup::PLUGIN_TARGET;
+
+/// How the program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// For demo and tests: builds fast, and the plugin compiler is optimised.
+    Dev,
+    /// For benchmarks.
+    Release,
+}
+
+/// Builds every plugin and the tests' guests; returns where their components are.
+pub(crate) fn plugins() -> anyhow::Result<PathBuf> {
+    announce("building the plugins");
+    run(cargo()
+        .args(["build", "--locked", "--profile", "plugin", "--target", PLUGIN_TARGET])
+        .args(["--package", "*-plugin", "--package", "*-guest"]))?;
+    Ok(target_dir().join(PLUGIN_TARGET).join("plugin"))
+}
+
+/// Builds a package's program; returns its path.
+pub(crate) fn program(package: &str, name: &str, profile: Profile) -> anyhow::Result<PathBuf> {
+    announce(&format!("building {name} (the first time takes minutes)"));
+    let mut build = cargo();
+    build.args(["build", "--locked", "--package", package, "--bin", name]);
+    let folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            build.arg("--release");
+            "release"
+        }
+    };
+    run(&mut build)?;
+    Ok(target_dir().join(folder).join(name))
+}
