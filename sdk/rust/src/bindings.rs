@@ -14,7 +14,7 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     // What the host tells can be passed on as an answer, with the contract's
     // own text as the descriptions of its schema.
-    additional_derives: [PartialEq, serde::Serialize, schemars::JsonSchema],
+    additional_derives: [PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema],
     // These say how a call ends and are no data.
     additional_derives_ignore: [
         "error", "failure", "kind", "level", "operation", "progress-error",
