@@ -73,13 +73,7 @@ struct All {
 /// Shows everything but the processes at once.
 #[task]
 fn all() -> All {
-    All {
-        cpu: cpu(),
-        memory: memory(),
-        disk: disk(),
-        nic: nic(),
-        os: os(),
-    }
+    All { cpu: cpu(), memory: memory(), disk: disk(), nic: nic(), os: os() }
 }
 
 #[cfg(test)]
@@ -121,19 +115,14 @@ mod tests {
             Value::Object(map) => {
                 let properties = map.get("properties").and_then(Value::as_object);
                 for (name, property) in properties.into_iter().flatten() {
-                    assert!(
-                        property.get("description").is_some(),
-                        "{place}/{name}: {property}"
-                    );
+                    assert!(property.get("description").is_some(), "{place}/{name}: {property}");
                 }
                 for (key, value) in map {
                     expect_descriptions(&format!("{place}/{key}"), value);
                 }
             }
             Value::Array(values) => {
-                values
-                    .iter()
-                    .for_each(|value| expect_descriptions(place, value));
+                values.iter().for_each(|value| expect_descriptions(place, value));
             }
             _ => {}
         }

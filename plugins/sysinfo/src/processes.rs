@@ -82,10 +82,7 @@ mod tests {
     #[test]
     fn the_limit_counts_after_sorting() {
         assert_eq!(names(r#"{"sort": "cpu", "limit": 1}"#), ["database"]);
-        assert_eq!(
-            names(r#"{"sort": "memory", "limit": 2}"#),
-            ["database", "web"]
-        );
+        assert_eq!(names(r#"{"sort": "memory", "limit": 2}"#), ["database", "web"]);
         assert!(names(r#"{"limit": 0}"#).is_empty());
     }
 

@@ -12,10 +12,7 @@ impl Failure {
     /// A failure with a code of its own. See the fields for what belongs in them.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { code: code.into(), message: message.into() }
     }
 }
 

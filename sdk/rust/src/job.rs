@@ -99,10 +99,7 @@ impl fmt::Display for ProgressError {
         match self {
             Self::Unwritable(_) => f.write_str("the progress report cannot be written as JSON"),
             Self::TooLong { limit } => {
-                write!(
-                    f,
-                    "the progress report is longer than {limit} bytes; report less at once"
-                )
+                write!(f, "the progress report is longer than {limit} bytes; report less at once")
             }
             Self::Refused(why) => write!(f, "the host refused the progress report: {why}"),
         }

@@ -59,12 +59,12 @@
 //! crate-type = ["cdylib", "rlib"]
 //!
 //! [dependencies]
-//! drover-sdk = "0.1"
+//! drover-sdk = { path = "…/drover/sdk/rust" }
 //! ```
 //!
-//! `cargo test` runs the plugin's unit tests natively, see [`testing`].
-//! `cargo build --release --target wasm32-wasip2` makes the plugin,
-//! `drover plugin run hello.wasm greet name=Ada` tries it without a controller.
+//! - `cargo test` runs the plugin's unit tests natively, see [`testing`].
+//! - `cargo build --release --target wasm32-wasip2` makes the plugin.
+//! - `drover plugin run hello.wasm greet name=Ada` tries it without a controller.
 //!
 //! ## What the macros make of a function
 //!
@@ -126,7 +126,8 @@ pub mod __private {
     pub use crate::bindings::export;
     pub use crate::bindings::exports::drover::plugin::operations::Guest;
     pub use crate::operation::{
-        Fallible, Operation, arguments_schema, decode, encode, encode_result, returns_schema,
+        Argument, Fallible, Operation, arguments_schema, decode, encode, encode_result,
+        returns_schema,
     };
 
     /// Makes the plugin that `plugin!` defines.

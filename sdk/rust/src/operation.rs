@@ -2,8 +2,8 @@
 //!
 //! What is public here is called by code that the macros generate.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,10 +54,8 @@ pub fn arguments_schema<T: JsonSchema>() -> String {
 
 /// The schema of what the operation answers.
 #[must_use]
-pub fn returns_schema<T: JsonSchema>() -> String {
-    let generator: SchemaGenerator = SchemaSettings::draft2020_12()
-        .for_serialize()
-        .into_generator();
+pub fn returns_schema<T: Answer>() -> String {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     generator.into_root_schema_for::<T>().to_value().to_string()
 }
 
@@ -75,7 +73,7 @@ pub fn decode<T: DeserializeOwned>(arguments: &str) -> Result<T, Error> {
 /// # Errors
 ///
 /// If JSON has no way to write the answer, such as a map whose keys are lists.
-pub fn encode<T: Serialize>(answer: T) -> Result<String, Error> {
+pub fn encode(answer: impl Answer) -> Result<String, Error> {
     serde_json::to_string(&answer).map_err(|error| {
         let message = format!("the answer cannot be written as JSON: {error}");
         Error::Failed(Failure::new("unwritable-answer", message))
@@ -87,17 +85,41 @@ pub fn encode<T: Serialize>(answer: T) -> Result<String, Error> {
 /// # Errors
 ///
 /// If the operation failed, and like [`encode`].
-pub fn encode_result<T: Serialize>(answer: impl Fallible<Answer = T>) -> Result<String, Error> {
+pub fn encode_result(answer: impl Fallible) -> Result<String, Error> {
     answer.into_result().map_err(Error::Failed).and_then(encode)
 }
 
+/// What a parameter can be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of an operation",
+    label = "no caller can send this",
+    note = "if the type is your own, put `#[drover_sdk::data]` on it and on the types of its fields"
+)]
+pub trait Argument: DeserializeOwned + JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + JsonSchema> Argument for T {}
+
+/// What an operation can answer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the answer of an operation",
+    label = "no caller can receive this",
+    note = "if the type is your own, put `#[drover_sdk::data]` on it and on the types of its fields"
+)]
+pub trait Answer: Serialize + JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + JsonSchema> Answer for T {}
+
 /// A `Result`, also one behind an alias such as `io::Result`.
 #[diagnostic::on_unimplemented(
-    message = "a return type called `Result` must be `std::result::Result`, or an alias of it"
+    message = "`{Self}` cannot be what an operation returns",
+    label = "no `Result` whose error can become a `Failure`",
+    note = "use `drover_sdk::Failure` as the error, or a type that implements `std::error::Error`"
 )]
 pub trait Fallible {
     /// What it holds if all went well.
-    type Answer;
+    type Answer: Answer;
 
     /// The same with the one error type that crosses the contract.
     ///
@@ -107,7 +129,8 @@ pub trait Fallible {
     fn into_result(self) -> Result<Self::Answer, Failure>;
 }
 
-impl<T, E: Into<Failure>> Fallible for Result<T, E> {
+#[diagnostic::do_not_recommend]
+impl<T: Answer, E: Into<Failure>> Fallible for Result<T, E> {
     type Answer = T;
 
     fn into_result(self) -> Result<T, Failure> {

@@ -20,10 +20,7 @@ impl Plugin {
     /// Describes every operation, in the order of the list.
     #[must_use]
     pub fn describe(&self) -> Vec<Description> {
-        self.operations
-            .iter()
-            .map(|operation| operation.describe())
-            .collect()
+        self.operations.iter().map(|operation| operation.describe()).collect()
     }
 
     /// Runs one operation with a JSON object of arguments and gives its answer
@@ -33,10 +30,7 @@ impl Plugin {
     ///
     /// If there is no such operation, the arguments do not fit, or it failed.
     pub fn run(&self, operation: &str, arguments: &str) -> Result<String, RunError> {
-        let found = self
-            .operations
-            .iter()
-            .find(|candidate| candidate.name == operation);
+        let found = self.operations.iter().find(|candidate| candidate.name == operation);
         let operation = found.ok_or(RunError::UnknownOperation)?;
         (operation.run)(arguments)
     }

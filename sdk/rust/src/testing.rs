@@ -109,10 +109,7 @@ fn ask<T>(question: impl FnOnce(&Host) -> T) -> T {
     })
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the test runner shows it if the test fails"
-)]
+#[expect(clippy::print_stderr, reason = "the test runner shows it if the test fails")]
 pub(crate) fn write(level: Level, message: String) {
     HOST.with_borrow_mut(|host| match host {
         Some((_, heard)) => heard.records.push(Record { level, message }),

@@ -15,10 +15,7 @@ impl Guest for Garbage {
     fn run(operation: String, _: String) -> Result<String, RunError> {
         match operation.as_str() {
             "answer" => Ok("{no JSON".to_owned()),
-            _ => Err(RunError::Failed(Failure::new(
-                "No Code!\n",
-                "\u{1b}[31mred",
-            ))),
+            _ => Err(RunError::Failed(Failure::new("No Code!\n", "\u{1b}[31mred"))),
         }
     }
 }

@@ -11,7 +11,7 @@ impl Guest for Garbage {
         vec![Description {
             name: "nothing".to_owned(),
             kind: Kind::Task,
-            doc: "Garbage.".to_owned(),
+            doc: "Does nothing.".to_owned(),
             arguments: "no JSON".to_owned(),
             returns: "{}".to_owned(),
         }]

@@ -1,10 +1,6 @@
 //! Operations that say more than anybody wants to hear.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the host captures it"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the host captures it")]
 
 use std::io::{self, Write};
 

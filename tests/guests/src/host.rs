@@ -73,8 +73,5 @@ pub(crate) struct Environment {
 /// Tells what the guest was started with.
 #[task]
 pub(crate) fn environment() -> Environment {
-    Environment {
-        variables: std::env::vars().collect(),
-        arguments: std::env::args().collect(),
-    }
+    Environment { variables: std::env::vars().collect(), arguments: std::env::args().collect() }
 }

@@ -70,13 +70,7 @@ mod tests {
     #[test]
     fn the_harmless_ones_work() {
         assert_eq!(PLUGIN.run("empty", "{}").unwrap(), "null");
-        assert_eq!(
-            PLUGIN.run("echo", r#"{"value":[1,null]}"#).unwrap(),
-            "[1,null]"
-        );
-        assert_eq!(
-            PLUGIN.run("big_answer", r#"{"bytes":3}"#).unwrap(),
-            r#""xxx""#
-        );
+        assert_eq!(PLUGIN.run("echo", r#"{"value":[1,null]}"#).unwrap(), "[1,null]");
+        assert_eq!(PLUGIN.run("big_answer", r#"{"bytes":3}"#).unwrap(), r#""xxx""#);
     }
 }

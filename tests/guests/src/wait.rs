@@ -61,10 +61,7 @@ fn wait_until_cancelled() -> Result<(), job::ProgressError> {
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a guest has nothing else to wait on"
-)]
+#[expect(clippy::disallowed_methods, reason = "a guest has nothing else to wait on")]
 fn nap(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }

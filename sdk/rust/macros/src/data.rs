@@ -34,10 +34,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
 fn has_named_fields(input: &DeriveInput) -> bool {
     match &input.data {
         Data::Struct(data) => matches!(data.fields, Fields::Named(_)),
-        Data::Enum(data) => data
-            .variants
-            .iter()
-            .any(|v| matches!(v.fields, Fields::Named(_))),
+        Data::Enum(data) => data.variants.iter().any(|v| matches!(v.fields, Fields::Named(_))),
         Data::Union(_) => false,
     }
 }
@@ -53,14 +50,7 @@ fn fields(input: &DeriveInput) -> Box<dyn Iterator<Item = &Field> + '_> {
 fn is_flattened(field: &Field) -> bool {
     let says_flatten = |attribute: &Attribute| {
         let tokens = attribute.meta.to_token_stream();
-        tokens
-            .to_string()
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| word == "flatten")
+        tokens.to_string().split(|c: char| !c.is_alphanumeric()).any(|word| word == "flatten")
     };
-    field
-        .attrs
-        .iter()
-        .filter(|a| a.path().is_ident("serde"))
-        .any(says_flatten)
+    field.attrs.iter().filter(|a| a.path().is_ident("serde")).any(says_flatten)
 }

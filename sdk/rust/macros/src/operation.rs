@@ -1,6 +1,6 @@
 //! `#[task]` and `#[service]`: a function becomes an operation.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -35,11 +35,7 @@ pub(crate) fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> Tok
 /// The name of the static that stands for the operation `function`. Where it
 /// is missing the compiler shows this name, so it says what to look for.
 pub(crate) fn static_name(function: &Ident) -> Ident {
-    format_ident!(
-        "__task_or_service_{}",
-        function.unraw(),
-        span = function.span()
-    )
+    format_ident!("__task_or_service_{}", function.unraw(), span = function.span())
 }
 
 fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Result<TokenStream> {
@@ -57,6 +53,7 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
         Kind::Task => quote!(Task),
         Kind::Service => quote!(Service),
     };
+    let checks = parameters.iter().map(Parameter::check);
     let fields = parameters.iter().map(Parameter::field);
     let defaults = parameters.iter().filter_map(Parameter::default_function);
     let names: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
@@ -64,7 +61,7 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
     let static_name = static_name(ident);
     let visibility = &function.vis;
     let (returns, encode) = answer(&function.sig.output);
-    let encode = quote_spanned!(function.sig.output.span()=> #encode(answer));
+    let encode = quote_spanned!(output_span(&function.sig.output)=> #encode(answer));
 
     Ok(quote! {
         #[doc(hidden)]
@@ -74,6 +71,11 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
             reason = "named after the function and as visible as it is"
         )]
         #visibility static #static_name: ::drover_sdk::__private::Operation = {
+            const _: fn() = || {
+                fn is_argument<T: ::drover_sdk::__private::Argument>() {}
+                #(#checks)*
+            };
+
             #[derive(
                 ::drover_sdk::serde::Deserialize,
                 ::drover_sdk::schemars::JsonSchema,
@@ -129,25 +131,19 @@ fn check(signature: &Signature) -> syn::Result<()> {
         return Err(syn::Error::new_spanned(token, message));
     }
     if let Some(abi) = &signature.abi {
-        return Err(syn::Error::new_spanned(
-            abi,
-            "an operation is a plain function; remove this",
-        ));
+        return Err(syn::Error::new_spanned(abi, "an operation is a plain function; remove this"));
     }
     if let Some(dots) = &signature.variadic {
-        return Err(syn::Error::new_spanned(
-            dots,
-            "take a `Vec` instead of `...`",
-        ));
+        return Err(syn::Error::new_spanned(dots, "take a `Vec` instead of `...`"));
     }
     if !signature.generics.params.is_empty() {
         let message = "an operation cannot be generic: its schema is made of the types; name them";
         return Err(syn::Error::new_spanned(&signature.generics, message));
     }
     if let ReturnType::Type(_, ty) = &signature.output
-        && matches!(**ty, Type::ImplTrait(_) | Type::Reference(_))
+        && matches!(**ty, Type::ImplTrait(_))
     {
-        let message = "name a type that owns its data: the schema of the answer is made of it";
+        let message = "name a type: the schema of the answer is made of it";
         return Err(syn::Error::new_spanned(ty, message));
     }
     Ok(())
@@ -172,24 +168,21 @@ fn name(function: &Ident) -> syn::Result<String> {
 fn doc(attributes: &[Attribute]) -> String {
     let line = |attribute: &Attribute| match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => Some(text.value()),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
         _ => None,
     };
-    let text = attributes
-        .iter()
-        .filter_map(line)
-        .collect::<Vec<_>>()
-        .join("\n");
-    let lines: Vec<_> = text
-        .lines()
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
+    let text = attributes.iter().filter_map(line).collect::<Vec<_>>().join("\n");
+    let lines: Vec<_> = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     lines.join("\n").trim().to_owned()
+}
+
+fn output_span(output: &ReturnType) -> Span {
+    match output {
+        ReturnType::Default => output.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    }
 }
 
 /// The type whose schema describes the answer, and the function that encodes
@@ -200,11 +193,7 @@ fn answer(output: &ReturnType) -> (TokenStream, TokenStream) {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, ty) => match &**ty {
             Type::Path(path)
-                if path
-                    .path
-                    .segments
-                    .last()
-                    .is_some_and(|last| last.ident == "Result") =>
+                if path.path.segments.last().is_some_and(|last| last.ident == "Result") =>
             {
                 let answer = quote_spanned! { ty.span()=>
                     <#ty as ::drover_sdk::__private::Fallible>::Answer
@@ -215,4 +204,63 @@ fn answer(output: &ReturnType) -> (TokenStream, TokenStream) {
         },
     };
     (ty, quote!(::drover_sdk::__private::encode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the compiler would say to the author.
+    fn complaints(function: &str) -> Vec<String> {
+        let tokens = expand(Kind::Task, TokenStream::new(), function.parse().unwrap());
+        let text = tokens.to_string();
+        let calls = text.split("compile_error ! {").skip(1);
+        calls.map(|rest| rest.split('}').next().unwrap_or_default().trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_an_operation_is_refused_with_a_cure() {
+        for (function, cure) in [
+            ("async fn f() {}", "remove `async`"),
+            ("unsafe fn f() {}", "remove `unsafe`"),
+            ("extern \"C\" fn f() {}", "remove this"),
+            ("fn f<T>(a: T) {}", "name them"),
+            ("fn f<'a>() {}", "name them"),
+            ("fn f(&self) {}", "take arguments instead of `self`"),
+            ("fn f(a: &str) {}", "take `String` for `&str`"),
+            ("fn f(a: Vec<&'static str>) {}", "take `String` for `&str`"),
+            ("fn f(a: Option<impl Copy>) {}", "name a type"),
+            ("fn f((a, b): (u8, u8)) {}", "a plain name"),
+            ("fn f(_: u8) {}", "a plain name"),
+            ("fn f(_a: u8) {}", "start it with a letter"),
+            ("fn f(#[default] a: u8) {}", "as in `#[default(10)]`"),
+            ("fn f(#[defalt(1)] a: u8) {}", "a parameter takes doc comments"),
+            ("fn f() -> impl Iterator<Item = u8> {}", "name a type"),
+            ("fn Greet() {}", "lower-case letters"),
+            ("fn _greet() {}", "start with a letter"),
+            ("struct S;", "expected `fn`"),
+        ] {
+            let complaints = complaints(function);
+            assert_eq!(complaints.len(), 1, "{function}: {complaints:?}");
+            assert!(complaints[0].contains(cure), "{function}: {complaints:?}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_reported() {
+        assert_eq!(complaints("fn f(a: &str, (b, c): (u8, u8), d: u8) {}").len(), 2);
+    }
+
+    #[test]
+    fn options_are_refused() {
+        let tokens =
+            expand(Kind::Task, "name = \"x\"".parse().unwrap(), "fn f() {}".parse().unwrap());
+        assert!(tokens.to_string().contains("no options here"));
+    }
+
+    #[test]
+    fn a_name_has_at_most_64_characters() {
+        assert!(complaints(&format!("fn {}() {{}}", "a".repeat(64))).is_empty());
+        assert_eq!(complaints(&format!("fn {}() {{}}", "a".repeat(65))).len(), 1);
+    }
 }

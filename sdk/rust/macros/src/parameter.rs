@@ -1,7 +1,8 @@
 //! The parameters of an operation, which callers know as its arguments.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, FnArg, Lit, Pat, PatType, Type};
 
@@ -27,12 +28,8 @@ impl Parameter {
         let attributes = std::mem::take(&mut typed.attrs);
         let name = name(typed)?;
         refuse_borrowed(&typed.ty)?;
-        let mut parameter = Self {
-            name,
-            ty: (*typed.ty).clone(),
-            attributes: Vec::new(),
-            default: None,
-        };
+        let mut parameter =
+            Self { name, ty: (*typed.ty).clone(), attributes: Vec::new(), default: None };
         for attribute in attributes {
             parameter.add(attribute)?;
         }
@@ -47,10 +44,7 @@ impl Parameter {
                 syn::Error::new_spanned(&attribute, message)
             })?;
             self.default = Some(value);
-        } else if ["doc", "serde", "schemars"]
-            .iter()
-            .any(|known| path.is_ident(known))
-        {
+        } else if ["doc", "serde", "schemars"].iter().any(|known| path.is_ident(known)) {
             self.attributes.push(attribute);
         } else {
             let message = "a parameter takes doc comments, `#[default(…)]`, `#[schemars(…)]` and \
@@ -62,12 +56,7 @@ impl Parameter {
 
     /// The field of the struct that arguments are decoded into.
     pub(crate) fn field(&self) -> TokenStream {
-        let Self {
-            name,
-            ty,
-            attributes,
-            ..
-        } = self;
+        let Self { name, ty, attributes, .. } = self;
         let default = self.default.as_ref().map(|_| {
             let function = self.default_function_name().to_string();
             quote!(#[serde(default = #function)])
@@ -75,21 +64,19 @@ impl Parameter {
         quote!(#(#attributes)* #default #name: #ty,)
     }
 
+    /// A check that says plainly what is wrong with the type, before the
+    /// derives say it at length.
+    pub(crate) fn check(&self) -> TokenStream {
+        let ty = &self.ty;
+        quote_spanned!(ty.span()=> is_argument::<#ty>();)
+    }
+
     /// The function that makes the default, if there is one.
     pub(crate) fn default_function(&self) -> Option<TokenStream> {
         let value = self.default.as_ref()?;
-        let is_text = matches!(
-            value,
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(_),
-                ..
-            })
-        );
-        let value = if is_text {
-            quote!(::std::convert::From::from(#value))
-        } else {
-            quote!(#value)
-        };
+        let is_text = matches!(value, Expr::Lit(ExprLit { lit: Lit::Str(_), .. }));
+        let value =
+            if is_text { quote!(::std::convert::From::from(#value)) } else { quote!(#value) };
         let (function, ty) = (self.default_function_name(), &self.ty);
         Some(quote!(fn #function() -> #ty { #value }))
     }
@@ -126,8 +113,7 @@ fn refuse_borrowed(ty: &Type) -> syn::Result<()> {
                 }
                 _ => return visit::visit_type(self, ty),
             };
-            self.0
-                .get_or_insert_with(|| syn::Error::new_spanned(ty, message));
+            self.0.get_or_insert_with(|| syn::Error::new_spanned(ty, message));
         }
     }
 

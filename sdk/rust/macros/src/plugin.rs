@@ -48,14 +48,9 @@ pub(crate) fn expand(list: TokenStream) -> TokenStream {
 }
 
 fn statics(list: TokenStream) -> syn::Result<Vec<Path>> {
-    let paths = Punctuated::<Path, Token![,]>::parse_terminated
-        .parse2(list)
-        .map_err(|error| {
-            syn::Error::new(
-                error.span(),
-                "list the operations, as in `plugin!(greet, files::list)`",
-            )
-        })?;
+    let paths = Punctuated::<Path, Token![,]>::parse_terminated.parse2(list).map_err(|error| {
+        syn::Error::new(error.span(), "list the operations, as in `plugin!(greet, files::list)`")
+    })?;
     let mut seen = HashMap::new();
     let mut statics = Vec::new();
     for path in paths {
@@ -72,4 +67,31 @@ fn statics(list: TokenStream) -> syn::Result<Vec<Path>> {
         statics.push(renamed);
     }
     Ok(statics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(list: &str) -> String {
+        expand(list.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn two_operations_of_one_name_are_refused() {
+        let text = expanded("list, files::list");
+        assert!(text.contains("two operations of this name: `list`"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_list_of_paths_is_refused_with_an_example() {
+        assert!(expanded("a, 7").contains("plugin!(greet, files::list)"));
+    }
+
+    #[test]
+    fn a_trailing_comma_is_fine_and_so_is_nothing() {
+        for list in ["", "a,", "a, b::r#type"] {
+            assert!(!expanded(list).contains("compile_error"), "{list}");
+        }
+    }
 }

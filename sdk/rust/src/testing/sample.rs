@@ -32,11 +32,7 @@ impl Default for Host {
 }
 
 fn cpu() -> CpuInfo {
-    let core = |index, busy_percent| Core {
-        index,
-        mhz: 2_400,
-        busy_percent,
-    };
+    let core = |index, busy_percent| Core { index, mhz: 2_400, busy_percent };
     CpuInfo {
         model: "Sample CPU".to_owned(),
         vendor: "Sample".to_owned(),
@@ -46,11 +42,7 @@ fn cpu() -> CpuInfo {
         logical_cores: 2,
         busy_percent: 25.0,
         cores: vec![core(0, 40.0), core(1, 10.0)],
-        load: LoadAverage {
-            one_minute: 0.5,
-            five_minutes: 0.25,
-            fifteen_minutes: 0.125,
-        },
+        load: LoadAverage { one_minute: 0.5, five_minutes: 0.25, fifteen_minutes: 0.125 },
     }
 }
 
@@ -86,11 +78,7 @@ fn storage() -> StorageInfo {
         removable: false,
         rotational: false,
         read_only: false,
-        partitions: vec![Partition {
-            name: "sda1".to_owned(),
-            size: 20 * GIB,
-            io,
-        }],
+        partitions: vec![Partition { name: "sda1".to_owned(), size: 20 * GIB, io }],
         io,
     };
     let mount = Mount {
@@ -104,19 +92,11 @@ fn storage() -> StorageInfo {
         used: 10 * GIB,
         used_percent: 50.0,
     };
-    StorageInfo {
-        devices: vec![device],
-        mounts: vec![mount],
-    }
+    StorageInfo { devices: vec![device], mounts: vec![mount] }
 }
 
 fn nic() -> Nic {
-    let counters = NicCounters {
-        bytes: 1_000_000,
-        packets: 1_000,
-        errors: 0,
-        dropped: 0,
-    };
+    let counters = NicCounters { bytes: 1_000_000, packets: 1_000, errors: 0, dropped: 0 };
     Nic {
         name: "eth0".to_owned(),
         mac: "02:00:00:00:00:01".to_owned(),
