@@ -1,1 +1,51 @@
-//! Placeholder.
+//! WAMP v2 over WebSocket: the link between Drover's programs.
+//!
+//! A [`Client`] is a session: it calls, registers, publishes and subscribes.
+//! A [`Router`] connects sessions, over sockets ([`Router::serve`]) or in the
+//! same process ([`Router::attach`]). What travels is a [`Payload`], which
+//! stays encoded from the one who writes it to the one who reads it.
+//!
+//! ```text
+//!   Client ── session ── wire ~~ WebSocket ~~ wire ── connection ── seat ─┐
+//!  (handles)  (pure)    (task)                (task)                      ├─ realm (pure)
+//!   Client ── session ────────────────────────────────────────── seat ────┘
+//! ```
+//!
+//! - `message`, `codec`: what messages there are, and how they are written.
+//! - `session`: the core of a client's session; `router/realm`, with `broker`
+//!   and `dealer`: the core of a router. Both are functions of their inputs.
+//! - `client`, `router`: the tasks around them. A client's task is owned by its
+//!   handles; a router's connections by the future of [`Router::serve`].
+//! - `wire`: a WebSocket that carries messages; the only module that reads and
+//!   writes sockets after their handshake. `outbox`, `queue`: what waits to be
+//!   sent, bounded in bytes.
+//!
+//! What is spoken: the basic profile, call cancelling, progressive results,
+//! pattern-based registration and subscription, publisher exclusion, and the
+//! topics `wamp.session.on_join` and `wamp.session.on_leave`.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod codec;
+mod id;
+mod message;
+mod outbox;
+mod payload;
+mod queue;
+mod router;
+mod serializer;
+mod session;
+pub mod uri;
+mod wire;
+
+pub use client::{
+    ApplicationError, CallError, CallOptions, Client, ClientConfig, CloseReason, Closed,
+    ConnectError, Event, Invocation, PublishOptions, RegisterOptions, Registration,
+    SubscribeOptions, Subscription,
+};
+pub use id::SessionId;
+pub use payload::{Payload, PayloadError};
+pub use router::{Limits, Router, RouterConfig};
+pub use serializer::Serializer;
+pub use uri::{MatchPolicy, UriError};

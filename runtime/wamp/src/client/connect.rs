@@ -1,0 +1,139 @@
+//! Opening a session: address, WebSocket, HELLO.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::ClientConfig;
+use super::error::ConnectError;
+use crate::Serializer;
+use crate::id::SessionId;
+use crate::message::{ClientRoles, Features, HelloDetails, Message, Role};
+use crate::outbox::Outbox;
+use crate::wire::{Incoming, Wire, socket_config};
+
+const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+/// A session that has just been welcomed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) session: SessionId,
+    pub(super) wire: Wire,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) serializer: Serializer,
+}
+
+/// Opens a session; the caller bounds the time.
+pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> {
+    let (socket, serializer) = open_socket(config).await?;
+    // What waits here holds back whoever sends more, so a little over one
+    // message is enough, and keeps heartbeats from waiting behind megabytes.
+    let outbox = Arc::new(Outbox::new(config.max_queued_bytes));
+    let mut wire = Wire::new(
+        socket,
+        serializer,
+        config.max_message_bytes,
+        config.ping_interval,
+        Arc::clone(&outbox),
+    );
+    let details = HelloDetails {
+        roles: our_roles(),
+        agent: Some(concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned()),
+    };
+    outbox.send_anyway(Message::Hello { realm: config.realm.clone(), details });
+    let ended = |reason: String| ConnectError::Ended { url: config.url.clone(), reason };
+    match wire.next().await {
+        Ok(Incoming::Message(Message::Welcome { session, .. })) => {
+            Ok(Opened { session, wire, outbox, serializer })
+        }
+        Ok(Incoming::Message(Message::Abort { details, reason })) => {
+            let message = details.message.unwrap_or_else(|| "it gives no reason".to_owned());
+            Err(ConnectError::Aborted { uri: reason, message })
+        }
+        Ok(Incoming::Message(other)) => {
+            Err(ended(format!("{} came where WELCOME was due", other.name())))
+        }
+        Ok(Incoming::Undeliverable { why, .. }) => Err(ended(why)),
+        Err(end) => Err(ended(end.to_string())),
+    }
+}
+
+async fn open_socket(
+    config: &ClientConfig,
+) -> Result<(WebSocketStream<TcpStream>, Serializer), ConnectError> {
+    let url = &config.url;
+    let refused = |reason: String| ConnectError::Refused { url: url.clone(), reason };
+    let (request, address) = request(config)?;
+    let unreachable = |source| ConnectError::Unreachable { url: url.clone(), source };
+    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let socket_config = socket_config(config.max_message_bytes);
+    let (socket, response) = client_async_with_config(request, stream, Some(socket_config))
+        .await
+        .map_err(|error| match error {
+        WsError::Http(response) => refused(in_words(&response)),
+        WsError::Io(source) => ConnectError::Unreachable { url: url.clone(), source },
+        other => refused(format!("it answered with no WebSocket: {other}")),
+    })?;
+    let chosen = response.headers().get(SUBPROTOCOL).and_then(|name| name.to_str().ok());
+    let serializer = chosen.and_then(Serializer::from_subprotocol);
+    let serializer = serializer.ok_or_else(|| refused("it chose no serializer of ours".into()))?;
+    Ok((socket, serializer))
+}
+
+/// The request to send, and the address to send it to.
+fn request(config: &ClientConfig) -> Result<(Request<()>, (String, u16)), ConnectError> {
+    let invalid = |reason: &str| ConnectError::Url {
+        url: config.url.clone(),
+        reason: format!("{reason}; it looks like ws://HOST:PORT/ws"),
+    };
+    let request = config.url.as_str().into_client_request();
+    let mut request = request.map_err(|error| invalid(&error.to_string()))?;
+    match request.uri().scheme_str() {
+        Some("ws") => {}
+        Some("wss") => return Err(invalid("this program has no TLS")),
+        _ => return Err(invalid("it does not begin with ws://")),
+    }
+    let host = request.uri().host().ok_or_else(|| invalid("it names no host"))?;
+    // An IPv6 address stands in brackets in a URL, and nowhere else.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = request.uri().port_u16().unwrap_or(80);
+    let offer = HeaderValue::from_str(&Serializer::list(&config.serializers));
+    let offer = offer.map_err(|error| invalid(&error.to_string()))?;
+    request.headers_mut().insert(SUBPROTOCOL, offer);
+    Ok((request, (host, port)))
+}
+
+fn in_words(response: &Response<Option<Vec<u8>>>) -> String {
+    let body = response.body().as_deref().unwrap_or_default();
+    let text = String::from_utf8_lossy(body);
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => {
+            format!("{} ({})", line.chars().take(300).collect::<String>(), response.status())
+        }
+        _ => response.status().to_string(),
+    }
+}
+
+pub(super) fn our_roles() -> ClientRoles {
+    let role = |features| Some(Role { features });
+    ClientRoles {
+        caller: role(Features {
+            call_canceling: true,
+            progressive_call_results: true,
+            ..Features::default()
+        }),
+        callee: role(Features {
+            call_canceling: true,
+            pattern_based_registration: true,
+            progressive_call_results: true,
+            ..Features::default()
+        }),
+        publisher: role(Features { publisher_exclusion: true, ..Features::default() }),
+        subscriber: role(Features { pattern_based_subscription: true, ..Features::default() }),
+    }
+}

@@ -1,0 +1,172 @@
+//! Arguments of calls, answers and events, kept in the form in which they came.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Serializer;
+use crate::codec;
+
+/// Positional and keyword arguments.
+///
+/// They stay encoded until somebody reads them, so that a router passes them
+/// on without looking inside; a clone costs two reference counts. What is
+/// written here is msgpack with structs as maps, and becomes JSON on its way
+/// to peers that speak it (binary as text: `"\u{0}"` and base64).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    pub(crate) args: Option<Encoded>,
+    pub(crate) kwargs: Option<Encoded>,
+}
+
+/// One well-formed value: a sequence for positional arguments, a map for keywords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub(crate) form: Serializer,
+    pub(crate) bytes: Bytes,
+}
+
+/// Arguments could not be written or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// A value has no form in the serializer.
+    #[error("cannot write the arguments: {0}")]
+    Write(String),
+    /// The arguments are not what was expected.
+    #[error("the arguments are not what was expected: {0}")]
+    Read(String),
+}
+
+impl Payload {
+    /// No arguments at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// One positional argument.
+    ///
+    /// # Errors
+    /// When the value cannot be written: nested more than 100 deep, a map
+    /// whose keys are no scalars, or its `Serialize` refuses.
+    pub fn one<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        Self::positional(&(value,))
+    }
+
+    /// Positional arguments: `sequence` must be written as a sequence or tuple.
+    ///
+    /// # Errors
+    /// Like [`Payload::one`], and when the value is no sequence.
+    pub fn positional<T: Serialize + ?Sized>(sequence: &T) -> Result<Self, PayloadError> {
+        let args = codec::msgpack::write(sequence)?;
+        if !codec::msgpack::is_sequence(&args) {
+            return Err(PayloadError::Write("positional arguments must be a sequence".into()));
+        }
+        Ok(Self { args: Some(Encoded::msgpack(args)), kwargs: None })
+    }
+
+    /// Keyword arguments: `map` must be written as a map or struct.
+    ///
+    /// # Errors
+    /// Like [`Payload::one`], and when the value is no map.
+    pub fn keyword<T: Serialize + ?Sized>(map: &T) -> Result<Self, PayloadError> {
+        let kwargs = codec::msgpack::write(map)?;
+        if !codec::msgpack::is_map(&kwargs) {
+            return Err(PayloadError::Write("keyword arguments must be a map".into()));
+        }
+        Ok(Self { args: None, kwargs: Some(Encoded::msgpack(kwargs)) })
+    }
+
+    /// The same payload with the keyword arguments of another one.
+    #[must_use]
+    pub fn with_keywords_of(mut self, other: Self) -> Self {
+        self.kwargs = other.kwargs;
+        self
+    }
+
+    /// Reads the first positional argument; others are ignored.
+    ///
+    /// # Errors
+    /// When there is none, or it is no `T`.
+    pub fn first<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        let missing = || PayloadError::Read("there is no positional argument".into());
+        let args = self.args.as_ref().ok_or_else(missing)?;
+        let first = match args.form {
+            Serializer::Msgpack => codec::msgpack::first(&args.bytes),
+            Serializer::Json => codec::json::first(&args.bytes),
+        };
+        Encoded { form: args.form, bytes: first.ok_or_else(missing)? }.read()
+    }
+
+    /// Reads all positional arguments as a sequence; an empty one if there are none.
+    ///
+    /// # Errors
+    /// When they are no `T`.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        match &self.args {
+            Some(args) => args.read(),
+            None => Encoded::msgpack(Bytes::from_static(codec::msgpack::EMPTY_SEQUENCE)).read(),
+        }
+    }
+
+    /// Reads the keyword arguments as a map; an empty one if there are none.
+    ///
+    /// # Errors
+    /// When they are no `T`.
+    pub fn kwargs<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        match &self.kwargs {
+            Some(kwargs) => kwargs.read(),
+            None => Encoded::msgpack(Bytes::from_static(codec::msgpack::EMPTY_MAP)).read(),
+        }
+    }
+
+    /// Whether there are no arguments: none sent, or empty ones.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.args.iter().chain(&self.kwargs).all(Encoded::is_empty)
+    }
+
+    /// How many bytes the arguments take as they are now.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.args.iter().chain(&self.kwargs).map(|part| part.bytes.len()).sum()
+    }
+
+    /// The same arguments in the form that `serializer` needs.
+    pub(crate) fn in_form(&self, serializer: Serializer) -> Result<Self, PayloadError> {
+        let turn =
+            |part: &Option<Encoded>| part.as_ref().map(|part| part.in_form(serializer)).transpose();
+        Ok(Self { args: turn(&self.args)?, kwargs: turn(&self.kwargs)? })
+    }
+}
+
+impl Encoded {
+    fn msgpack(bytes: Bytes) -> Self {
+        Self { form: Serializer::Msgpack, bytes }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self.form {
+            Serializer::Msgpack => codec::msgpack::is_empty(&self.bytes),
+            Serializer::Json => codec::json::is_empty(&self.bytes),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        match self.form {
+            Serializer::Msgpack => codec::msgpack::read(&self.bytes),
+            Serializer::Json => codec::json::read(&self.bytes),
+        }
+        .map_err(PayloadError::Read)
+    }
+
+    fn in_form(&self, form: Serializer) -> Result<Self, PayloadError> {
+        let bytes = match (self.form, form) {
+            (from, to) if from == to => return Ok(self.clone()),
+            (_, Serializer::Json) => codec::transcode::msgpack_to_json(&self.bytes),
+            (_, Serializer::Msgpack) => codec::transcode::json_to_msgpack(&self.bytes),
+        };
+        let bytes = bytes.map_err(PayloadError::Write)?;
+        Ok(Self { form, bytes })
+    }
+}

@@ -1,0 +1,193 @@
+//! One connection to the router, from its first byte to its last.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{self, UpgradeError};
+use super::{Hall, Limits, Seat, Standing, no_such_realm};
+use crate::message::Message;
+use crate::outbox::{Outbox, Outgoing};
+use crate::uri;
+use crate::wire::{End, Incoming, Wire};
+
+/// How long a peer has to take leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a connection needs to know of the router.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) halls: Arc<HashMap<String, Arc<Hall>>>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) peer: SocketAddr,
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a connection is over, from our side.
+enum Finish {
+    /// The wire ended.
+    End(End),
+    /// The peer has to be told that it broke the protocol.
+    Abort { uri: &'static str, text: String },
+    /// The session said goodbye.
+    Left,
+    /// The router stops.
+    Stopped,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(super) async fn run(self, stream: TcpStream) {
+        let peer = self.peer;
+        // Without it every answer would wait for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+        }
+        let patience = self.limits.handshake_timeout;
+        let upgrade = http::upgrade(stream, self.limits.max_message_bytes);
+        let upgraded = tokio::select! {
+            upgraded = timeout(patience, upgrade) => upgraded,
+            () = self.stop.cancelled() => return,
+        };
+        let (socket, serializer) = match upgraded {
+            Ok(Ok(upgraded)) => upgraded,
+            Ok(Err(UpgradeError::Io(error))) => {
+                tracing::debug!(%peer, %error, "connection ended before its request");
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::info!(%peer, %error, "connection is no WAMP session");
+                return;
+            }
+            Err(_) => {
+                tracing::info!(%peer, "connection sent no request in time");
+                return;
+            }
+        };
+        let outbox = Arc::new(Outbox::new(self.limits.max_queued_bytes));
+        let mut wire = Wire::new(
+            socket,
+            serializer,
+            self.limits.max_message_bytes,
+            self.limits.ping_interval,
+            Arc::clone(&outbox),
+        );
+        let finish = match self.hello(&mut wire, &outbox).await {
+            Ok(seat) => {
+                let session = seat.session();
+                tracing::debug!(%peer, %session, %serializer, "session joined");
+                let finish = self.serve(&mut wire, &seat).await;
+                // Registrations are free before the farewell, which may take a while.
+                seat.leave();
+                finish
+            }
+            Err(finish) => finish,
+        };
+        self.finish(wire, &outbox, finish).await;
+    }
+
+    /// Tells a connection that there is no room for it.
+    pub(super) async fn refuse(self, stream: TcpStream) {
+        tracing::warn!(peer = %self.peer, limit = self.limits.max_sessions, "too many sessions");
+        let refusal = http::refuse_for_load(stream, self.limits.max_sessions);
+        let _ = timeout(FAREWELL, refusal).await;
+    }
+
+    async fn hello(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {
+        let abort = |uri, text| Err(Finish::Abort { uri, text });
+        let first = tokio::select! {
+            first = timeout(self.limits.handshake_timeout, wire.next()) => first,
+            () = self.stop.cancelled() => return Err(Finish::Stopped),
+        };
+        let (realm, details) = match first {
+            Ok(Ok(Incoming::Message(Message::Hello { realm, details }))) => (realm, details),
+            Ok(Ok(Incoming::Message(other))) => {
+                let text = format!("a session begins with HELLO, not with {}", other.name());
+                return abort(uri::error::PROTOCOL_VIOLATION, text);
+            }
+            Ok(Ok(Incoming::Undeliverable { why, .. })) => {
+                return abort(uri::error::PROTOCOL_VIOLATION, why);
+            }
+            Ok(Err(end)) => return Err(Finish::End(end)),
+            Err(_) => {
+                return abort(uri::error::PROTOCOL_VIOLATION, "no HELLO came in time".into());
+            }
+        };
+        if details.roles.is_empty() {
+            return abort(uri::error::PROTOCOL_VIOLATION, "the HELLO announces no role".into());
+        }
+        let Some(hall) = self.halls.get(&realm) else {
+            return abort(uri::error::NO_SUCH_REALM, no_such_realm(&realm, &self.halls));
+        };
+        Ok(hall.join(&details.roles, outbox, |session, details| {
+            outbox.send_or_overflow(Outgoing::Own(Message::Welcome { session, details }));
+        }))
+    }
+
+    async fn serve(&self, wire: &mut Wire, seat: &Seat) -> Finish {
+        loop {
+            let incoming = tokio::select! {
+                incoming = wire.next() => incoming,
+                () = self.stop.cancelled() => return Finish::Stopped,
+            };
+            match incoming {
+                Ok(Incoming::Message(message)) => match seat.receive(message) {
+                    Ok(Standing::Joined) => {}
+                    Ok(Standing::Left) => return Finish::Left,
+                    Err(violation) => {
+                        let uri = uri::error::PROTOCOL_VIOLATION;
+                        return Finish::Abort { uri, text: violation.to_string() };
+                    }
+                },
+                Ok(Incoming::Undeliverable { message, why }) => {
+                    let (session, kind) = (seat.session(), message.name());
+                    tracing::warn!(%session, kind, why, "message cannot be delivered");
+                    seat.undeliverable(message, &why);
+                }
+                Err(end) => return Finish::End(end),
+            }
+        }
+    }
+
+    /// Says why the connection ends, to the peer and to the log.
+    async fn finish(&self, wire: Wire, outbox: &Outbox, finish: Finish) {
+        let peer = self.peer;
+        match finish {
+            Finish::Left => {
+                tracing::debug!(%peer, "session said goodbye");
+                wire.finish(CloseCode::Normal, "", FAREWELL).await;
+            }
+            Finish::Stopped => {
+                outbox.send_anyway(Message::goodbye(uri::close::SYSTEM_SHUTDOWN));
+                wire.finish(CloseCode::Away, uri::close::SYSTEM_SHUTDOWN, FAREWELL).await;
+            }
+            Finish::Abort { uri, text } => {
+                tracing::info!(%peer, uri, text, "session aborted");
+                outbox.send_anyway(Message::abort(uri, &text));
+                wire.finish(CloseCode::Normal, &text, FAREWELL).await;
+            }
+            Finish::End(End::Violation(text)) => {
+                tracing::info!(%peer, text, "session broke the protocol");
+                outbox.send_anyway(Message::abort(uri::error::PROTOCOL_VIOLATION, &text));
+                wire.finish(CloseCode::Protocol, &text, FAREWELL).await;
+            }
+            Finish::End(end @ (End::TooSlow | End::TooLong { .. } | End::Silent(_))) => {
+                tracing::warn!(%peer, reason = %end, "session ended");
+                wire.finish(end.close_code(), &end.to_string(), FAREWELL).await;
+            }
+            Finish::End(end @ (End::Closed { .. } | End::Drained)) => {
+                tracing::debug!(%peer, reason = %end, "session ended");
+                wire.finish(CloseCode::Normal, "", FAREWELL).await;
+            }
+            Finish::End(end @ End::Lost(_)) => {
+                tracing::debug!(%peer, reason = %end, "session ended");
+            }
+        }
+    }
+}

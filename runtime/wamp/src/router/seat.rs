@@ -1,0 +1,125 @@
+//! A session's place in a realm: how its task and the realm's core meet.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::realm::{Output, Realm, Standing, Violation};
+use crate::id::SessionId;
+use crate::message::{ClientRoles, Message, WelcomeDetails};
+use crate::outbox::{Outbox, Outgoing, Shared};
+
+/// A realm and the way to its sessions.
+///
+/// The core runs under a lock, taken once per message. What it wants sent is
+/// put into the outboxes before the lock is let go, so that every session gets
+/// its messages in the order in which the core decided them: a REGISTERED
+/// before the first INVOCATION. Writing happens in the receivers' tasks.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    realm: Realm,
+    outboxes: HashMap<SessionId, Arc<Outbox>>,
+    outputs: Vec<Output>,
+}
+
+impl Hall {
+    pub(super) fn new(realm: Realm) -> Arc<Self> {
+        let state = State { realm, outboxes: HashMap::new(), outputs: Vec::new() };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Lets a session in. Its outbox gets nothing before `welcome` has been called.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        roles: &ClientRoles,
+        outbox: &Arc<Outbox>,
+        welcome: impl FnOnce(SessionId, WelcomeDetails),
+    ) -> Seat {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let (session, details) = state.realm.join(roles, &mut state.outputs);
+        welcome(session, details);
+        state.outboxes.insert(session, Arc::clone(outbox));
+        state.deliver();
+        Seat { hall: Arc::clone(self), session }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in the core would be a bug; going on with the others is the best that is left.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn deliver(&mut self) {
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Send { to, message } => {
+                    if let Some(outbox) = self.outboxes.get(&to) {
+                        outbox.send_or_overflow(Outgoing::Own(message));
+                    }
+                }
+                Output::Broadcast { to, message } => {
+                    let shared = Arc::new(Shared::new(message));
+                    for outbox in to.iter().filter_map(|to| self.outboxes.get(to)) {
+                        outbox.send_or_overflow(Outgoing::Shared(Arc::clone(&shared)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A session's place; the session leaves when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    hall: Arc<Hall>,
+    session: SessionId,
+}
+
+impl Seat {
+    /// Whose place it is.
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Hands a message of the session to the realm. Does not block: what comes
+    /// of it is in the outboxes when this returns.
+    pub(crate) fn receive(&self, message: Message) -> Result<Standing, Violation> {
+        let mut state = self.hall.lock();
+        let state = &mut *state;
+        let standing = state.realm.receive(self.session, message, &mut state.outputs);
+        state.deliver();
+        if standing == Ok(Standing::Left) {
+            state.outboxes.remove(&self.session);
+        }
+        standing
+    }
+
+    /// Tells the realm that the session will not get a message.
+    pub(crate) fn undeliverable(&self, message: Message, why: &str) {
+        let mut state = self.hall.lock();
+        let state = &mut *state;
+        state.realm.undeliverable(self.session, message, why, &mut state.outputs);
+        state.deliver();
+    }
+
+    /// Gives the place up. Doing it twice is doing it once.
+    pub(crate) fn leave(&self) {
+        let mut state = self.hall.lock();
+        let state = &mut *state;
+        state.outboxes.remove(&self.session);
+        state.realm.leave(self.session, &mut state.outputs);
+        state.deliver();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,125 @@
+//! URIs: which texts are names of procedures and topics, and which are patterns.
+
+use serde::{Deserialize, Serialize};
+
+/// The URIs of errors that routers and clients answer with.
+pub mod error {
+    /// Nobody registered the procedure.
+    pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
+    /// Somebody else registered the procedure.
+    pub const PROCEDURE_ALREADY_EXISTS: &str = "wamp.error.procedure_already_exists";
+    /// The session holds no such registration.
+    pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
+    /// The session holds no such subscription.
+    pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
+    /// The text is no URI, or begins with `wamp.`.
+    pub const INVALID_URI: &str = "wamp.error.invalid_uri";
+    /// The call was cancelled, or its callee went away.
+    pub const CANCELED: &str = "wamp.error.canceled";
+    /// The callee has no room for another call at the moment.
+    pub const UNAVAILABLE: &str = "wamp.error.unavailable";
+    /// The message is too long for its receiver, or cannot be written in its serializer.
+    pub const PAYLOAD_SIZE_EXCEEDED: &str = "wamp.error.payload_size_exceeded";
+    /// The session has as many registrations, subscriptions or calls as it may.
+    pub const LIMIT_REACHED: &str = "wamp.error.limit_reached";
+    /// The router has no such realm.
+    pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
+    /// The peer broke the protocol.
+    pub const PROTOCOL_VIOLATION: &str = "wamp.error.protocol_violation";
+}
+
+/// The reasons with which sessions end.
+pub mod close {
+    /// The peer wishes to leave.
+    pub const NORMAL: &str = "wamp.close.normal";
+    /// The answer to a GOODBYE.
+    pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
+    /// The router stops.
+    pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
+}
+
+/// The topic on which a router tells which session left: `[session, authid, authrole]`.
+pub const ON_LEAVE: &str = "wamp.session.on_leave";
+
+/// The topic on which a router tells which session joined: one map with
+/// `session`, `authid`, `authrole` and `authmethod`.
+pub const ON_JOIN: &str = "wamp.session.on_join";
+
+/// The longest URI, in bytes. The specification has no limit; a router needs one.
+pub const MAX_URI_BYTES: usize = 1024;
+
+/// How a registration or subscription matches names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchPolicy {
+    /// The name itself.
+    #[default]
+    Exact,
+    /// Every name that begins with the text.
+    Prefix,
+    /// Every name with as many components, where an empty component stands for any.
+    Wildcard,
+}
+
+/// A text is no URI.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no URI: write words between single dots, without spaces and `#`, at most \
+     {MAX_URI_BYTES} bytes"
+)]
+pub struct UriError(String);
+
+/// Checks the name of a procedure, topic or error.
+pub(crate) fn check(uri: &str) -> Result<(), UriError> {
+    check_pattern(uri, MatchPolicy::Exact)
+}
+
+/// Checks what is registered or subscribed; patterns may have empty components.
+pub(crate) fn check_pattern(uri: &str, policy: MatchPolicy) -> Result<(), UriError> {
+    let may_be_empty = policy != MatchPolicy::Exact;
+    let is_word = |word: &str| {
+        (may_be_empty || !word.is_empty())
+            && !word.contains(|c: char| c == '#' || c.is_whitespace())
+    };
+    if uri.len() <= MAX_URI_BYTES && uri.split('.').all(is_word) {
+        Ok(())
+    } else {
+        // The start is enough to recognise it, whatever was sent.
+        Err(UriError(uri.chars().take(100).collect()))
+    }
+}
+
+/// Whether only the router itself may register or publish the name.
+pub(crate) fn is_reserved(uri: &str) -> bool {
+    uri == "wamp" || uri.starts_with("wamp.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_words_between_single_dots() {
+        for uri in ["a", "a.b", "observatory.fake1.ops", "a-b.c_d.é", "com.my/app"] {
+            assert_eq!(check(uri), Ok(()), "{uri}");
+        }
+        for uri in ["", ".", "a.", ".a", "a..b", "a b", "a#b", "a.\tb", &"x".repeat(1025)] {
+            assert!(check(uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_have_empty_components() {
+        for uri in ["", "a.", "observatory..feeds.", "drover.node.1.7."] {
+            assert_eq!(check_pattern(uri, MatchPolicy::Wildcard), Ok(()), "{uri}");
+            assert_eq!(check_pattern(uri, MatchPolicy::Prefix), Ok(()), "{uri}");
+        }
+        assert!(check_pattern("a b.", MatchPolicy::Prefix).is_err());
+    }
+
+    #[test]
+    fn only_the_routers_own_names_are_reserved() {
+        assert!(is_reserved("wamp.session.list"));
+        assert!(!is_reserved("wampum.shop"));
+    }
+}
