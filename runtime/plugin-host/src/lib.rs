@@ -1,1 +1,53 @@
-//! Placeholder.
+//! Loads plugins, which are WASI components, and runs their operations.
+//!
+//! A [`Host`] has threads of its own, a tokio runtime that only plugins and
+//! what is done for them run on. Callers ask from their own runtime and wait:
+//!
+//! - [`Host::load_directory`] and [`Host::load_file`] turn files into plugins.
+//!   Code that is not in the cache is compiled in a child process, which runs
+//!   [`compile`]; the host maps the result and never compiles itself.
+//! - [`Host::run`] runs one [`Job`] in a fresh instance and answers with its
+//!   [`Outcome`]. Waiting for a turn, the deadline, cancelling and the limits
+//!   on memory and output are all behind this one call.
+//! - [`Host::shutdown`] ends it all.
+//!
+//! Beside the runtime there is one thread that moves the engine's epoch while
+//! instances exist, so that a plugin that computes for long gives way.
+//!
+//! No other crate knows of wasmtime.
+
+#![deny(unsafe_code)]
+
+mod bindings;
+mod cache;
+mod call;
+mod capture;
+mod compile;
+mod compiler;
+mod component;
+mod describe;
+mod deserialize;
+mod engine;
+mod epoch;
+mod failure;
+mod host;
+mod imports;
+mod instance;
+mod limits;
+mod plugin;
+mod queue;
+mod records;
+mod run;
+mod schema;
+mod system;
+mod threads;
+
+pub use cache::CacheError;
+pub use compile::{CompileError, compile};
+pub use compiler::{CompilerCommand, CompilerError};
+pub use component::NotAComponent;
+pub use describe::DescribeError;
+pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
+pub use limits::Limits;
+pub use plugin::Refusal;
+pub use run::{Job, Outcome};

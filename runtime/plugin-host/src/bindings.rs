@@ -1,0 +1,11 @@
+//! Generated from `wit/`: the types and traits of the plugin contract.
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "operations-plugin",
+    imports: {
+        "drover:plugin/job.progress": async,
+        "drover:plugin/sysinfo": async,
+    },
+    exports: { default: async },
+});

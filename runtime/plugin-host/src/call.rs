@@ -1,0 +1,88 @@
+//! What a plugin's code is being called for, as its imports see it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drover_api::{Level, Record};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::records::Records;
+
+/// The job, or the description of a plugin, that an instance works on.
+pub(crate) struct Call {
+    /// Empty while a plugin describes itself.
+    pub(crate) job: String,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) deadline: Instant,
+    pub(crate) progress: Option<mpsc::Sender<Value>>,
+    pub(crate) cancellation: Cancellation,
+    pub(crate) log: Log,
+}
+
+impl Call {
+    /// The call of `describe`, which is no job.
+    pub(crate) fn describe(plugin: Arc<str>, deadline: Instant) -> Self {
+        Self {
+            job: String::new(),
+            plugin,
+            data: Vec::new(),
+            deadline,
+            progress: None,
+            cancellation: Cancellation::new(CancellationToken::new()),
+            log: Log::default(),
+        }
+    }
+
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Whether the caller has cancelled, and whether the plugin looks at it.
+/// Clones share both.
+#[derive(Clone)]
+pub(crate) struct Cancellation {
+    token: CancellationToken,
+    was_asked: Arc<AtomicBool>,
+}
+
+impl Cancellation {
+    pub(crate) fn new(token: CancellationToken) -> Self {
+        Self { token, was_asked: Arc::default() }
+    }
+
+    /// The plugin's question.
+    pub(crate) fn ask(&self) -> bool {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.token.is_cancelled()
+    }
+
+    /// Whether the plugin has asked at least once.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+/// The records of a call. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Records>>);
+
+impl Log {
+    pub(crate) fn write(&self, level: Level, message: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(level, message);
+    }
+
+    /// Takes out what was written so far.
+    pub(crate) fn take(&self) -> Vec<Record> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).finish()
+    }
+}

@@ -1,0 +1,108 @@
+//! The clock that makes busy instances give way: a thread that moves the
+//! engine's epoch on while there are instances, and sleeps while there are none.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// The longest time that an instance keeps a thread for itself.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Ticks without an instance before the thread goes to sleep. Waking it costs
+/// more than a short job, so a row of short jobs keeps it awake.
+const IDLE_TICKS: u32 = 20;
+
+/// Owns the thread, which ends when this is dropped.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Keeps the epoch moving as long as it exists.
+pub(crate) struct Ticking {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    instances: AtomicUsize,
+    is_asleep: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            instances: AtomicUsize::new(0),
+            is_asleep: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+        });
+        let of_thread = shared.clone();
+        let thread = thread::Builder::new()
+            .name("plugin-epoch".into())
+            .spawn(move || tick(&of_thread, &engine))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// To be held for the life of an instance.
+    pub(crate) fn enter(&self) -> Ticking {
+        self.shared.instances.fetch_add(1, Ordering::SeqCst);
+        if self.shared.is_asleep.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+        Ticking { shared: self.shared.clone() }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked, and then there is nothing to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.shared.instances.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn tick(shared: &Shared, engine: &Engine) {
+    let mut idle_ticks = 0;
+    while !shared.is_stopped.load(Ordering::SeqCst) {
+        thread::park_timeout(TICK);
+        engine.increment_epoch();
+        if shared.instances.load(Ordering::SeqCst) > 0 {
+            idle_ticks = 0;
+            continue;
+        }
+        idle_ticks += 1;
+        if idle_ticks < IDLE_TICKS {
+            continue;
+        }
+        // First the flag, then the second look: an instance that comes between
+        // the two either is seen here or sees the flag and wakes the thread.
+        shared.is_asleep.store(true, Ordering::SeqCst);
+        while shared.is_asleep.load(Ordering::SeqCst)
+            && shared.instances.load(Ordering::SeqCst) == 0
+            && !shared.is_stopped.load(Ordering::SeqCst)
+        {
+            thread::park();
+        }
+        shared.is_asleep.store(false, Ordering::SeqCst);
+        idle_ticks = 0;
+    }
+}

@@ -1,0 +1,37 @@
+//! `wit/log.wit`: records into the job's result, and into the host's own log
+//! for those who debug.
+
+use drover_api::Level;
+
+use crate::bindings::drover::plugin::log::{Host, Level as GuestLevel};
+use crate::instance::State;
+
+impl Host for State {
+    fn write(&mut self, level: GuestLevel, message: String) {
+        let level = number(level);
+        tracing::debug!(
+            job = self.call.job,
+            plugin = &*self.call.plugin,
+            level = level.name(),
+            message = crate::records::cut(&message, TRACED),
+            "plugin record"
+        );
+        self.call.log.write(level, &message);
+    }
+}
+
+/// As much of a message as goes into the host's log.
+const TRACED: usize = 1024;
+
+fn number(level: GuestLevel) -> Level {
+    match level {
+        GuestLevel::Public => Level::PUBLIC,
+        GuestLevel::Operator => Level::OPERATOR,
+        GuestLevel::Text => Level::TEXT,
+        GuestLevel::Structured => Level::STRUCTURED,
+        GuestLevel::Warning => Level::WARNING,
+        GuestLevel::Error => Level::ERROR,
+        GuestLevel::Critical => Level::CRITICAL,
+        GuestLevel::Debug => Level::DEBUG,
+    }
+}

@@ -1,0 +1,170 @@
+//! One instance of a plugin: a store with what it may use up and what it may
+//! call, made for one call and dropped after it.
+
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::Limits;
+use crate::call::Call;
+use crate::capture::Capture;
+use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::system::System;
+
+/// WASI resources that an instance holds at the same time, such as streams.
+const RESOURCES: usize = 1_000;
+
+/// Room in a call's data for what is not the answer itself.
+const HOSTCALL_SLACK: usize = 64 << 10;
+
+/// Everything that host functions find when an instance calls them.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) call: Call,
+    pub(crate) system: Arc<System>,
+}
+
+/// The standard streams of an instance.
+#[derive(Default)]
+pub(crate) struct Streams {
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+}
+
+/// Makes the store for one instance: nothing of the host's is reachable from
+/// it but clocks, random numbers and the contract's functions.
+pub(crate) fn store(
+    engine: &Engine,
+    limits: &Limits,
+    streams: &Streams,
+    system: Arc<System>,
+    call: Call,
+) -> Store<State> {
+    let wasi =
+        WasiCtx::builder().stdout(streams.stdout.clone()).stderr(streams.stderr.clone()).build();
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES);
+    let memory = MemoryLimiter::new(limits.memory_bytes);
+    let mut store = Store::new(engine, State { wasi, table, memory, call, system });
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
+    store.set_epoch_deadline(1);
+    // Wasmtime's own way of yielding is not enough: it wakes the task at once,
+    // and tokio then looks at timers and sockets only after many such rounds.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now()))));
+    store
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Bounds the memories and tables of one instance, and remembers a refusal.
+#[derive(Debug)]
+pub(crate) struct MemoryLimiter {
+    limit: u64,
+    used: u64,
+    table_elements: usize,
+    has_refused: bool,
+}
+
+impl MemoryLimiter {
+    fn new(limit: u64) -> Self {
+        Self { limit, used: 0, table_elements: 0, has_refused: false }
+    }
+
+    /// Whether the instance once asked for more than it may have.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // A growth beyond the plugin's own maximum fails after this, unused.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
+        if used > self.limit {
+            self.has_refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if elements > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_of_an_instance_are_counted_together() {
+        let mut limiter = MemoryLimiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert!(!limiter.has_refused());
+        assert!(!limiter.memory_growing(40, 41, None).unwrap());
+        assert!(limiter.has_refused());
+    }
+
+    #[test]
+    fn a_refused_growth_uses_nothing_up() {
+        let mut limiter = MemoryLimiter::new(100);
+        assert!(!limiter.memory_growing(0, 101, None).unwrap());
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+    }
+
+    #[test]
+    fn the_plugins_own_maximum_is_no_refusal_of_ours() {
+        let mut limiter = MemoryLimiter::new(100);
+        assert!(!limiter.memory_growing(0, 50, Some(40)).unwrap());
+        assert!(!limiter.has_refused());
+    }
+
+    #[test]
+    fn tables_are_bounded() {
+        let mut limiter = MemoryLimiter::new(100);
+        assert!(limiter.table_growing(0, TABLE_ELEMENTS, None).unwrap());
+        assert!(!limiter.table_growing(0, 1, None).unwrap());
+    }
+}

@@ -1,0 +1,216 @@
+//! A loaded plugin, and the way from a file to it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use drover_api::{OperationKind, Plugin};
+use tempfile::NamedTempFile;
+use tokio::task::block_in_place;
+use wasmtime::component::Component;
+
+use crate::bindings::OperationsPluginPre;
+use crate::cache::Verified;
+use crate::compiler::CompilerError;
+use crate::component::{Hash, NotAComponent, check_outline, cure, is_offered, is_operations};
+use crate::describe::{DescribeError, check_name, describe};
+use crate::host::Shared;
+use crate::instance::State;
+use crate::schema::ArgumentSchema;
+use crate::{deserialize, imports};
+
+/// A plugin that can be called.
+pub(crate) struct Loaded {
+    pub(crate) name: Arc<str>,
+    pub(crate) component: OperationsPluginPre<State>,
+    pub(crate) operations: BTreeMap<String, LoadedOperation>,
+    pub(crate) description: Plugin,
+}
+
+/// What the host needs to know of an operation to run it.
+pub(crate) struct LoadedOperation {
+    pub(crate) kind: OperationKind,
+    pub(crate) arguments: ArgumentSchema,
+}
+
+/// Why a file is not loaded as a plugin. The file is named by whoever tells it.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The name of the file cannot be a plugin's.
+    #[error(
+        "`{0}` is no name for a plugin: rename the file to lower-case letters, digits, `-` and `_`, starting with a letter, at most 64"
+    )]
+    Name(String),
+    /// The file cannot be read.
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
+    /// The file is too large.
+    #[error("it has {size} bytes, and {limit} are allowed; make it smaller, or raise the limit")]
+    TooLarge {
+        /// Its length.
+        size: u64,
+        /// The longest that is allowed.
+        limit: u64,
+    },
+    /// It is no whole component.
+    #[error(transparent)]
+    NotAComponent(#[from] NotAComponent),
+    /// There is no compiled code for it.
+    #[error("it cannot be compiled")]
+    Compile(#[source] CompilerError),
+    /// The compiled code cannot be kept.
+    #[error("its compiled code cannot be kept in the cache: is the disk full?")]
+    Cache(#[source] io::Error),
+    /// The compiled code cannot be used.
+    #[error("its compiled code cannot be used: {0}")]
+    Code(String),
+    /// It wants what is not offered.
+    #[error("it imports {}, which is not offered: {}", list(.0), .0.first().map_or("", |import| cure(import)))]
+    Imports(Vec<String>),
+    /// It wants a function that this version of an interface does not have, or
+    /// with other types.
+    #[error(
+        "its imports or exports do not fit this host: {0}; build it with the SDK of this version"
+    )]
+    Mismatch(String),
+    /// It is no plugin.
+    #[error("it exports no drover:plugin/operations@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
+    NoOperations(Vec<String>),
+    /// It does not say what it offers, or says it wrongly.
+    #[error("it does not describe itself well")]
+    Describe(#[from] DescribeError),
+}
+
+/// A component with its code in memory, not yet checked against what is offered.
+pub(crate) struct Code {
+    pub(crate) hash: Hash,
+    pub(crate) size: u64,
+    component: Component,
+}
+
+/// What a component says of itself to those who only look.
+pub(crate) struct Interfaces {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+}
+
+/// The plugin's name: that of the file without `.wasm`.
+pub(crate) fn name_of(path: &Path) -> Result<Arc<str>, Refusal> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    check_name(&name).map_err(|_| Refusal::Name(name.to_string()))?;
+    Ok(name.as_ref().into())
+}
+
+impl Code {
+    /// Compiles the component in the file, unless the cache has its code.
+    pub(crate) async fn get(shared: &Shared, path: &Path) -> Result<Self, Refusal> {
+        let Source { hash, size, cached } = block_in_place(|| Source::open(shared, path))?;
+        let code = match cached {
+            Cached::Code(code) => code,
+            Cached::Copy(copy) => compile(shared, &hash, &copy).await?,
+        };
+        let component = block_in_place(|| deserialize::component(&shared.engine, &code))
+            .map_err(|error| Refusal::Code(format!("{error:#}")))?;
+        Ok(Self { hash, size, component })
+    }
+
+    pub(crate) fn interfaces(&self) -> Interfaces {
+        let (ty, engine) = (self.component.component_type(), self.component.engine());
+        Interfaces {
+            imports: ty.imports(engine).map(|(name, _)| name.to_owned()).collect(),
+            exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect(),
+        }
+    }
+
+    /// Checks the component against what is offered and has it describe itself.
+    pub(crate) async fn load(self, shared: &Shared, name: Arc<str>) -> Result<Loaded, Refusal> {
+        let component = self.link()?;
+        let operations = describe(shared, name.clone(), &component).await?;
+        let description = Plugin {
+            name: name.to_string(),
+            hash: self.hash.to_string(),
+            operations: operations.iter().map(|(operation, _)| operation.clone()).collect(),
+        };
+        let operations = operations.into_iter().map(|(operation, arguments)| {
+            (operation.name, LoadedOperation { kind: operation.kind, arguments })
+        });
+        Ok(Loaded { name, component, operations: operations.collect(), description })
+    }
+
+    fn link(&self) -> Result<OperationsPluginPre<State>, Refusal> {
+        let Interfaces { imports, exports } = self.interfaces();
+        let refused: Vec<_> = imports.into_iter().filter(|import| !is_offered(import)).collect();
+        if !refused.is_empty() {
+            return Err(Refusal::Imports(refused));
+        }
+        if !exports.iter().any(|export| is_operations(export)) {
+            return Err(Refusal::NoOperations(exports));
+        }
+        imports::linker(self.component.engine())
+            .and_then(|linker| linker.instantiate_pre(&self.component))
+            .and_then(OperationsPluginPre::new)
+            .map_err(|error| Refusal::Mismatch(format!("{error:#}")))
+    }
+}
+
+/// A component file that was read once from end to end.
+struct Source {
+    hash: Hash,
+    size: u64,
+    cached: Cached,
+}
+
+enum Cached {
+    /// Compiled code.
+    Code(Verified),
+    /// A copy of the component: the file itself may change while it is compiled.
+    Copy(NamedTempFile),
+}
+
+impl Source {
+    fn open(shared: &Shared, path: &Path) -> Result<Self, Refusal> {
+        let mut file = File::open(path).map_err(Refusal::Read)?;
+        let metadata = file.metadata().map_err(Refusal::Read)?;
+        if !metadata.is_file() {
+            return Err(Refusal::Read(io::Error::other("it is no file")));
+        }
+        let (size, limit) = (metadata.len(), shared.limits.component_bytes);
+        if size > limit {
+            return Err(Refusal::TooLarge { size, limit });
+        }
+        check_outline(&file, size)?;
+
+        let hash = hash_of(&mut file, &mut io::sink(), limit).map_err(Refusal::Read)?;
+        if let Some(code) = shared.cache.find(&hash) {
+            return Ok(Self { hash, size, cached: Cached::Code(code) });
+        }
+        let mut copy = shared.cache.scratch().map_err(Refusal::Cache)?;
+        let hash = hash_of(&mut file, copy.as_file_mut(), limit).map_err(Refusal::Read)?;
+        Ok(Self { hash, size, cached: Cached::Copy(copy) })
+    }
+}
+
+/// Reads the file from its start, however much it grows meanwhile.
+fn hash_of(file: &mut File, copy: &mut impl Write, limit: u64) -> io::Result<Hash> {
+    file.rewind()?;
+    Hash::of_copy(&mut file.take(limit), copy)
+}
+
+async fn compile(
+    shared: &Shared,
+    hash: &Hash,
+    component: &NamedTempFile,
+) -> Result<Verified, Refusal> {
+    let code = shared.cache.scratch().map_err(Refusal::Cache)?;
+    shared.compiler.run(component.path(), code.path()).await.map_err(Refusal::Compile)?;
+    block_in_place(|| shared.cache.store(hash, code)).map_err(Refusal::Cache)
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".into();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,107 @@
+//! Who runs and who waits: so many jobs at once, so many in line, first come
+//! first served.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Hands out places to jobs.
+pub(crate) struct Queue {
+    turns: Arc<Semaphore>,
+    admitted: Arc<AtomicU32>,
+    capacity: u32,
+}
+
+/// A job's place: in line at first, and later its turn. Leaving it is dropping it.
+pub(crate) struct Place {
+    turns: Arc<Semaphore>,
+    admitted: Arc<AtomicU32>,
+}
+
+/// A job's turn, which ends when it is dropped.
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
+}
+
+impl Queue {
+    pub(crate) fn new(running: u32, waiting: u32) -> Self {
+        // A queue in which nothing runs would take jobs and never serve them.
+        let running = running.max(1);
+        Self {
+            turns: Arc::new(Semaphore::new(running as usize)),
+            admitted: Arc::default(),
+            capacity: running.saturating_add(waiting),
+        }
+    }
+
+    /// A place for one more job; none if all are taken.
+    pub(crate) fn enter(&self) -> Option<Place> {
+        let one_more = |admitted| (admitted < self.capacity).then_some(admitted + 1);
+        self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Place { turns: self.turns.clone(), admitted: self.admitted.clone() })
+    }
+}
+
+impl Place {
+    /// Waits until it is this job's turn.
+    pub(crate) async fn turn(self) -> Turn {
+        // The semaphore is never closed, so there always is a permit in the end.
+        let permit = self.turns.clone().acquire_owned().await.ok();
+        Turn { _permit: permit, _place: self }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admitted.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<F: Future>(future: F) -> Option<F::Output> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_job_too_many_is_refused_until_another_leaves() {
+        let queue = Queue::new(1, 1);
+        let running = queue.enter().unwrap();
+        let waiting = queue.enter().unwrap();
+        assert!(queue.enter().is_none());
+        drop(waiting);
+        assert!(queue.enter().is_some());
+        drop(running);
+    }
+
+    #[test]
+    fn a_turn_comes_when_the_one_before_ends() {
+        let queue = Queue::new(1, 1);
+        let first = poll(queue.enter().unwrap().turn()).unwrap();
+        let mut second = pin!(queue.enter().unwrap().turn());
+        assert!(poll(second.as_mut()).is_none());
+        drop(first);
+        assert!(poll(second.as_mut()).is_some());
+    }
+
+    #[test]
+    fn one_who_stops_waiting_leaves_the_line() {
+        let queue = Queue::new(1, 1);
+        let first = poll(queue.enter().unwrap().turn()).unwrap();
+        assert!(poll(queue.enter().unwrap().turn()).is_none());
+        let third = queue.enter().unwrap();
+        drop(first);
+        assert!(poll(third.turn()).is_some());
+    }
+}
