@@ -1,0 +1,38 @@
+"""What the caller and the callee share: their flags and their session."""
+
+import argparse
+import sys
+
+from autobahn.twisted.wamp import ApplicationRunner
+from autobahn.wamp.serializer import MsgPackSerializer
+
+REALM = "test_realm"
+
+# What is called. The name of the serializer keeps the two pairs apart.
+PROCEDURE = "bench.empty."
+
+
+def flags(doc):
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--url", required=True, help="WebSocket address of the router")
+    parser.add_argument(
+        "--serializer",
+        required=True,
+        choices=["msgpack", "default"],
+        help="msgpack, or what autobahn takes unasked, as OCS does",
+    )
+    return parser.parse_args()
+
+
+def run(arguments, session):
+    serializers = [MsgPackSerializer()] if arguments.serializer == "msgpack" else None
+    runner = ApplicationRunner(arguments.url, REALM, serializers=serializers)
+    runner.run(session, log_level="error")
+
+
+def tell(line):
+    """Hands a line to the benchmark, which reads standard output.
+
+    autobahn turns `sys.stdout` into a log, so the real one is used.
+    """
+    print(line, file=sys.__stdout__, flush=True)

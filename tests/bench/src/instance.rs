@@ -1,0 +1,178 @@
+//! What a fresh instance costs: through the plugin host, and bare.
+//!
+//! The limit is the same component in the same kind of engine, instantiated
+//! and called with nothing around it: no queue, no deadline, no captured
+//! output, no check of arguments, and on the thread that asks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use drover_api::{JobId, JobState};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
+use serde_json::Map;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::latency::{self, Sample};
+
+mod contract {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "operations-plugin",
+        exports: { default: async },
+    });
+}
+
+/// More than are ever alive at the same time.
+const POOLED_INSTANCES: u32 = 64;
+
+/// As the plugin host keeps it.
+const KEPT_RESIDENT: usize = 128 << 10;
+
+/// The plugin host with one plugin.
+pub(crate) struct Hosted {
+    host: Host,
+    plugin: String,
+    operation: String,
+}
+
+impl Hosted {
+    /// Loads the plugin; `drover` compiles it as it does for an agent.
+    ///
+    /// # Errors
+    ///
+    /// If the host does not start or refuses the plugin.
+    pub(crate) async fn load(
+        drover: &Path,
+        component: &Path,
+        operation: &str,
+        cache_dir: &Path,
+    ) -> anyhow::Result<Self> {
+        let host = Host::start(HostConfig {
+            cache_dir: cache_dir.to_owned(),
+            compiler: CompilerCommand {
+                program: drover.to_owned(),
+                args: vec!["compile-component".into()],
+            },
+            limits: Limits::default(),
+        })
+        .context("cannot start the plugin host")?;
+        let plugin = host.load_file(component).await.context("the plugin host refused it")?;
+        Ok(Self { host, plugin: plugin.name, operation: operation.to_owned() })
+    }
+
+    /// Runs the operation again and again, one run at a time.
+    ///
+    /// # Errors
+    ///
+    /// If a run fails.
+    pub(crate) async fn measure(&self, time: Duration) -> anyhow::Result<Sample> {
+        latency::measure(1, time, || self.run()).await
+    }
+
+    /// Stops the host.
+    pub(crate) async fn stop(self) {
+        self.host.shutdown().await;
+    }
+
+    async fn run(&self) -> anyhow::Result<()> {
+        let outcome = self.host.run(Job {
+            id: JobId::generate(),
+            plugin: self.plugin.clone(),
+            operation: self.operation.clone(),
+            arguments: Map::new(),
+            data: Vec::new(),
+            timeout: None,
+            progress: None,
+            cancel: CancellationToken::new(),
+        });
+        let outcome = outcome.await;
+        ensure!(outcome.state == JobState::Ok, "the plugin host failed: {:?}", outcome.error);
+        Ok(())
+    }
+}
+
+/// The same component without a host around it.
+pub(crate) struct Bare {
+    engine: Engine,
+    component: contract::OperationsPluginPre<State>,
+    operation: String,
+    arguments: String,
+}
+
+struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl Bare {
+    /// Compiles the component in this process.
+    ///
+    /// # Errors
+    ///
+    /// If wasmtime refuses it.
+    pub(crate) fn load(component: &Path, operation: &str) -> anyhow::Result<Self> {
+        prepare(component, operation)
+            .map_err(|error| anyhow!("bare wasmtime refused {}: {error:#}", component.display()))
+    }
+
+    /// Makes an instance, runs the operation in it and drops it, again and
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// If a run fails.
+    pub(crate) async fn measure(&self, time: Duration) -> anyhow::Result<Sample> {
+        latency::measure(1, time, || self.run()).await
+    }
+
+    async fn run(&self) -> anyhow::Result<()> {
+        let outcome =
+            self.call().await.map_err(|error| anyhow!("bare wasmtime failed: {error:#}"))?;
+        outcome.map(drop).map_err(|error| anyhow!("the bare plugin failed: {error:?}"))
+    }
+
+    async fn call(
+        &self,
+    ) -> wasmtime::Result<Result<String, contract::exports::drover::plugin::operations::Error>>
+    {
+        let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+        let mut store = Store::new(&self.engine, state);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let plugin = self.component.instantiate_async(&mut store).await?;
+        plugin
+            .drover_plugin_operations()
+            .call_run(&mut store, &self.operation, &self.arguments)
+            .await
+    }
+}
+
+fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Bare> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(POOLED_INSTANCES)
+        .total_stacks(POOLED_INSTANCES)
+        .linear_memory_keep_resident(KEPT_RESIDENT)
+        .table_keep_resident(KEPT_RESIDENT);
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    let engine = Engine::new(&config)?;
+
+    let component = Component::from_file(&engine, component)?;
+    let mut linker = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // An empty task calls nothing of ours.
+    linker.define_unknown_imports_as_traps(&component)?;
+    let component = contract::OperationsPluginPre::new(linker.instantiate_pre(&component)?)?;
+    let (operation, arguments) = (operation.to_owned(), "{}".to_owned());
+    Ok(Bare { engine, component, operation, arguments })
+}

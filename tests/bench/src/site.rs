@@ -1,0 +1,194 @@
+//! Ours: a controller and an agent as processes of their own, and a client as
+//! the command line has it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use drover_api::{Command, JobResult, JobState, NodeId, procedures};
+use drover_wamp::{CallOptions, Client, ClientConfig, Payload};
+use serde::Serialize;
+
+use crate::latency::{self, Sample};
+use crate::program::Program;
+
+const GID: u32 = 1;
+const NID: u32 = 1;
+
+/// What `drover controller` prints before the address it listens on.
+const LISTENING: &str = "listening on ";
+
+/// What the agent's log says once for each plugin.
+const PLUGIN_LOADED: &str = "plugin loaded";
+
+/// What the agent's log says when it has joined.
+const JOINED: &str = "joined";
+
+/// A controller, and where its agents keep their files.
+pub(crate) struct Site {
+    controller: Program,
+    url: String,
+    drover: PathBuf,
+    dir: PathBuf,
+}
+
+/// An agent that has joined with all its plugins.
+pub(crate) struct Agent {
+    pub(crate) program: Program,
+    /// From the start of the process.
+    pub(crate) joined_after: Duration,
+}
+
+/// A client in this process, and what it calls.
+pub(crate) struct Caller {
+    session: Client,
+    procedure: String,
+    cmd: String,
+}
+
+#[derive(Serialize)]
+struct ControllerConfig {
+    listen: &'static str,
+}
+
+#[derive(Serialize)]
+struct AgentConfig<'a> {
+    controller: &'a str,
+    gid: u32,
+    nid: u32,
+    name: &'static str,
+    data_dir: &'a Path,
+    plugin_dir: &'a Path,
+}
+
+impl Site {
+    /// Starts a controller on a free port, with copies of `plugins` for its
+    /// agents.
+    ///
+    /// # Errors
+    ///
+    /// If a plugin cannot be read, or the controller does not listen.
+    pub(crate) async fn start(
+        drover: &Path,
+        plugins: &[PathBuf],
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
+        copy_plugins(plugins, &dir.join("plugins"))?;
+        let config = write_config(dir, "controller", &ControllerConfig { listen: "127.0.0.1:0" })?;
+        let mut command = tokio::process::Command::new(drover);
+        command.args(["controller", "--config"]).arg(config);
+        let mut controller = Program::start("drover controller", &mut command)?;
+        let line = controller.line("its address", |line| line.starts_with(LISTENING)).await?;
+        let url = line.text[LISTENING.len()..].to_owned();
+        Ok(Self { controller, url, drover: drover.to_owned(), dir: dir.to_owned() })
+    }
+
+    /// Starts an agent and waits until it has joined with all its plugins.
+    ///
+    /// # Errors
+    ///
+    /// If it does not join, or a plugin is refused.
+    pub(crate) async fn agent(&self) -> anyhow::Result<Agent> {
+        let plugin_dir = self.dir.join("plugins");
+        let plugins = std::fs::read_dir(&plugin_dir).context("cannot read the plugins")?.count();
+        let config = write_config(
+            &self.dir,
+            "agent",
+            &AgentConfig {
+                controller: &self.url,
+                gid: GID,
+                nid: NID,
+                name: "bench",
+                data_dir: &self.dir.join("data"),
+                plugin_dir: &plugin_dir,
+            },
+        )?;
+        let mut command = tokio::process::Command::new(&self.drover);
+        command.args(["agent", "--config"]).arg(config);
+        let mut program = Program::start("drover agent", &mut command)?;
+
+        // The plugins come first, unless they take long to compile.
+        let (mut missing, mut has_joined) = (plugins, false);
+        loop {
+            let is_step = |line: &str| line.contains(PLUGIN_LOADED) || line.contains(JOINED);
+            let line = program.line("that it has joined with its plugins", is_step).await?;
+            if line.text.contains(PLUGIN_LOADED) {
+                missing = missing.saturating_sub(1);
+            } else {
+                has_joined = true;
+            }
+            if missing == 0 && has_joined {
+                return Ok(Agent { program, joined_after: line.after });
+            }
+        }
+    }
+
+    /// Forgets what agents have compiled.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub(crate) fn chill(&self) -> anyhow::Result<()> {
+        let data = self.dir.join("data");
+        std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))
+    }
+
+    /// Joins the controller to call one operation of the agent's.
+    ///
+    /// # Errors
+    ///
+    /// If the controller cannot be joined.
+    pub(crate) async fn caller(&self, cmd: &str) -> anyhow::Result<Caller> {
+        let config = ClientConfig::new(&self.url, procedures::REALM);
+        let session = Client::connect(&config).await.context("cannot join the controller")?;
+        let procedure = procedures::run(NodeId::new(GID, NID));
+        Ok(Caller { session, procedure, cmd: cmd.to_owned() })
+    }
+
+    /// Stops the controller.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be waited for.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.controller.stop().await
+    }
+}
+
+impl Caller {
+    /// Keeps so many calls in flight on one session for `time`.
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub(crate) async fn measure(&self, in_flight: usize, time: Duration) -> anyhow::Result<Sample> {
+        latency::measure(in_flight, time, || self.call()).await
+    }
+
+    async fn call(&self) -> anyhow::Result<()> {
+        let command = Command::new(&self.cmd);
+        let payload = Payload::one(&command)?;
+        let answer = self.session.call(&self.procedure, payload, CallOptions::default()).await?;
+        let result: JobResult = answer.first().context("the answer is no result")?;
+        ensure!(result.state == JobState::Ok, "{} failed: {:?}", self.cmd, result.error);
+        Ok(())
+    }
+}
+
+fn copy_plugins(plugins: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for plugin in plugins {
+        let name = plugin.file_name().context("a plugin has no name")?;
+        std::fs::copy(plugin, to.join(name)).with_context(|| {
+            format!("cannot copy {}: `cargo xtask bench` builds it", plugin.display())
+        })?;
+    }
+    Ok(())
+}
+
+fn write_config<C: Serialize>(dir: &Path, program: &str, config: &C) -> anyhow::Result<PathBuf> {
+    let path = dir.join(format!("{program}.toml"));
+    let text = toml::to_string(config).context("a path is no UTF-8")?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
