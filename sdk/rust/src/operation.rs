@@ -43,20 +43,20 @@ impl Operation {
 /// The schema of what callers may send.
 #[must_use]
 pub fn arguments_schema<T: JsonSchema>() -> String {
-    let mut schema = SchemaSettings::draft2020_12()
-        .for_deserialize()
-        .into_generator()
-        .into_root_schema_for::<T>();
-    // The name of the generated struct, which says nothing to anybody.
-    schema.remove("title");
-    schema.to_value().to_string()
+    schema::<T>(SchemaSettings::draft2020_12().for_deserialize())
 }
 
 /// The schema of what the operation answers.
 #[must_use]
 pub fn returns_schema<T: Answer>() -> String {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    generator.into_root_schema_for::<T>().to_value().to_string()
+    schema::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> String {
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    // The name of the Rust type says nothing to callers.
+    schema.remove("title");
+    schema.to_value().to_string()
 }
 
 /// Reads the arguments of a call.

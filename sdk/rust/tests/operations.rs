@@ -213,7 +213,8 @@ fn the_schema_of_the_arguments_has_types_docs_defaults_and_limits() {
         "additionalProperties": false,
     });
     assert_eq!(arguments, expected);
-    assert_eq!(returns["type"], "string");
+    let schema = "https://json-schema.org/draft/2020-12/schema";
+    assert_eq!(returns, json!({"$schema": schema, "type": "string"}));
 }
 
 #[test]

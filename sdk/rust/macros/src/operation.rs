@@ -47,7 +47,7 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
     check(&function.sig)?;
     let parameters = parameters?;
     let name = name(&function.sig.ident)?;
-    let doc = doc(&function.attrs);
+    let doc = doc(&function.attrs)?;
 
     let kind = match kind {
         Kind::Task => quote!(Task),
@@ -165,17 +165,24 @@ fn name(function: &Ident) -> syn::Result<String> {
 }
 
 /// The doc comment as text, without the space that follows `///`.
-fn doc(attributes: &[Attribute]) -> String {
-    let line = |attribute: &Attribute| match &attribute.meta {
-        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
-    };
-    let text = attributes.iter().filter_map(line).collect::<Vec<_>>().join("\n");
-    let lines: Vec<_> = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-    lines.join("\n").trim().to_owned()
+fn doc(attributes: &[Attribute]) -> syn::Result<String> {
+    let mut lines = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
+        let Meta::NameValue(meta) = &attribute.meta else {
+            // Such as `#[doc(hidden)]`.
+            continue;
+        };
+        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &meta.value else {
+            let message = "operators read this: write the text itself";
+            return Err(syn::Error::new_spanned(&meta.value, message));
+        };
+        let text = text.value();
+        lines.extend(text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned()));
+        if text.is_empty() {
+            lines.push(String::new());
+        }
+    }
+    Ok(lines.join("\n").trim().to_owned())
 }
 
 fn output_span(output: &ReturnType) -> Span {
@@ -238,6 +245,7 @@ mod tests {
             ("fn f() -> impl Iterator<Item = u8> {}", "name a type"),
             ("fn Greet() {}", "lower-case letters"),
             ("fn _greet() {}", "start with a letter"),
+            ("#[doc = include_str!(\"a.md\")] fn f() {}", "write the text itself"),
             ("struct S;", "expected `fn`"),
         ] {
             let complaints = complaints(function);
