@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 pub use callee::{Invocation, Registration};
 pub use error::{ApplicationError, CallError, CloseReason, Closed, ConnectError};
@@ -18,6 +19,7 @@ pub use subscriber::{Event, Subscription};
 
 use crate::Serializer;
 use crate::id::SessionId;
+use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::payload::Payload;
 use crate::queue::Queue;
@@ -77,6 +79,9 @@ pub struct CallOptions {
     /// length, and beyond that the call is cancelled and fails with
     /// [`CallError::SlowReceiver`]. A receiver that is dropped wants no more.
     pub progress: Option<mpsc::Sender<Payload>>,
+    /// Cancels the call when it is cancelled itself, and unlike dropping the
+    /// future goes on waiting for what the callee answers to that.
+    pub cancel: Option<CancellationToken>,
 }
 
 /// Options of [`Client::register`].
@@ -232,7 +237,7 @@ impl Client {
     ) -> Result<Payload, CallError> {
         uri::check(procedure)?;
         let payload = self.handle.shared.prepare(procedure, &payload)?;
-        let answer = self.answer(procedure, payload, options.progress);
+        let answer = self.answer(procedure, payload, options.progress, options.cancel);
         match options.timeout {
             None => answer.await,
             Some(after) => tokio::time::timeout(after, answer).await.unwrap_or_else(|_| {
@@ -246,6 +251,7 @@ impl Client {
         procedure: &str,
         payload: Payload,
         mut progress: Option<mpsc::Sender<Payload>>,
+        mut cancel: Option<CancellationToken>,
     ) -> Result<Payload, CallError> {
         let shared = &self.handle.shared;
         let updates = Arc::new(Queue::new(shared.max_message_bytes));
@@ -256,7 +262,15 @@ impl Client {
         shared.send(message).await?;
         pending.is_sent = true;
         loop {
-            match updates.pop().await {
+            let update = tokio::select! {
+                update = updates.pop() => update,
+                () = cancelled(cancel.as_ref()) => {
+                    cancel = None;
+                    shared.send_now(Message::cancel(request));
+                    continue;
+                }
+            };
+            match update {
                 Some(Update::Progress(payload)) => {
                     if let Some(receiver) = &progress
                         && receiver.send(payload).await.is_err()
@@ -365,6 +379,14 @@ impl Client {
     pub async fn close(&self) {
         self.handle.shared.begin_close();
         self.handle.shared.gone().await;
+    }
+}
+
+/// Resolves when the token is cancelled; never without one.
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -227,3 +227,6 @@ impl<'a> Parts<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

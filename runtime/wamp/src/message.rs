@@ -208,6 +208,11 @@ impl Message {
         Self::Error { kind, request, error: error.to_owned(), payload }
     }
 
+    /// A CANCEL that has the callee told, and waits for its answer.
+    pub(crate) fn cancel(request: RequestId) -> Self {
+        Self::Cancel { request, options: CancelDetails { mode: Some(CancelMode::Kill) } }
+    }
+
     /// An ABORT with a text for people.
     pub(crate) fn abort(reason: &str, text: &str) -> Self {
         let details = ReasonDetails { message: Some(text.to_owned()) };

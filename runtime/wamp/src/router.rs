@@ -108,7 +108,12 @@ impl Router {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection's task failed");
+                    }
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use crate::message::{
-    CallDetails, CancelDetails, CancelMode, MatchDetails, Message, ProgressDetails, PublishDetails,
+    CallDetails, MatchDetails, Message, ProgressDetails, PublishDetails,
     RequestId, RequestKind,
 };
 use crate::payload::Payload;
@@ -161,8 +161,7 @@ impl<P: Ports> Session<P> {
     /// Forgets a call; send the message if the call has been sent. None if it is answered.
     pub(crate) fn cancel(&mut self, request: RequestId) -> Option<Message> {
         self.calls.remove(&request)?;
-        let options = CancelDetails { mode: Some(CancelMode::Kill) };
-        Some(Message::Cancel { request, options })
+        Some(Message::cancel(request))
     }
 
     /// Begins a publication; with somebody to reply to it is acknowledged.
@@ -437,3 +436,6 @@ impl<P: Ports> Request<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! The HTTP in front of a WebSocket: which requests are let through, and what others are told.
 
 use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,6 +15,9 @@ use crate::wire::socket_config;
 
 /// The longest head of a request.
 const MAX_HEAD: usize = 8 * 1024;
+
+/// How long a refused peer may go on talking.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 64;
@@ -44,6 +49,7 @@ struct Request {
     is_upgrade: bool,
     key: Option<String>,
     version: Option<String>,
+    origin: Option<String>,
     subprotocols: Vec<String>,
 }
 
@@ -72,7 +78,10 @@ pub(super) async fn upgrade(
 }
 
 /// Answers a connection for which there is no room.
-pub(super) async fn refuse_for_load(stream: TcpStream, sessions: usize) {
+pub(super) async fn refuse_for_load(mut stream: TcpStream, sessions: usize) {
+    if read_request(&mut stream).await.is_err() {
+        return;
+    }
     let text = format!("this router has {sessions} sessions already, try again later");
     refuse(stream, "503 Service Unavailable", text).await;
 }
@@ -110,6 +119,7 @@ fn parse(head: &[u8]) -> Result<Option<(Request, usize)>, httparse::Error> {
         match header.name.to_ascii_lowercase().as_str() {
             "upgrade" => request.is_upgrade |= value.eq_ignore_ascii_case("websocket"),
             "sec-websocket-key" => request.key = Some(value),
+            "origin" => request.origin = Some(value),
             "sec-websocket-version" => request.version = Some(value),
             "sec-websocket-protocol" => {
                 request.subprotocols.extend(value.split(',').map(|name| name.trim().to_owned()));
@@ -130,6 +140,10 @@ fn check(request: &Request) -> Result<(&str, Serializer), (&'static str, String)
     if !request.is_upgrade || request.method != "GET" {
         let text = format!("this is a WAMP router: open a WebSocket here that speaks {spoken}");
         return Err(("426 Upgrade Required", text));
+    }
+    if let Some(origin) = request.origin.as_deref().filter(|origin| !is_local(origin)) {
+        let origin: String = origin.chars().take(100).collect();
+        return Err(("403 Forbidden", format!("pages of {origin} may not open sessions here")));
     }
     if request.version.as_deref() != Some("13") {
         return Err(("426 Upgrade Required", "this router speaks WebSocket version 13".into()));
@@ -153,15 +167,36 @@ fn check(request: &Request) -> Result<(&str, Serializer), (&'static str, String)
     }
 }
 
+/// Whether a page comes from this machine.
+///
+/// Only browsers send an origin. Any page in the world can tell the browser of
+/// somebody at this machine to open a WebSocket to it, and must not thereby
+/// get at the nodes. Comparing with the Host header would not do: a name that
+/// a stranger owns may point here.
+fn is_local(origin: &str) -> bool {
+    let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 async fn refuse(mut stream: TcpStream, status: &'static str, text: String) -> UpgradeError {
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
          Connection: close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n{text}\n",
         text.len() + 1
     );
-    // A peer that is gone misses nothing.
-    if stream.write_all(answer.as_bytes()).await.is_ok() {
-        stream.shutdown().await.ok();
+    // A peer that is gone misses nothing. One that is still sending must be
+    // heard out, or the connection is reset before it has read the answer.
+    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
+        let hear_out = async {
+            let mut unread = [0; 1024];
+            while stream.read(&mut unread).await.is_ok_and(|length| length > 0) {}
+        };
+        let _ = tokio::time::timeout(PATIENCE, hear_out).await;
     }
     UpgradeError::Refused { status, text }
 }
@@ -200,6 +235,25 @@ mod tests {
         }
         let elsewhere = request("GET /favicon.ico HTTP/1.1\nHost: a");
         assert!(check(&elsewhere).unwrap_err().0.starts_with("404"));
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_may_open_sessions() {
+        for origin in
+            ["http://localhost:8080", "http://127.0.0.1", "https://[::1]:80", "http://127.1.2.3:1"]
+        {
+            assert!(is_local(origin), "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://a.example",
+            "http://localhost.a.example",
+            "http://127.0.0.1.a.example:80",
+            "http://10.0.0.1",
+        ] {
+            assert!(!is_local(origin), "{origin}");
+        }
     }
 
     #[test]

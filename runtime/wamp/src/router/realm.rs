@@ -254,3 +254,6 @@ fn our_roles() -> RouterRoles {
     };
     RouterRoles { broker: Role { features: broker }, dealer: Role { features: dealer } }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! A router on a loopback socket, and clients for it.
 
 #![allow(dead_code, reason = "every test file uses its own part of the kit")]
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -68,5 +69,50 @@ impl Site {
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         within(self.serving.join_next()).await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A client that says what it is told to, right or wrong, in JSON.
+pub(crate) type RawClient =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Connects without a HELLO.
+pub(crate) async fn raw_client(site: &Site, subprotocol: &str) -> RawClient {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let mut request = format!("ws://{}/ws", site.address).into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol.parse().unwrap());
+    let (client, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    client
+}
+
+/// Connects and joins; the session's id is beside the client.
+pub(crate) async fn raw_session(site: &Site) -> (RawClient, u64) {
+    let mut client = raw_client(site, "wamp.2.json").await;
+    let roles = serde_json::json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}});
+    send(&mut client, &serde_json::json!([1, REALM, {"roles": roles}])).await;
+    let welcome = receive(&mut client).await;
+    assert_eq!(welcome[0], 2, "{welcome}");
+    (client, welcome[1].as_u64().unwrap())
+}
+
+pub(crate) async fn send(client: &mut RawClient, message: &serde_json::Value) {
+    use futures_util::SinkExt;
+    client.send(message.to_string().into()).await.unwrap();
+}
+
+/// The next message.
+pub(crate) async fn receive(client: &mut RawClient) -> serde_json::Value {
+    let frame = next_frame(client).await;
+    serde_json::from_str(frame.to_text().unwrap()).unwrap_or_else(|_| panic!("{frame:?}"))
+}
+
+/// The next frame that is no ping.
+pub(crate) async fn next_frame(client: &mut RawClient) -> tokio_tungstenite::tungstenite::Message {
+    use futures_util::StreamExt;
+    loop {
+        let frame = within(client.next()).await.unwrap().unwrap();
+        if !frame.is_ping() && !frame.is_pong() {
+            return frame;
+        }
     }
 }

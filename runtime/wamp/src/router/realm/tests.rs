@@ -1,0 +1,526 @@
+//! What a realm owes its sessions: as tables, and for any sequence of messages.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::{
+    CallDetails, CancelDetails, CancelMode, MatchDetails, ProgressDetails, PublishDetails,
+};
+use crate::uri::{MatchPolicy, error};
+
+/// A realm, and everything that it has sent.
+struct Bench {
+    realm: Realm,
+    sent: Vec<(SessionId, Message)>,
+    read: usize,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { realm: Realm::new("test", 1, 100), sent: Vec::new(), read: 0 }
+    }
+
+    fn join(&mut self, can_be_interrupted: bool) -> SessionId {
+        let features = Features { call_canceling: can_be_interrupted, ..Features::default() };
+        let roles = ClientRoles { callee: Some(Role { features }), ..ClientRoles::default() };
+        let mut outputs = Vec::new();
+        let (session, _) = self.realm.join(&roles, &mut outputs);
+        self.keep(outputs);
+        session
+    }
+
+    fn send(&mut self, from: SessionId, message: Message) -> Result<Standing, Violation> {
+        let mut outputs = Vec::new();
+        let standing = self.realm.receive(from, message, &mut outputs);
+        self.keep(outputs);
+        standing
+    }
+
+    fn leave(&mut self, session: SessionId) {
+        let mut outputs = Vec::new();
+        self.realm.leave(session, &mut outputs);
+        self.keep(outputs);
+    }
+
+    fn keep(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send { to, message } => self.sent.push((to, message)),
+                Output::Broadcast { to, message } => {
+                    self.sent.extend(to.into_iter().map(|to| (to, message.clone())));
+                }
+            }
+        }
+    }
+
+    /// What has been sent since the last look.
+    fn news(&mut self) -> Vec<(SessionId, Message)> {
+        let news = self.sent[self.read..].to_vec();
+        self.read = self.sent.len();
+        news
+    }
+
+    fn register(&mut self, session: SessionId, procedure: &str, policy: MatchPolicy) -> u64 {
+        self.send(session, register(1, procedure, policy)).unwrap();
+        match &self.news()[..] {
+            [(to, Message::Registered { request: 1, registration })] if *to == session => {
+                *registration
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn subscribe(&mut self, session: SessionId, topic: &str, policy: MatchPolicy) -> u64 {
+        let options = MatchDetails { policy };
+        self.send(session, Message::Subscribe { request: 2, options, topic: topic.into() })
+            .unwrap();
+        match &self.news()[..] {
+            [(to, Message::Subscribed { request: 2, subscription })] if *to == session => {
+                *subscription
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn register(request: u64, procedure: &str, policy: MatchPolicy) -> Message {
+    Message::Register { request, options: MatchDetails { policy }, procedure: procedure.into() }
+}
+
+fn call(request: u64, procedure: &str) -> Message {
+    let payload = Payload::one("argument").unwrap();
+    let options = CallDetails { receive_progress: true };
+    Message::Call { request, options, procedure: procedure.into(), payload }
+}
+
+fn cancel(request: u64, mode: CancelMode) -> Message {
+    Message::Cancel { request, options: CancelDetails { mode: Some(mode) } }
+}
+
+fn answer(request: u64) -> Message {
+    let options = ProgressDetails::default();
+    Message::Yield { request, options, payload: Payload::empty() }
+}
+
+fn publish(topic: &str, options: PublishDetails) -> Message {
+    Message::Publish { request: 3, options, topic: topic.into(), payload: Payload::empty() }
+}
+
+/// Who got an error of which kind and URI.
+fn errors(news: &[(SessionId, Message)]) -> Vec<(SessionId, RequestKind, &str)> {
+    let errors = news.iter().filter_map(|(to, message)| match message {
+        Message::Error { kind, error, .. } => Some((*to, *kind, error.as_str())),
+        _ => None,
+    });
+    errors.collect()
+}
+
+#[test]
+fn each_way_of_cancelling_answers_the_caller() {
+    use CancelMode::{Kill, KillNoWait, Skip};
+    for (can_be_interrupted, mode, answers_at_once, interrupts) in [
+        (true, Skip, true, false),
+        (true, Kill, false, true),
+        (true, KillNoWait, true, true),
+        (false, Skip, true, false),
+        (false, Kill, true, false),
+        (false, KillNoWait, true, false),
+    ] {
+        let mut bench = Bench::new();
+        let (callee, caller) = (bench.join(can_be_interrupted), bench.join(true));
+        bench.register(callee, "a.b", MatchPolicy::Exact);
+        bench.send(caller, call(9, "a.b")).unwrap();
+        bench.news();
+
+        bench.send(caller, cancel(9, mode)).unwrap();
+        let news = bench.news();
+        let told = errors(&news) == [(caller, RequestKind::Call, error::CANCELED)];
+        let interrupted = news.iter().any(|(to, message)| {
+            *to == callee && matches!(message, Message::Interrupt { request: 1, .. })
+        });
+        assert_eq!(
+            (told, interrupted),
+            (answers_at_once, interrupts),
+            "{can_be_interrupted} {mode:?}"
+        );
+
+        // The callee answers in any case; a caller that was told hears nothing more.
+        bench.send(callee, answer(1)).unwrap();
+        assert_eq!(
+            bench.news().len(),
+            usize::from(!answers_at_once),
+            "{can_be_interrupted} {mode:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_cancel_and_a_late_one_change_nothing() {
+    let mut bench = Bench::new();
+    let (callee, caller) = (bench.join(true), bench.join(true));
+    bench.register(callee, "a.b", MatchPolicy::Exact);
+    bench.send(caller, call(9, "a.b")).unwrap();
+    bench.send(caller, cancel(9, CancelMode::Kill)).unwrap();
+    bench.news();
+    bench.send(caller, cancel(9, CancelMode::Kill)).unwrap();
+    assert_eq!(bench.news(), []);
+    // But who does not want to wait any more need not.
+    bench.send(caller, cancel(9, CancelMode::KillNoWait)).unwrap();
+    assert_eq!(errors(&bench.news()), [(caller, RequestKind::Call, error::CANCELED)]);
+    bench.send(caller, cancel(9, CancelMode::Kill)).unwrap();
+    bench.send(callee, answer(1)).unwrap();
+    assert_eq!(bench.news(), []);
+}
+
+#[test]
+fn who_leaves_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    let (callee, caller) = (bench.join(true), bench.join(true));
+    bench.register(callee, "a.", MatchPolicy::Prefix);
+    bench.subscribe(callee, "t", MatchPolicy::Exact);
+    bench.send(caller, call(1, "a.b")).unwrap();
+    bench.send(caller, call(2, "a.c")).unwrap();
+    bench.news();
+    bench.leave(callee);
+    let told = errors(&bench.news()).len();
+    assert_eq!(told, 2);
+    bench.send(caller, call(3, "a.b")).unwrap();
+    assert_eq!(errors(&bench.news()), [(caller, RequestKind::Call, error::NO_SUCH_PROCEDURE)]);
+    bench.leave(caller);
+    assert!(bench.realm.is_empty());
+}
+
+#[test]
+fn a_callee_learns_that_its_caller_has_left() {
+    let mut bench = Bench::new();
+    let (callee, caller) = (bench.join(true), bench.join(true));
+    bench.register(callee, "a.b", MatchPolicy::Exact);
+    bench.send(caller, call(1, "a.b")).unwrap();
+    bench.news();
+    bench.leave(caller);
+    assert!(
+        matches!(bench.news()[..], [(to, Message::Interrupt { request: 1, .. })] if to == callee)
+    );
+    bench.send(callee, answer(1)).unwrap();
+    assert_eq!(bench.news(), []);
+}
+
+#[test]
+fn a_bad_name_gets_an_error_and_the_session_stays() {
+    let mut bench = Bench::new();
+    let session = bench.join(true);
+    let acknowledge = PublishDetails { acknowledge: true, ..PublishDetails::default() };
+    for (message, kind) in [
+        (call(1, "a..b"), RequestKind::Call),
+        (register(1, "a b", MatchPolicy::Exact), RequestKind::Register),
+        (register(1, "wamp.session.list", MatchPolicy::Exact), RequestKind::Register),
+        (register(1, "wamp.", MatchPolicy::Prefix), RequestKind::Register),
+        (publish("a#b", acknowledge), RequestKind::Publish),
+        (publish("wamp.session.on_leave", acknowledge), RequestKind::Publish),
+    ] {
+        assert_eq!(bench.send(session, message), Ok(Standing::Joined));
+        assert_eq!(errors(&bench.news()), [(session, kind, error::INVALID_URI)]);
+    }
+    bench.send(session, publish("a#b", PublishDetails::default())).unwrap();
+    assert_eq!(bench.news(), [], "nobody asked to hear of it");
+}
+
+#[test]
+fn a_session_has_so_many_of_each_and_no_more() {
+    let mut bench = Bench::new();
+    let session = bench.join(true);
+    for number in 0..101 {
+        bench.send(session, register(number, &format!("a.b{number}"), MatchPolicy::Exact)).unwrap();
+    }
+    assert_eq!(errors(&bench.news()), [(session, RequestKind::Register, error::LIMIT_REACHED)]);
+    for number in 0..101 {
+        bench.send(session, call(number, "a.b1")).unwrap();
+    }
+    assert_eq!(errors(&bench.news()), [(session, RequestKind::Call, error::LIMIT_REACHED)]);
+}
+
+#[test]
+fn an_event_reaches_every_matching_subscription_once_and_not_its_publisher() {
+    let mut bench = Bench::new();
+    let (publisher, other) = (bench.join(true), bench.join(true));
+    bench.subscribe(publisher, "a.b.c", MatchPolicy::Exact);
+    let exact = bench.subscribe(other, "a.b.c", MatchPolicy::Exact);
+    let prefix = bench.subscribe(other, "a.", MatchPolicy::Prefix);
+    let wildcard = bench.subscribe(other, "a..c", MatchPolicy::Wildcard);
+    bench.subscribe(other, "a..d", MatchPolicy::Wildcard);
+
+    bench.send(publisher, publish("a.b.c", PublishDetails::default())).unwrap();
+    let events: HashSet<_> = bench
+        .news()
+        .into_iter()
+        .map(|(to, message)| {
+            let Message::Event { subscription, details, .. } = message else { panic!() };
+            (to, subscription, details.topic)
+        })
+        .collect();
+    let topic = Some("a.b.c".to_owned());
+    let expected = [(other, exact, None), (other, prefix, topic.clone()), (other, wildcard, topic)];
+    assert_eq!(events, HashSet::from(expected));
+
+    let to_me = PublishDetails { exclude_me: false, ..PublishDetails::default() };
+    bench.send(publisher, publish("a.b.c", to_me)).unwrap();
+    assert!(bench.news().iter().any(|(to, _)| *to == publisher));
+}
+
+#[test]
+fn who_asked_learns_who_left() {
+    let mut bench = Bench::new();
+    let (watcher, other) = (bench.join(true), bench.join(true));
+    bench.subscribe(watcher, uri::ON_LEAVE, MatchPolicy::Exact);
+    assert_eq!(bench.send(other, Message::goodbye(uri::close::NORMAL)), Ok(Standing::Left));
+    let news = bench.news();
+    assert!(matches!(news[0], (to, Message::Goodbye { .. }) if to == other));
+    let (to, Message::Event { payload, .. }) = &news[1] else { panic!("{news:?}") };
+    let (left, _, role): (SessionId, String, String) = payload.args().unwrap();
+    assert_eq!((*to, left, role.as_str()), (watcher, other, ANONYMOUS));
+}
+
+#[test]
+fn a_message_that_is_none_for_a_router_is_a_violation() {
+    let mut bench = Bench::new();
+    let session = bench.join(true);
+    for message in [
+        Message::Hello { realm: "test".into(), details: Default::default() },
+        Message::Published { request: 1, publication: 1 },
+        Message::error(RequestKind::Call, 1, "a.b", "x"),
+    ] {
+        assert!(bench.send(session, message).is_err());
+    }
+    bench.register(session, "a.b", MatchPolicy::Exact);
+    bench.send(session, call(5, "a.b")).unwrap();
+    assert!(bench.send(session, call(5, "a.b")).is_err(), "the id is taken while it is pending");
+}
+
+/// One thing that somebody does. Numbers choose among what there is at the moment.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Join(bool),
+    Leave(usize),
+    Goodbye(usize),
+    Register(usize, usize, usize),
+    Unregister(usize, usize),
+    Call(usize, usize),
+    Cancel(usize, CancelMode),
+    Yield(usize, bool),
+    Refuse(usize),
+    Subscribe(usize, usize, usize),
+    Unsubscribe(usize, usize),
+    Publish(usize, usize),
+    Undeliverable(usize),
+}
+
+const NAMES: [&str; 5] = ["a.b", "a.", "a.c", "..", "a..b c"];
+const POLICIES: [MatchPolicy; 3] = [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard];
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let n = || 0..100_usize;
+    let mode =
+        prop::sample::select(vec![CancelMode::Skip, CancelMode::Kill, CancelMode::KillNoWait]);
+    prop_oneof![
+        2 => any::<bool>().prop_map(Step::Join),
+        1 => n().prop_map(Step::Leave),
+        1 => n().prop_map(Step::Goodbye),
+        4 => (n(), n(), n()).prop_map(|(s, u, p)| Step::Register(s, u, p)),
+        1 => (n(), n()).prop_map(|(s, r)| Step::Unregister(s, r)),
+        8 => (n(), n()).prop_map(|(s, u)| Step::Call(s, u)),
+        4 => (n(), mode).prop_map(|(c, m)| Step::Cancel(c, m)),
+        6 => (n(), any::<bool>()).prop_map(|(i, p)| Step::Yield(i, p)),
+        2 => n().prop_map(Step::Refuse),
+        2 => (n(), n(), n()).prop_map(|(s, u, p)| Step::Subscribe(s, u, p)),
+        1 => (n(), n()).prop_map(|(s, u)| Step::Unsubscribe(s, u)),
+        3 => (n(), n()).prop_map(|(s, u)| Step::Publish(s, u)),
+        1 => n().prop_map(Step::Undeliverable),
+    ]
+}
+
+/// What the sessions know, and what they are owed.
+struct World {
+    bench: Bench,
+    present: Vec<SessionId>,
+    /// Calls by caller and request: how often they were answered.
+    calls: HashMap<(SessionId, u64), usize>,
+    /// Invocations that a callee holds.
+    held: Vec<(SessionId, u64)>,
+    registrations: Vec<u64>,
+    subscriptions: Vec<u64>,
+    last_request: u64,
+}
+
+impl World {
+    fn session(&self, number: usize) -> Option<SessionId> {
+        (!self.present.is_empty()).then(|| self.present[number % self.present.len()])
+    }
+
+    fn send(&mut self, from: SessionId, message: Message) {
+        self.bench.send(from, message).unwrap();
+    }
+
+    fn gone(&mut self, session: SessionId) {
+        self.present.retain(|present| *present != session);
+        self.calls.retain(|(caller, _), _| *caller != session);
+        self.held.retain(|(callee, _)| *callee != session);
+    }
+
+    fn step(&mut self, step: Step) {
+        self.last_request += 1;
+        let request = self.last_request;
+        let session = |world: &Self, number| world.session(number);
+        match step {
+            Step::Join(can_be_interrupted) => {
+                let session = self.bench.join(can_be_interrupted);
+                self.present.push(session);
+            }
+            Step::Leave(number) => {
+                let Some(session) = session(self, number) else { return };
+                self.gone(session);
+                self.bench.leave(session);
+            }
+            Step::Goodbye(number) => {
+                let Some(session) = session(self, number) else { return };
+                self.send(session, Message::goodbye("a.b"));
+                let news = self.bench.news();
+                assert!(
+                    news.iter()
+                        .any(|(to, m)| *to == session && matches!(m, Message::Goodbye { .. }))
+                );
+                self.gone(session);
+                self.read(news.into_iter().filter(|(to, _)| *to != session).collect());
+            }
+            Step::Register(number, name, policy) => {
+                let Some(session) = session(self, number) else { return };
+                self.send(session, register(request, NAMES[name % 5], POLICIES[policy % 3]));
+            }
+            Step::Unregister(number, registration) => {
+                let Some(session) = session(self, number) else { return };
+                let Some(id) = self.registrations.get(registration).copied() else { return };
+                self.send(session, Message::Unregister { request, registration: id });
+            }
+            Step::Call(number, name) => {
+                let Some(session) = session(self, number) else { return };
+                self.calls.insert((session, request), 0);
+                self.send(session, call(request, NAMES[name % 5]));
+            }
+            Step::Cancel(call, mode) => {
+                let mut calls: Vec<_> = self.calls.keys().copied().collect();
+                calls.sort_unstable();
+                if !calls.is_empty() {
+                    let (caller, request) = calls[call % calls.len()];
+                    self.send(caller, cancel(request, mode));
+                }
+            }
+            Step::Yield(number, progress) => {
+                if self.held.is_empty() {
+                    return;
+                }
+                let index = number % self.held.len();
+                let (callee, request) = self.held[index];
+                if !progress {
+                    self.held.remove(index);
+                }
+                let options = ProgressDetails { progress };
+                self.send(callee, Message::Yield { request, options, payload: Payload::empty() });
+            }
+            Step::Refuse(number) => {
+                if self.held.is_empty() {
+                    return;
+                }
+                let (callee, request) = self.held.remove(number % self.held.len());
+                self.send(callee, Message::error(RequestKind::Invocation, request, "a.b", "no"));
+            }
+            Step::Subscribe(number, name, policy) => {
+                let Some(session) = session(self, number) else { return };
+                let options = MatchDetails { policy: POLICIES[policy % 3] };
+                self.send(
+                    session,
+                    Message::Subscribe { request, options, topic: NAMES[name % 5].into() },
+                );
+            }
+            Step::Unsubscribe(number, subscription) => {
+                let Some(session) = session(self, number) else { return };
+                let Some(id) = self.subscriptions.get(subscription).copied() else { return };
+                self.send(session, Message::Unsubscribe { request, subscription: id });
+            }
+            Step::Publish(number, name) => {
+                let Some(session) = session(self, number) else { return };
+                self.send(session, publish(NAMES[name % 5], PublishDetails::default()));
+            }
+            Step::Undeliverable(number) => {
+                if self.held.is_empty() {
+                    return;
+                }
+                let (callee, request) = self.held.remove(number % self.held.len());
+                let message = Message::Invocation {
+                    request,
+                    registration: 1,
+                    details: Default::default(),
+                    payload: Payload::empty(),
+                };
+                let mut outputs = Vec::new();
+                self.bench.realm.undeliverable(callee, message, "too long", &mut outputs);
+                self.bench.keep(outputs);
+            }
+        }
+        let news = self.bench.news();
+        self.read(news);
+    }
+
+    fn read(&mut self, news: Vec<(SessionId, Message)>) {
+        for (to, message) in news {
+            assert!(self.present.contains(&to), "a message for a session that left: {message:?}");
+            match message {
+                Message::Invocation { request, .. } => self.held.push((to, request)),
+                Message::Registered { registration, .. } => self.registrations.push(registration),
+                Message::Subscribed { subscription, .. } => self.subscriptions.push(subscription),
+                Message::Result { request, details, .. } => {
+                    let answers = self.calls.get_mut(&(to, request)).expect("a result of no call");
+                    assert_eq!(*answers, 0, "something after the answer");
+                    *answers += usize::from(!details.progress);
+                }
+                Message::Error { kind: RequestKind::Call, request, .. } => {
+                    let answers = self.calls.get_mut(&(to, request)).expect("an error of no call");
+                    assert_eq!(*answers, 0, "something after the answer");
+                    *answers += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_call_is_answered_once_and_nothing_outlives_its_session(
+        steps in prop::collection::vec(any_step(), 1..120),
+    ) {
+        let mut world = World {
+            bench: Bench::new(),
+            present: Vec::new(),
+            calls: HashMap::new(),
+            held: Vec::new(),
+            registrations: Vec::new(),
+            subscriptions: Vec::new(),
+            last_request: 0,
+        };
+        for step in steps {
+            world.step(step);
+        }
+        // The callees do their duty, and then nobody may be waiting.
+        while !world.held.is_empty() {
+            world.step(Step::Yield(0, false));
+        }
+        for (call, answers) in &world.calls {
+            prop_assert_eq!(*answers, 1, "{:?}", call);
+        }
+        while !world.present.is_empty() {
+            world.step(Step::Leave(0));
+        }
+        prop_assert!(world.bench.realm.is_empty());
+    }
+}
