@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use crate::message::{
-    CallDetails, MatchDetails, Message, ProgressDetails, PublishDetails,
-    RequestId, RequestKind,
+    CallDetails, MatchDetails, Message, ProgressDetails, PublishDetails, RequestId, RequestKind,
 };
 use crate::payload::Payload;
 use crate::uri::{self, MatchPolicy};

@@ -10,6 +10,7 @@ use drover_wamp::{
 use kit::{Site, within};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 fn prefix() -> RegisterOptions {
     RegisterOptions { policy: MatchPolicy::Prefix, ..RegisterOptions::default() }
@@ -88,7 +89,7 @@ async fn partial_results_arrive_in_order_and_all_before_the_answer() {
     let mut node = callee.register("test.count", RegisterOptions::default()).await.unwrap();
     // A channel of one holds the call back at every step, and loses nothing.
     let (sender, mut receiver) = mpsc::channel(1);
-    let options = CallOptions { progress: Some(sender), timeout: Some(Duration::from_secs(30)) };
+    let options = CallOptions { progress: Some(sender), ..CallOptions::default() };
     let call = caller.call("test.count", Payload::empty(), options);
     let serve = async {
         let invocation = node.next().await.unwrap();
@@ -111,6 +112,34 @@ async fn partial_results_arrive_in_order_and_all_before_the_answer() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_reads_no_partial_results_loses_its_call_and_nothing_else() {
+    let site = Site::start().await;
+    let (callee, caller) = (site.client().await, site.client().await);
+    let mut node = callee.register("test.flood", RegisterOptions::default()).await.unwrap();
+    let (sender, receiver) = mpsc::channel(1);
+    let options = CallOptions { progress: Some(sender), ..CallOptions::default() };
+    let call = caller.call("test.flood", Payload::empty(), options);
+    let payload = Payload::one(&"x".repeat(100_000)).unwrap();
+    let serve = async {
+        let invocation = node.next().await.unwrap();
+        while !invocation.cancelled().is_cancelled() {
+            invocation.progress(payload.clone()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    // The receiver starts to read when the call has been given up at the callee.
+    let listen = async {
+        serve.await;
+        let mut receiver = receiver;
+        while receiver.recv().await.is_some() {}
+    };
+    let (answer, ()) = within(async { tokio::join!(call, listen) }).await;
+    assert!(matches!(answer, Err(CallError::SlowReceiver { .. })), "{answer:?}");
+    let error = within(caller.call("no.such", Payload::empty(), CallOptions::default())).await;
+    assert!(matches!(error, Err(CallError::Application(_))), "the session is as good as before");
+}
+
+#[tokio::test]
 async fn a_dropped_call_is_cancelled_at_the_callee() {
     let site = Site::start().await;
     for caller in [site.client().await, site.attach()] {
@@ -130,11 +159,30 @@ async fn a_dropped_call_is_cancelled_at_the_callee() {
 }
 
 #[tokio::test]
+async fn a_cancelled_call_still_hears_what_the_callee_answers() {
+    let site = Site::start().await;
+    let (callee, caller) = (site.client().await, site.client().await);
+    let mut node = callee.register("test.wait", RegisterOptions::default()).await.unwrap();
+    let cancel = CancellationToken::new();
+    let options = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
+    let call = caller.call("test.wait", Payload::empty(), options);
+    let serve = async {
+        let invocation = node.next().await.unwrap();
+        cancel.cancel();
+        invocation.cancelled().cancelled().await;
+        invocation.finish(Ok(Payload::one("killed").unwrap())).await;
+    };
+    let (answer, ()) = within(async { tokio::join!(call, serve) }).await;
+    assert_eq!(answer.unwrap().first::<String>().unwrap(), "killed");
+}
+
+#[tokio::test]
 async fn a_call_without_an_answer_times_out_and_is_cancelled() {
     let site = Site::start().await;
     let (callee, caller) = (site.client().await, site.client().await);
     let mut node = callee.register("test.wait", RegisterOptions::default()).await.unwrap();
-    let options = CallOptions { timeout: Some(Duration::from_millis(20)), progress: None };
+    let options =
+        CallOptions { timeout: Some(Duration::from_millis(20)), ..CallOptions::default() };
     let call = caller.call("test.wait", Payload::empty(), options);
     let serve = async {
         let invocation = node.next().await.unwrap();
