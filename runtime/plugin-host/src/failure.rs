@@ -12,7 +12,7 @@ use crate::records::cut;
 const FRAMES: usize = 64;
 const FRAME: usize = 256;
 /// The longest text of a plugin's own that goes into an error's message.
-pub(crate) const WORDS: usize = 4 << 10;
+const WORDS: usize = 4 << 10;
 
 /// Explains why a call into a plugin did not return.
 ///
@@ -58,7 +58,7 @@ fn cause(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "its stack is exhausted: it calls itself too deeply".into(),
         Some(trap) => trap.to_string(),
-        None => cut(&error.root_cause().to_string(), WORDS).to_owned(),
+        None => plain(&error.root_cause().to_string()),
     }
 }
 
@@ -72,7 +72,7 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
     let text = backtrace.to_string();
     let frames = text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
-    frames.take(FRAMES).map(|line| cut(line, FRAME).to_owned()).collect()
+    frames.take(FRAMES).map(|line| plain(cut(line, FRAME))).collect()
 }
 
 /// The message of a panic; without one, the last line that was written.
@@ -85,7 +85,14 @@ fn last_words(stderr: &str) -> Option<String> {
     let words = panic.or_else(|| stderr.lines().rfind(|line| !line.trim().is_empty()))?;
     let words = words.lines().map(str::trim).filter(|line| !line.is_empty());
     let words = words.collect::<Vec<_>>().join(" ");
-    Some(cut(&words, WORDS).to_owned())
+    Some(plain(&words))
+}
+
+/// A plugin's words as they may be shown: not too long, and without the
+/// characters that make a terminal do things.
+pub(crate) fn plain(words: &str) -> String {
+    let show = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    cut(words, WORDS).chars().map(show).collect()
 }
 
 #[cfg(test)]
@@ -124,6 +131,12 @@ mod tests {
         let error = explain("a.b", &error, "memory allocation failed", true, &Limits::default());
         assert_eq!(error.code, ErrorCode::OutOfMemory);
         assert!(error.message.contains("64 MiB"), "{error}");
+    }
+
+    #[test]
+    fn words_cannot_steer_a_terminal() {
+        assert_eq!(plain("\u{1b}[31mred\nnext"), "\u{fffd}[31mred\nnext");
+        assert_eq!(plain(&"ä".repeat(WORDS)).len(), WORDS);
     }
 
     #[test]

@@ -19,10 +19,12 @@ use crate::compiler::{Compiler, CompilerCommand};
 use crate::component::is_offered;
 use crate::engine::DESCRIBING_INSTANCES;
 use crate::epoch::Ticker;
+use crate::job::{Job, Outcome};
+use crate::names::unknown;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, name_of};
 use crate::queue::Queue;
 use crate::records::cut;
-use crate::run::{Job, Outcome, Run, check_kind, unknown};
+use crate::run::{Run, check_kind};
 use crate::system::System;
 use crate::threads::Threads;
 use crate::{Limits, engine};
@@ -82,10 +84,18 @@ pub enum LoadError {
         /// What was to be loaded.
         path: PathBuf,
     },
+    /// The host has a mistake in it.
+    #[error(
+        "cannot load {path}: the plugin host failed; its log says more, and its makers want to know"
+    )]
+    Internal {
+        /// What was to be loaded.
+        path: PathBuf,
+    },
 }
 
 /// What can be told of a component file, whether it can be loaded or not.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct Inspection {
     /// The name that the plugin has, or would have.
     pub name: String,
@@ -293,8 +303,15 @@ impl Host {
         path: &Path,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, LoadError> {
-        let output = self.0.threads.run(work).await;
-        output.ok_or_else(|| LoadError::ShuttingDown { path: path.to_owned() })
+        let stopping = self.0.shared.stopping.clone();
+        let work = async move { stopping.run_until_cancelled(work).await };
+        match self.0.threads.run(work).await.flatten() {
+            Some(output) => Ok(output),
+            None if self.0.shared.stopping.is_cancelled() => {
+                Err(LoadError::ShuttingDown { path: path.to_owned() })
+            }
+            None => Err(LoadError::Internal { path: path.to_owned() }),
+        }
     }
 
     fn add(&self, path: &Path, loaded: Loaded) {

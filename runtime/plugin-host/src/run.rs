@@ -1,83 +1,25 @@
 //! Running one operation as a job, from the request to its outcome.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobId, JobState, OperationKind, Record, Timestamp};
+use drover_api::{ErrorCode, JobError, JobState, OperationKind, Timestamp};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use crate::bindings::exports::drover::plugin::operations::Error as GuestError;
+use crate::bindings::exports::drover::plugin::operations::{
+    Error as GuestError, Failure as GuestFailure,
+};
 use crate::call::{Call, Cancellation, Log};
-use crate::failure;
+use crate::failure::{self, plain};
 use crate::host::Shared;
 use crate::instance::{self, Streams};
+use crate::job::{Job, Outcome};
+use crate::names::unknown;
 use crate::plugin::Loaded;
 use crate::queue::Place;
-use crate::records::cut;
 use crate::schema::report;
-
-/// Time that a plugin which watches for it has after a cancellation; see
-/// `wit/job.wit`.
-const CANCEL_GRACE: Duration = Duration::from_secs(2);
-
-/// A request to run an operation.
-#[derive(Debug)]
-pub struct Job {
-    /// The job's id, which the plugin can ask for.
-    pub id: JobId,
-    /// The plugin's name.
-    pub plugin: String,
-    /// The operation's name.
-    pub operation: String,
-    /// The arguments, not yet checked.
-    pub arguments: Map<String, Value>,
-    /// What the plugin gets beside the arguments.
-    pub data: Vec<u8>,
-    /// Time from now to the job's end, waiting included; none: the default.
-    pub timeout: Option<Duration>,
-    /// Gets the progress reports. The plugin waits while it is full.
-    pub progress: Option<mpsc::Sender<Value>>,
-    /// Ends the job when it is cancelled.
-    pub cancel: CancellationToken,
-}
-
-/// How a job ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// One of the final states.
-    pub state: JobState,
-    /// The answer; null unless `state` is [`JobState::Ok`].
-    pub data: Value,
-    /// Why there is no answer; none if `state` is [`JobState::Ok`].
-    pub error: Option<JobError>,
-    /// Standard output and standard error, the last 64 KiB of each.
-    pub streams: [String; 2],
-    /// What the plugin logged, oldest first.
-    pub records: Vec<Record>,
-    /// When the job began to run, or was refused.
-    pub started: Timestamp,
-    /// How long it ran.
-    pub took: Duration,
-}
-
-impl Outcome {
-    /// The outcome of a job that did not start.
-    pub(crate) fn refused(error: JobError) -> Self {
-        Self {
-            state: JobState::Error,
-            data: Value::Null,
-            error: Some(error),
-            streams: Default::default(),
-            records: Vec::new(),
-            started: Timestamp::now(),
-            took: Duration::ZERO,
-        }
-    }
-}
+use crate::watch::Watch;
 
 /// A job whose plugin and operation exist.
 pub(crate) struct Run {
@@ -87,13 +29,6 @@ pub(crate) struct Run {
     pub(crate) place: Place,
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
-}
-
-/// What ends a job from outside.
-enum Interruption {
-    Deadline,
-    Cancelled,
-    ShuttingDown,
 }
 
 /// What remains of a job beside its answer.
@@ -112,7 +47,7 @@ impl Run {
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new();
 
-        let watch = Watch { cancellation: &cancellation, deadline, shared: &shared };
+        let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
         let answer = match watch.until_interrupted(place.turn()).await {
             Err(interruption) => Err(interruption),
             Ok(_turn) => {
@@ -129,45 +64,6 @@ impl Run {
                 traces.outcome(state, Value::Null, Some(error))
             }
         }
-    }
-}
-
-/// Looks out for what ends a job from outside.
-struct Watch<'a> {
-    cancellation: &'a Cancellation,
-    deadline: Instant,
-    shared: &'a Shared,
-}
-
-impl Watch<'_> {
-    /// Drops `work` at the first interruption.
-    async fn until_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Interruption> {
-        tokio::select! {
-            biased;
-            () = self.shared.stopping.cancelled() => Err(Interruption::ShuttingDown),
-            () = self.cancellation.cancelled() => Err(Interruption::Cancelled),
-            () = sleep_until(self.deadline) => Err(Interruption::Deadline),
-            output = work => Ok(output),
-        }
-    }
-
-    /// Drops `work` at the first interruption, but leaves a plugin that looks
-    /// for its cancellation some time to tidy up. Its answer then is lost.
-    async fn with_grace<T>(&self, work: impl Future<Output = T>) -> Result<T, Interruption> {
-        let mut work = pin!(work);
-        let result = self.until_interrupted(&mut work).await;
-        if let Err(Interruption::Cancelled) = result
-            && self.cancellation.was_asked()
-        {
-            let end = self.deadline.min(Instant::now() + CANCEL_GRACE);
-            tokio::select! {
-                biased;
-                () = self.shared.stopping.cancelled() => {}
-                () = sleep_until(end) => {}
-                _ = &mut work => {}
-            }
-        }
-        result
     }
 }
 
@@ -237,7 +133,7 @@ fn parse_answer(answer: &str, subject: &str, limit: usize) -> Result<Value, JobE
     }
     serde_json::from_str(answer).map_err(|error| {
         let message = format!("`{subject}` answered with something that is no JSON: {error}");
-        let start = json!({ "answer": cut(answer, failure::WORDS) });
+        let start = json!({ "answer": plain(answer) });
         JobError::new(ErrorCode::InvalidAnswer, message).with_detail(start)
     })
 }
@@ -250,40 +146,26 @@ fn refusal(error: GuestError, subject: &str) -> JobError {
             JobError::new(ErrorCode::UnknownCommand, message)
         }
         GuestError::InvalidArguments(reason) => {
-            let reason = cut(&reason, failure::WORDS);
+            let reason = plain(&reason);
             let message = format!("`{subject}` cannot run with these arguments: {reason}");
             JobError::new(ErrorCode::InvalidArguments, message)
         }
-        GuestError::Failed(failure) => {
-            let message = cut(&failure.message, failure::WORDS);
-            let code = cut(&failure.code, failure::WORDS);
-            JobError::new(ErrorCode::Failed, message).with_detail(json!({ "code": code }))
+        GuestError::Failed(GuestFailure { code, message }) if is_code(&code) => {
+            JobError::new(ErrorCode::Failed, plain(&message)).with_detail(json!({ "code": code }))
+        }
+        GuestError::Failed(GuestFailure { code, message }) => {
+            let (code, message) = (plain(&code), plain(&message));
+            let message =
+                format!("`{subject}` failed with the code {code:?}, which is none: {message}");
+            JobError::new(ErrorCode::InvalidAnswer, message)
         }
     }
 }
 
-impl Interruption {
-    fn explain(self, subject: &str, timeout: Duration) -> (JobState, JobError) {
-        let (state, code, message) = match self {
-            Self::Deadline => (
-                JobState::Timeout,
-                ErrorCode::Timeout,
-                format!(
-                    "`{subject}` was not done after {} s and was ended; give it less to do, or more time",
-                    timeout.as_secs_f64()
-                ),
-            ),
-            Self::Cancelled => {
-                (JobState::Killed, ErrorCode::Cancelled, format!("`{subject}` was cancelled"))
-            }
-            Self::ShuttingDown => (
-                JobState::Killed,
-                ErrorCode::ShuttingDown,
-                format!("the node is shutting down and ended `{subject}`"),
-            ),
-        };
-        (state, JobError::new(code, message))
-    }
+/// Whether a failure's code is as `wit/operations.wit` says.
+fn is_code(code: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    (1..=128).contains(&code.len()) && code.chars().all(is_allowed)
 }
 
 impl Traces {
@@ -337,51 +219,9 @@ fn unknown_operation(plugin: &Loaded, operation: &str) -> JobError {
     unknown(&format!("plugin `{}` has no operation `{operation}`", plugin.name), operation, names)
 }
 
-/// Says what there is instead of `wanted`, the most similar first.
-pub(crate) fn unknown(what: &str, wanted: &str, mut names: Vec<&str>) -> JobError {
-    names.sort_by_cached_key(|name| (distance(name, wanted), name.to_string()));
-    let message = match names.is_empty() {
-        true => format!("{what}; there is none"),
-        false => format!("{what}; there are: {}", names.join(", ")),
-    };
-    JobError::new(ErrorCode::UnknownCommand, message).with_detail(json!({ "known": names }))
-}
-
-/// Letters to insert, remove or replace to get from one word to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(128).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, other) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_most_similar_name_comes_first() {
-        let error = unknown("no such plugin", "sysinfos", vec!["hello", "container", "sysinfo"]);
-        assert_eq!(error.code, ErrorCode::UnknownCommand);
-        assert_eq!(error.message, "no such plugin; there are: sysinfo, hello, container");
-        assert_eq!(error.detail["known"][0], "sysinfo");
-    }
-
-    #[test]
-    fn distances_count_letters() {
-        for (one, other, expected) in
-            [("", "", 0), ("a", "", 1), ("cpu", "cpu", 0), ("cpu", "gpus", 2), ("disk", "dsik", 2)]
-        {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-        }
-    }
 
     #[test]
     fn an_answer_must_be_json_and_short_enough() {

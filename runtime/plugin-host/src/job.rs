@@ -1,0 +1,63 @@
+//! The request for a job, and how it ended.
+
+use std::time::Duration;
+
+use drover_api::{JobError, JobId, JobState, Record, Timestamp};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A request to run an operation.
+#[derive(Debug)]
+pub struct Job {
+    /// The job's id, which the plugin can ask for.
+    pub id: JobId,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The operation's name.
+    pub operation: String,
+    /// The arguments, not yet checked.
+    pub arguments: Map<String, Value>,
+    /// What the plugin gets beside the arguments.
+    pub data: Vec<u8>,
+    /// Time from now to the job's end, waiting included; none: the default.
+    pub timeout: Option<Duration>,
+    /// Gets the progress reports. The plugin waits while it is full.
+    pub progress: Option<mpsc::Sender<Value>>,
+    /// Ends the job when it is cancelled.
+    pub cancel: CancellationToken,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// One of the final states.
+    pub state: JobState,
+    /// The answer; null unless `state` is [`JobState::Ok`].
+    pub data: Value,
+    /// Why there is no answer; none if `state` is [`JobState::Ok`].
+    pub error: Option<JobError>,
+    /// Standard output and standard error, the last 64 KiB of each.
+    pub streams: [String; 2],
+    /// What the plugin logged, oldest first.
+    pub records: Vec<Record>,
+    /// When the job began to run, or was refused.
+    pub started: Timestamp,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// The outcome of a job that did not start.
+    pub(crate) fn refused(error: JobError) -> Self {
+        Self {
+            state: JobState::Error,
+            data: Value::Null,
+            error: Some(error),
+            streams: Default::default(),
+            records: Vec::new(),
+            started: Timestamp::now(),
+            took: Duration::ZERO,
+        }
+    }
+}

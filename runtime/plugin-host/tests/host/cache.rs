@@ -1,0 +1,103 @@
+//! Compiled code on disk: used if it is ours, compiled again if it is not.
+
+use std::fs;
+use std::path::PathBuf;
+
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Limits};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::kit::{answer, compiler, component};
+
+/// What somebody does to a file.
+type Change = fn(&mut Vec<u8>);
+
+/// A cache of its own and a compiler that leaves a mark at each run.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn marks(&self) -> PathBuf {
+        self.0.path().join("marks")
+    }
+
+    /// Starts a host, loads the plugin and uses it.
+    async fn run_once(&self) {
+        let script = r#"echo compiled >> "$0"; exec "$@""#;
+        let mut args = vec!["-c".into(), script.into(), self.marks().into()];
+        args.push(compiler().program.into());
+        let host = Host::start(HostConfig {
+            cache_dir: self.0.path().join("cache"),
+            compiler: CompilerCommand { program: "/bin/sh".into(), args },
+            limits: Limits::default(),
+        });
+        let host = host.unwrap();
+        host.load_file(&component("guests")).await.unwrap();
+        assert_eq!(answer(&host, "count", json!({})).await, 1);
+    }
+
+    fn compilations(&self) -> usize {
+        fs::read_to_string(self.marks()).unwrap_or_default().lines().count()
+    }
+
+    fn cached(&self, extension: &str) -> PathBuf {
+        let entries = fs::read_dir(self.0.path().join("cache")).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find(|path| path.extension().is_some_and(|other| other == extension)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn code_is_compiled_once() {
+    let site = Site::new();
+    site.run_once().await;
+    site.run_once().await;
+    assert_eq!(site.compilations(), 1);
+}
+
+#[tokio::test]
+async fn code_that_was_changed_is_compiled_again() {
+    let changes: [(&str, Change); 5] = [
+        ("cwasm", |bytes| {
+            // Deep in the machine code, where wasmtime would not notice.
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+        }),
+        ("cwasm", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("cwasm", Vec::clear),
+        ("mac", |bytes| bytes[0] ^= 1),
+        ("mac", Vec::clear),
+    ];
+    let site = Site::new();
+    site.run_once().await;
+    for (index, (extension, change)) in changes.into_iter().enumerate() {
+        let path = site.cached(extension);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        site.run_once().await;
+        assert_eq!(site.compilations(), index + 2, "{extension} {index}");
+    }
+}
+
+#[tokio::test]
+async fn code_of_another_host_is_compiled_again() {
+    let (site, other) = (Site::new(), Site::new());
+    site.run_once().await;
+    other.run_once().await;
+    for extension in ["cwasm", "mac"] {
+        fs::copy(other.cached(extension), site.cached(extension)).unwrap();
+    }
+    site.run_once().await;
+    assert_eq!(site.compilations(), 2);
+}
+
+#[tokio::test]
+async fn no_scratch_files_are_left() {
+    let site = Site::new();
+    site.run_once().await;
+    assert_eq!(fs::read_dir(site.0.path().join("cache")).unwrap().count(), 2);
+}

@@ -1,0 +1,15 @@
+//! The host with real components: those of `tests/guests`, built for WebAssembly
+//! and compiled by a real child process.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy allows it in the test functions, and not beside them"
+)]
+
+mod cache;
+mod describing;
+mod ending;
+mod kit;
+mod loading;
+mod overload;
+mod running;
