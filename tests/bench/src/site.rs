@@ -1,6 +1,7 @@
 //! Ours: a controller and an agent as processes of their own, and a client as
 //! the command line has it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,7 +131,12 @@ impl Site {
     /// If it cannot be removed.
     pub(crate) fn chill(&self) -> anyhow::Result<()> {
         let data = self.dir.join("data");
-        std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))
+        match std::fs::remove_dir_all(&data) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", data.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Joins the controller to call one operation of the agent's.

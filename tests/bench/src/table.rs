@@ -12,7 +12,7 @@ const NUMBERS: std::ops::RangeInclusive<usize> = 2..=5;
 /// Draws the report as a table.
 pub(crate) fn draw(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(HEADER);
+    table.load_style(presets::NOTHING).set_header(HEADER);
     for row in &report.rows {
         table.add_row(cells(row, report.is_quiet));
     }
@@ -21,7 +21,7 @@ pub(crate) fn draw(report: &Report) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 fn cells(row: &Row, is_quiet: bool) -> [String; 8] {
@@ -95,7 +95,7 @@ mod tests {
             bar: Some(Bar::AtLeastTimesPeer(6.0)),
         };
         let text = draw(&Report { rows: vec![row], is_quiet: true });
-        let words: Vec<_> = text.lines().nth(3).unwrap().split_whitespace().collect();
+        let words: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         let expected = "calls, 64 in flight 1/s 5 000 1 000 – 5.00 >= 6 x peer MISSED";
         assert_eq!(words.join(" "), expected);
     }
