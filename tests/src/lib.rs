@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The test kit: a site of real processes in a temporary directory.
+//!
+//! A scenario makes a [`Site`], starts agents on it, and runs `drover` as an
+//! operator would. Everything listens on a port of its own choice, and ends
+//! with the value that started it. [`wait_for`] waits for what must become
+//! true and shows what was last seen when it does not.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+mod components;
+mod process;
+mod site;
+mod wait;
+
+pub use components::{built_in, component};
+pub use process::{Process, Ran, run};
+pub use site::{Agent, Site};
+pub use wait::wait_for;

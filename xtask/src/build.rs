@@ -17,9 +17,10 @@ pub(crate) enum Profile {
 /// Builds every plugin and the tests' guests; returns where their components are.
 pub(crate) fn plugins() -> anyhow::Result<PathBuf> {
     announce("building the plugins");
-    run(cargo()
-        .args(["build", "--locked", "--profile", "plugin", "--target", PLUGIN_TARGET])
-        .args(["--package", "*-plugin", "--package", "*-guest"]))?;
+    let mut build = cargo();
+    build.args(["build", "--locked", "--profile", "plugin", "--target", PLUGIN_TARGET]);
+    build.args(["--package", "*-plugin", "--package", "drover-guests", "--lib", "--examples"]);
+    run(&mut build)?;
     Ok(target_dir().join(PLUGIN_TARGET).join("plugin"))
 }
 

@@ -1,1 +1,79 @@
-//! Placeholder.
+//! The command line: parsing, the choice of the subcommand, and how the
+//! program ends. Each subcommand is a file in `commands/`.
+//!
+//! A library with a one-line program, so that the tests have the program too.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod config_file;
+mod controller;
+mod exit;
+mod output;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs what the command line says and reports how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Clap prints its own help and errors, and ends with status 0 or 2.
+    let ended = match Cli::parse().command {
+        Command::Agent(command) => commands::agent::run(&command),
+        Command::Controller(command) => commands::controller::run(&command),
+        Command::Nodes(command) => commands::nodes::run(&command),
+        Command::Ops(command) => commands::ops::run(&command),
+        Command::Call(command) => commands::call::run(command),
+        Command::Plugin(command) => commands::plugin::run(command),
+        Command::Completions(command) => commands::completions::run(&command),
+        Command::CompileComponent(command) => commands::compile::run(&command),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// An agent for every host of a site, and the controller that those agents obey
+#[derive(Debug, Parser)]
+#[command(name = "drover", version, arg_required_else_help = true, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent of this host
+    Agent(commands::agent::Agent),
+    /// Run a controller
+    Controller(commands::controller::Controller),
+    /// List the controller's nodes
+    Nodes(commands::nodes::Nodes),
+    /// List what can be called, with arguments
+    Ops(commands::ops::Ops),
+    /// Run an operation on a node and show its answer
+    Call(commands::call::Call),
+    /// Try plugins without a controller
+    Plugin(commands::plugin::Plugin),
+    /// Print the completions of a shell
+    Completions(commands::completions::Completions),
+    /// Compile a component; the agent runs this in a process of its own
+    #[command(hide = true)]
+    CompileComponent(commands::compile::CompileComponent),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,85 @@
-//! Placeholder.
+//! The controller: the program that agents dial.
+//!
+//! [`run`] starts a WAMP router on the configured address and, as a session on
+//! that router like everyone else's, the node service ([`service`]): it hears
+//! heartbeats, asks new nodes to describe themselves, and answers
+//! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table.
+//! The service needs a WAMP session and nothing else, so it would work on
+//! somebody else's router as well.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod nodes;
+mod service;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use drover_wamp::{Router, RouterConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Config, ConfigError};
+pub use nodes::Nodes;
+
+/// A controller that has bound its address and serves nobody yet.
+pub struct Controller {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Controller {
+    /// Binds the configured address.
+    ///
+    /// # Errors
+    ///
+    /// If the address is in use or not this host's.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}: end the program that uses this address, or set another \
+                 `listen` in the configuration",
+                config.listen
+            )
+        })?;
+        let address = listener.local_addr().context("cannot read the bound address")?;
+        Ok(Self { config, listener, address })
+    }
+
+    /// The address that agents dial.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    /// Serves until `stop` is cancelled, then says goodbye to every session.
+    ///
+    /// # Errors
+    ///
+    /// If the listener or the node service fails; the other is stopped then.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, listener, .. } = self;
+        let router = Router::new(RouterConfig {
+            realms: vec![config.realm.clone()],
+            limits: config.router_limits(),
+        });
+        let session = router.attach(&config.realm).context("cannot join the own router")?;
+
+        let mut tasks = JoinSet::new();
+        let serving = stop.clone();
+        tasks.spawn(
+            async move { router.serve(listener, serving).await.context("the listener failed") },
+        );
+        tasks.spawn(service::run(session, config.presence(), stop.clone()));
+
+        let mut outcome = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            stop.cancel();
+            outcome = outcome.and(ended.context("a task panicked").flatten());
+        }
+        outcome
+    }
+}

@@ -74,7 +74,7 @@ pub(super) async fn walk(site: &mut Site) -> anyhow::Result<usize> {
         site,
         "An unknown operation is answered with those there are",
         &["call", "b", "hello.wave"],
-        ended(4, &["hello.greet"]),
+        ended(4, &["wave", "there are: greet"]),
     )
     .await?;
 

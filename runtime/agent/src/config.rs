@@ -1,0 +1,327 @@
+//! The agent's configuration, read once from a TOML file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use drover_api::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// Settings of an agent. Every one has a default, so an empty file is a
+/// complete configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// WebSocket address of the controller.
+    pub controller: String,
+    /// The WAMP realm to join there.
+    pub realm: String,
+    /// The grid that the node belongs to.
+    pub gid: u32,
+    /// The node's number, unique in its grid.
+    pub nid: u32,
+    /// What people call the node; the host's name by default.
+    pub name: String,
+    /// Free words by which operators will choose nodes.
+    pub labels: Vec<String>,
+    /// Directory for what the agent keeps; made if missing.
+    pub data_dir: PathBuf,
+    /// Directory of the plugins, one `.wasm` file each; made if missing.
+    /// `plugins` in `data_dir` by default.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub plugin_dir: PathBuf,
+    /// Time between two signs of life.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// The first wait before the controller is dialled again; it doubles up
+    /// to `reconnect_longest`, and chance shortens it by up to half.
+    #[serde(with = "humantime_serde")]
+    pub reconnect_first: Duration,
+    /// See `reconnect_first`.
+    #[serde(with = "humantime_serde")]
+    pub reconnect_longest: Duration,
+    /// The longest message on the link, as the controller has it.
+    pub max_message: ByteSize,
+    /// What jobs may use.
+    pub limits: Limits,
+}
+
+/// What jobs may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of one job in a plugin.
+    pub memory: ByteSize,
+    /// How long a job may take if its command does not say.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How long a job may take whatever its command says.
+    #[serde(with = "humantime_serde")]
+    pub max_deadline: Duration,
+    /// Jobs that run at the same time.
+    pub running_jobs: u32,
+    /// Jobs that wait for their turn; one more is refused as busy.
+    pub waiting_jobs: u32,
+    /// The longest answer of a job.
+    pub answer: ByteSize,
+    /// The largest plugin file.
+    pub component: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            controller: "ws://127.0.0.1:7117/ws".to_owned(),
+            realm: drover_api::procedures::REALM.to_owned(),
+            gid: 1,
+            nid: 1,
+            name: host_name(),
+            labels: Vec::new(),
+            data_dir: default_data_dir(),
+            plugin_dir: PathBuf::new(),
+            heartbeat: Duration::from_secs(5),
+            reconnect_first: Duration::from_millis(250),
+            reconnect_longest: Duration::from_secs(30),
+            max_message: ByteSize::mib(16),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let host = drover_plugin_host::Limits::default();
+        Self {
+            memory: ByteSize::b(host.memory_bytes),
+            deadline: host.deadline,
+            max_deadline: host.max_deadline,
+            running_jobs: host.running_jobs,
+            waiting_jobs: host.waiting_jobs,
+            answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
+            component: ByteSize::b(host.component_bytes),
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is no TOML, has an unknown key or a value of the wrong type.
+    #[error("{0}")]
+    Syntax(toml::de::Error),
+    /// A value is out of range.
+    #[error("`{key} = {value}`: {rule}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Parses and checks a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a key is unknown, or a value has the wrong type or is out of range.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(ConfigError::Syntax)?;
+        if is_unset(&config.plugin_dir) {
+            config.plugin_dir = config.data_dir.join("plugins");
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let quoted = |text: &str| format!("{text:?}");
+        let rules: &[(bool, &'static str, String, &'static str)] = &[
+            (
+                !self.controller.starts_with("ws://"),
+                "controller",
+                quoted(&self.controller),
+                "must be a WebSocket address such as \"ws://127.0.0.1:7117/ws\"",
+            ),
+            (self.name.trim().is_empty(), "name", quoted(&self.name), "must not be empty"),
+            (
+                self.name.chars().any(char::is_control) || self.name.len() > 255,
+                "name",
+                quoted(&self.name),
+                "must have at most 255 characters, and no control characters",
+            ),
+            (
+                self.heartbeat < Duration::from_millis(50),
+                "heartbeat",
+                duration_text(self.heartbeat),
+                "must be at least 50ms",
+            ),
+            (
+                self.reconnect_first < Duration::from_millis(10),
+                "reconnect_first",
+                duration_text(self.reconnect_first),
+                "must be at least 10ms",
+            ),
+            (
+                self.reconnect_longest < self.reconnect_first,
+                "reconnect_longest",
+                duration_text(self.reconnect_longest),
+                "must not be below `reconnect_first`",
+            ),
+            (
+                self.max_message < ByteSize::kib(64) || self.max_message > ByteSize::gib(1),
+                "max_message",
+                self.max_message.to_string(),
+                "must be from 64 KiB to 1 GiB",
+            ),
+            (
+                self.limits.memory < ByteSize::mib(1) || self.limits.memory > ByteSize::gib(4),
+                "limits.memory",
+                self.limits.memory.to_string(),
+                "must be from 1 MiB to 4 GiB",
+            ),
+            (
+                self.limits.deadline.is_zero(),
+                "limits.deadline",
+                duration_text(self.limits.deadline),
+                "must not be zero",
+            ),
+            (
+                self.limits.max_deadline < self.limits.deadline,
+                "limits.max_deadline",
+                duration_text(self.limits.max_deadline),
+                "must not be below `limits.deadline`",
+            ),
+            (
+                !(1..=1000).contains(&self.limits.running_jobs),
+                "limits.running_jobs",
+                self.limits.running_jobs.to_string(),
+                "must be from 1 to 1000",
+            ),
+            (
+                self.limits.answer > self.max_message,
+                "limits.answer",
+                self.limits.answer.to_string(),
+                "must not be above `max_message`, which carries it",
+            ),
+        ];
+        match rules.iter().find(|(is_broken, ..)| *is_broken) {
+            Some((_, key, value, rule)) => {
+                Err(ConfigError::Range { key, value: value.clone(), rule })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration as TOML, every key included.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration has only what TOML can say")
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId::new(self.gid, self.nid)
+    }
+
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        usize::try_from(self.max_message.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    /// The limits as the plugin host wants them.
+    #[must_use]
+    pub fn host_limits(&self) -> drover_plugin_host::Limits {
+        drover_plugin_host::Limits {
+            memory_bytes: self.limits.memory.as_u64(),
+            deadline: self.limits.deadline,
+            max_deadline: self.limits.max_deadline,
+            running_jobs: self.limits.running_jobs,
+            waiting_jobs: self.limits.waiting_jobs,
+            answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
+            component_bytes: self.limits.component.as_u64(),
+            ..drover_plugin_host::Limits::default()
+        }
+    }
+}
+
+/// `/var/lib/drover` for root, `drover` in the user's state directory for others.
+#[must_use]
+pub fn default_data_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/drover");
+    }
+    let from_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .or_else(from_home)
+        .unwrap_or_else(std::env::temp_dir)
+        .join("drover")
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "node".to_owned())
+}
+
+fn is_unset(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+fn duration_text(duration: Duration) -> String {
+    format!("{:?}", humantime_serde::re::humantime::format_duration(duration).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_a_complete_configuration() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.plugin_dir, config.data_dir.join("plugins"));
+        assert!(!config.name.is_empty());
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        let config =
+            Config::parse("nid = 7\ndata_dir = \"/d\"\n[limits]\ndeadline = \"90s\"").unwrap();
+        assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_line() {
+        let error =
+            Config::parse("gid = 1\n[limits]\nmemroy = \"1 MiB\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("`memroy`"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_key() {
+        for (text, key) in [
+            ("controller = \"http://x\"", "controller"),
+            ("name = \" \"", "name"),
+            ("heartbeat = \"1ms\"", "heartbeat"),
+            ("heartbeat = 5", "heartbeat"),
+            ("reconnect_first = \"0s\"", "reconnect_first"),
+            ("reconnect_longest = \"1ms\"", "reconnect_longest"),
+            ("max_message = \"1 TiB\"", "max_message"),
+            ("nid = -1", "nid"),
+            ("[limits]\nmemory = \"1 kB\"", "limits.memory"),
+            ("[limits]\ndeadline = \"0s\"", "limits.deadline"),
+            ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
+            ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
+            ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+}

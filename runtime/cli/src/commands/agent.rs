@@ -1,0 +1,31 @@
+//! `drover agent`: the agent of this host.
+
+use clap::Args;
+use drover_agent::Config;
+use tokio_util::sync::CancellationToken;
+
+use super::{compile, daemon};
+use crate::exit::{Exit, Failure};
+use crate::{config_file, output};
+
+/// Runs the agent: dials the controller, loads the plugins of its directory,
+/// and runs what operators call, until SIGINT or SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    daemon: daemon::Daemon,
+}
+
+pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
+    let config = config_file::load(command.daemon.config.as_deref(), "agent", Config::parse)?;
+    if command.daemon.print_config {
+        output::answer(&config.to_toml())?;
+        return Ok(Exit::Done);
+    }
+    command.daemon.start_log()?;
+    daemon::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let agent = drover_agent::Agent::start(config, compile::compiler())?;
+        daemon::until_signalled(stop.clone(), agent.run(stop)).await
+    })
+}

@@ -1,0 +1,183 @@
+//! `drover call`: runs one operation on one node.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use drover_api::{Command, JobId, JobResult, NodeStatus, Progress, procedures};
+use drover_wamp::{CallError, CallOptions, Client, Payload};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::report;
+use crate::arguments::Arguments;
+use crate::controller::{self, Address};
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// What the link may take on top of the job's own deadline.
+const LINK_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a node may take to confirm that a job is cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs an operation on a node, waits for it and shows its answer.
+/// `drover ops NODE` lists what there is. Ctrl-C cancels the job.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The node, by name or id
+    node: String,
+    /// The operation: <plugin>.<operation>, such as sysinfo.memory
+    #[arg(value_name = "OPERATION")]
+    cmd: String,
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(flatten)]
+    job: JobFlags,
+    #[command(flatten)]
+    address: Address,
+}
+
+/// What else is told about a job, and how its result is shown.
+#[derive(Debug, Args)]
+pub(crate) struct JobFlags {
+    /// Text for the operation beside its arguments; - reads standard input
+    #[arg(long, value_name = "TEXT")]
+    pub(super) data: Option<String>,
+    /// How long the job may take, such as 5s; without it the node's default
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Print the whole result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl JobFlags {
+    /// The text of `--data`, read from standard input if that is asked for.
+    pub(super) fn data(&self) -> Result<String, Failure> {
+        match self.data.as_deref() {
+            None => Ok(String::new()),
+            Some("-") => {
+                let mut text = String::new();
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .context("cannot read the data from standard input")?;
+                Ok(text)
+            }
+            Some(text) => Ok(text.to_owned()),
+        }
+    }
+}
+
+/// The runtime of commands that ask a controller: one thread is plenty.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
+    let data = call.job.data()?;
+    let result = runtime()?.block_on(async {
+        let session = call.address.connect().await?;
+        let nodes = controller::nodes(&session).await?;
+        let node = controller::find_present(&nodes, &call.node)?;
+        let command = Command {
+            id: JobId::generate(),
+            gid: Some(node.description.gid),
+            nid: Some(node.description.nid),
+            args: call.arguments.read(schema(node, &call.cmd))?,
+            cmd: call.cmd,
+            data,
+            timeout_ms: call.job.timeout.map(milliseconds),
+        };
+        let result = call_node(&session, node, &command).await;
+        session.close().await;
+        result
+    })?;
+    report::result(&result, call.job.json)
+}
+
+/// The schema of an operation's arguments; null where the controller does not
+/// know it, and then the node answers with what there is.
+fn schema<'a>(node: &'a NodeStatus, cmd: &str) -> &'a Value {
+    let operations = node.description.plugins.iter().flat_map(|plugin| {
+        plugin.operations.iter().map(move |operation| (plugin.name.as_str(), operation))
+    });
+    let meant = |(plugin, operation): &(&str, &drover_api::Operation)| {
+        cmd.split_once('.') == Some((*plugin, operation.name.as_str()))
+    };
+    operations.into_iter().find(meant).map_or(&Value::Null, |(_, operation)| &operation.arguments)
+}
+
+/// Sends the command and waits for its result; progress is shown meanwhile.
+async fn call_node(
+    session: &Client,
+    node: &NodeStatus,
+    command: &Command,
+) -> Result<JobResult, Failure> {
+    let (reports, mut progress) = mpsc::channel(64);
+    let cancel = CancellationToken::new();
+    let options = CallOptions {
+        timeout: command.timeout_ms.map(|ms| Duration::from_millis(ms) + LINK_GRACE),
+        progress: Some(reports),
+        cancel: Some(cancel.clone()),
+    };
+    let procedure = procedures::run(node.description.id());
+    let answer = session.call(&procedure, Payload::one(command)?, options);
+    tokio::pin!(answer);
+
+    let ended = loop {
+        tokio::select! {
+            ended = &mut answer => break ended,
+            Some(report) = progress.recv() => show(&report),
+            signalled = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => {
+                signalled.context("cannot listen for Ctrl-C")?;
+                output::note("cancelling; Ctrl-C again leaves without waiting for the node");
+                cancel.cancel();
+            }
+            () = gone(&cancel) => {
+                let message = format!("job {} was told to end; it has not confirmed", command.id);
+                return Err(Failure::text(Exit::Cancelled, message));
+            }
+        }
+    };
+    while let Ok(report) = progress.try_recv() {
+        show(&report);
+    }
+    match ended {
+        Ok(payload) => Ok(payload.first()?),
+        Err(CallError::Application(error)) if cancel.is_cancelled() => {
+            let message = format!("job {} was cancelled ({})", command.id, error.uri);
+            Err(Failure::text(Exit::Cancelled, message))
+        }
+        Err(error) => {
+            let what = format!("cannot call {} on node {}", command.cmd, node.description.name);
+            Err(controller::lost(error, &what))
+        }
+    }
+}
+
+/// Resolves when nobody should wait for a cancelled job any longer.
+async fn gone(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::select! {
+        () = tokio::time::sleep(CANCEL_GRACE) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn show(report: &Payload) {
+    match report.first::<Progress>() {
+        Ok(report) => report::progress(&report.progress),
+        Err(error) => output::note(&format!("a progress report cannot be read: {error}")),
+    }
+}
+
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,32 @@
+//! `drover controller`: the controller that agents dial.
+
+use clap::Args;
+use drover_controller::Config;
+use tokio_util::sync::CancellationToken;
+
+use super::daemon;
+use crate::exit::{Exit, Failure};
+use crate::{config_file, output};
+
+/// Runs a controller: prints the address it listens on, then serves agents
+/// and operators until SIGINT or SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct Controller {
+    #[command(flatten)]
+    daemon: daemon::Daemon,
+}
+
+pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
+    let config = config_file::load(command.daemon.config.as_deref(), "controller", Config::parse)?;
+    if command.daemon.print_config {
+        output::answer(&config.to_toml())?;
+        return Ok(Exit::Done);
+    }
+    command.daemon.start_log()?;
+    daemon::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let controller = drover_controller::Controller::bind(config).await?;
+        output::answer(&format!("listening on {}", controller.url()))?;
+        daemon::until_signalled(stop.clone(), controller.run(stop)).await
+    })
+}

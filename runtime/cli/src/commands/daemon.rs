@@ -1,0 +1,81 @@
+//! What the two long-running programs share: their flags, their log, and the
+//! signals that stop them.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Exit, Failure};
+
+/// Flags of a program that runs until it is stopped.
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// Configuration file; without it the one in /etc/drover, or the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the configuration in force, every key included, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// What to log to standard error: error, warn, info, debug, or filters
+    /// such as info,drover_agent=debug
+    #[arg(long, value_name = "FILTER", env = "DROVER_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+impl Daemon {
+    /// Sends the log to standard error.
+    pub(crate) fn start_log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::text(Exit::Usage, format!("--log {}: {error}", self.log)))?;
+        let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(is_terminal)
+            .with_target(false)
+            .init();
+        Ok(())
+    }
+}
+
+/// The runtime of a daemon. Two threads: one message of megabytes that is
+/// being decoded must not hold up a heartbeat. Plugins run elsewhere.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("drover")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// Runs `work` until it ends or a signal asks it to: the first one lets it
+/// tidy up, the second one ends it at once.
+pub(crate) async fn until_signalled(
+    stop: CancellationToken,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> Result<Exit, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            ended = &mut work => {
+                ended?;
+                return Ok(Exit::Done);
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.is_cancelled() {
+            return Err(Failure::text(Exit::Failed, "ended at once by a second signal"));
+        }
+        tracing::info!("stopping; a second signal ends it at once");
+        stop.cancel();
+    }
+}

@@ -1,0 +1,197 @@
+//! `drover ops`: what can be called.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use drover_api::{NodeStatus, Operation, OperationKind, Plugin, Presence};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::controller::{self, Address};
+use crate::exit::{Exit, Failure};
+use crate::{output, render};
+
+/// Lists the operations of one node, or of all nodes that are present, with
+/// their arguments.
+#[derive(Debug, Args)]
+pub(crate) struct Ops {
+    /// The node, by name or id; all that are present without it
+    node: Option<String>,
+    #[command(flatten)]
+    address: Address,
+    /// Print a JSON array, with the schemas of arguments and answers
+    #[arg(long)]
+    json: bool,
+}
+
+/// One operation and where it can be called.
+#[derive(Debug, Serialize)]
+struct Callable<'a> {
+    /// `<plugin>.<operation>`.
+    cmd: String,
+    /// The names of the nodes that have it in just this form.
+    nodes: Vec<&'a str>,
+    #[serde(flatten)]
+    operation: &'a Operation,
+}
+
+pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
+    let nodes = super::call::runtime()?.block_on(async {
+        let session = command.address.connect().await?;
+        let nodes = controller::nodes(&session).await?;
+        session.close().await;
+        Ok::<_, Failure>(nodes)
+    })?;
+    let chosen: Vec<&NodeStatus> = match &command.node {
+        Some(wanted) => vec![controller::find(&nodes, wanted)?],
+        None => nodes.iter().filter(|node| node.presence == Presence::Present).collect(),
+    };
+    let callables = callables(&chosen);
+    if command.json {
+        output::json(&callables)?;
+    } else if callables.is_empty() {
+        output::note("no operations: no node is present, or none has a plugin");
+    } else {
+        let texts: Vec<_> = callables
+            .iter()
+            .map(|callable| describe(&callable.cmd, &callable.nodes, callable.operation))
+            .collect();
+        output::answer(&texts.join("\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Every operation of `nodes`, alike ones once.
+fn callables<'a>(nodes: &[&'a NodeStatus]) -> Vec<Callable<'a>> {
+    let mut callables: Vec<Callable<'a>> = Vec::new();
+    for node in nodes {
+        let name = node.description.name.as_str();
+        for (plugin, operation) in node.description.plugins.iter().flat_map(operations) {
+            let cmd = format!("{}.{}", plugin.name, operation.name);
+            let known = callables.iter_mut().find(|c| c.cmd == cmd && c.operation == operation);
+            match known {
+                Some(callable) => callable.nodes.push(name),
+                None => callables.push(Callable { cmd, nodes: vec![name], operation }),
+            }
+        }
+    }
+    callables.sort_by(|a, b| a.cmd.cmp(&b.cmd));
+    callables
+}
+
+fn operations(plugin: &Plugin) -> impl Iterator<Item = (&Plugin, &Operation)> {
+    plugin.operations.iter().map(move |operation| (plugin, operation))
+}
+
+/// An operation as text: a line with its name, its documentation, its
+/// arguments. `nodes` may be empty.
+pub(super) fn describe(cmd: &str, nodes: &[&str], operation: &Operation) -> String {
+    let kind = match operation.kind {
+        OperationKind::Task => "task",
+        OperationKind::Service => "service",
+    };
+    let mut text = format!("{cmd}  ({kind}");
+    if !nodes.is_empty() {
+        let _ = write!(text, " on {}", nodes.join(", "));
+    }
+    text.push_str(")\n");
+    for line in operation.doc.lines() {
+        let _ = writeln!(text, "    {line}");
+    }
+    let rows = arguments(&operation.arguments);
+    if !rows.is_empty() {
+        for line in render::table(&["argument", "type", "", "meaning"], rows).lines() {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    text
+}
+
+fn arguments(schema: &Value) -> Vec<[String; 4]> {
+    let empty = serde_json::Map::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|names| names.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let row = |(name, property): (&String, &Value)| {
+        let need = match property.get("default") {
+            Some(default) if !default.is_null() => format!("default {default}"),
+            _ if required.contains(&name.as_str()) => "required".to_owned(),
+            _ => "optional".to_owned(),
+        };
+        let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
+        [name.clone(), type_name(property, schema), need, meaning.to_owned()]
+    };
+    properties.iter().map(row).collect()
+}
+
+/// A schema's type in a few words.
+fn type_name(property: &Value, schema: &Value) -> String {
+    if let Some(at) = property.get("$ref").and_then(Value::as_str) {
+        let definition = at.strip_prefix('#').and_then(|at| schema.pointer(at));
+        return definition.map_or_else(|| "object".to_owned(), |d| type_name(d, schema));
+    }
+    if let Some(values) = property.get("enum").and_then(Value::as_array) {
+        return values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(value) = property.get("const") {
+        return value.to_string();
+    }
+    for key in ["anyOf", "oneOf"] {
+        if let Some(alternatives) = property.get(key).and_then(Value::as_array) {
+            let names = alternatives.iter().map(|each| type_name(each, schema));
+            return names.filter(|name| name != "null").collect::<Vec<_>>().join(" or ");
+        }
+    }
+    match property.get("type") {
+        Some(Value::String(name)) => name.clone(),
+        Some(Value::Array(names)) => {
+            let names = names.iter().filter_map(Value::as_str).filter(|&name| name != "null");
+            names.collect::<Vec<_>>().join(" or ")
+        }
+        _ => "any".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_operation_is_described_with_its_arguments() {
+        let operation = Operation {
+            name: "greet".to_owned(),
+            kind: OperationKind::Task,
+            doc: "Greets somebody.".to_owned(),
+            arguments: json!({
+                "properties": {
+                    "name": {"type": "string", "description": "Who to greet."},
+                    "order": {"$ref": "#/$defs/Order"},
+                    "times": {"type": ["integer", "null"], "default": 1},
+                },
+                "required": ["name"],
+                "$defs": {"Order": {"enum": ["up", "down"]}},
+            }),
+            returns: json!({}),
+        };
+        let expected = "\
+hello.greet  (task on a, b)
+    Greets somebody.
+      ARGUMENT  TYPE            MEANING
+      name      string          required   Who to greet.";
+        let text = describe("hello.greet", &["a", "b"], &operation);
+        assert!(text.starts_with(&expected[..expected.find("      ARG").unwrap_or(0)]), "{text}");
+        let has = |words: &[&str]| {
+            text.lines().any(|line| {
+                line.split_whitespace().collect::<Vec<_>>().join(" ") == words.join(" ")
+            })
+        };
+        assert!(has(&["name", "string", "required", "Who to greet."]), "{text}");
+        assert!(has(&["order", "\"up\" or \"down\"", "optional"]), "{text}");
+        assert!(has(&["times", "integer", "default 1"]), "{text}");
+    }
+}

@@ -1,0 +1,64 @@
+//! How a job's progress and result are shown.
+
+use std::fmt::Write as _;
+
+use drover_api::{ErrorCode, JobResult, JobState};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+use crate::{output, render};
+
+/// Shows a report of a job that is still running.
+pub(super) fn progress(report: &Value) {
+    let text = match report {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    output::note(&format!("… {text}"));
+}
+
+/// Shows a result: the answer on standard output; what the job logged and
+/// wrote, and why it failed, on standard error.
+pub(super) fn result(result: &JobResult, as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        output::json(result)?;
+        return Ok(result.into());
+    }
+    for record in &result.records {
+        output::note(&format!("{}: {}", record.level.name(), record.data));
+    }
+    for (name, text) in ["stdout", "stderr"].iter().zip(&result.streams) {
+        for line in text.lines() {
+            output::note(&format!("{name}: {line}"));
+        }
+    }
+    if result.state == JobState::Ok {
+        output::answer(&render::value(&result.data))?;
+    } else {
+        output::note(&failure(result));
+    }
+    Ok(result.into())
+}
+
+/// Whether the message says for people all that the detail says for programs.
+fn is_told_by_message(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownCommand | ErrorCode::InvalidArguments)
+}
+
+fn failure(result: &JobResult) -> String {
+    let mut text = format!("drover: {} on node {} ended in ", result.cmd, result.node());
+    text.push_str(match result.state {
+        JobState::Timeout => "a timeout",
+        JobState::Killed => "being killed",
+        _ => "an error",
+    });
+    if let Some(error) = &result.error {
+        let _ = write!(text, " ({}): {}", error.code, error.message);
+        if !is_told_by_message(error.code) {
+            for line in render::value(&error.detail).lines() {
+                let _ = write!(text, "\n  {line}");
+            }
+        }
+    }
+    text
+}

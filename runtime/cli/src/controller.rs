@@ -1,0 +1,179 @@
+//! The operator's session with the controller, and finding a node there.
+
+use std::time::Duration;
+
+use clap::Args;
+use drover_api::{NodeId, NodeStatus, Presence, procedures};
+use drover_wamp::{CallError, CallOptions, Client, ClientConfig, Payload};
+
+use crate::exit::{Exit, Failure};
+use crate::render;
+
+/// How long the controller may take to answer a question about its nodes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which controller to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Address {
+    /// WebSocket address of the controller
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DROVER_CONTROLLER",
+        default_value = "ws://127.0.0.1:7117/ws"
+    )]
+    controller: String,
+    /// The realm to join there
+    #[arg(long, value_name = "NAME", default_value = procedures::REALM, hide = true)]
+    realm: String,
+}
+
+impl Address {
+    /// Joins the controller.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let config = ClientConfig::new(&self.controller, &self.realm);
+        Client::connect(&config).await.map_err(|error| {
+            let message = format!(
+                "cannot reach the controller at {}: is `drover controller` running there? \
+                 (--controller or DROVER_CONTROLLER names another address)",
+                self.controller
+            );
+            Failure::new(Exit::Unreachable, anyhow::Error::new(error).context(message))
+        })
+    }
+}
+
+/// Asks for every node the controller knows.
+pub(crate) async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, Failure> {
+    let options = CallOptions { timeout: Some(ANSWER_TIMEOUT), ..CallOptions::default() };
+    let answer = session
+        .call(procedures::NODES, Payload::empty(), options)
+        .await
+        .map_err(|error| lost(error, "cannot ask the controller for its nodes"))?;
+    Ok(answer.first()?)
+}
+
+/// A failed call, with the status for an unreachable controller where that is
+/// what happened.
+pub(crate) fn lost(error: CallError, context: &str) -> Failure {
+    let exit = match &error {
+        CallError::Closed(_) => Exit::Unreachable,
+        CallError::Timeout { .. } => Exit::Timeout,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, anyhow::Error::new(error).context(context.to_owned()))
+}
+
+/// Finds the one node that `wanted` means: its id `<gid>.<nid>` or its name.
+pub(crate) fn find<'a>(nodes: &'a [NodeStatus], wanted: &str) -> Result<&'a NodeStatus, Failure> {
+    let id = wanted.parse::<NodeId>().ok();
+    let is_meant = |node: &&NodeStatus| {
+        id.is_some_and(|id| node.description.id() == id) || node.description.name == wanted
+    };
+    let meant: Vec<_> = nodes.iter().filter(is_meant).collect();
+    match meant[..] {
+        [node] => Ok(node),
+        [] => Err(Failure::text(
+            Exit::NotFound,
+            format!("there is no node `{wanted}`; {}", list_of(nodes)),
+        )),
+        _ => Err(Failure::text(
+            Exit::NotFound,
+            format!("more than one node is named `{wanted}`; use the id: {}", names(&meant)),
+        )),
+    }
+}
+
+/// Finds a node that can be called now.
+pub(crate) fn find_present<'a>(
+    nodes: &'a [NodeStatus],
+    wanted: &str,
+) -> Result<&'a NodeStatus, Failure> {
+    let node = find(nodes, wanted)?;
+    if node.presence == Presence::Lost {
+        let message = format!(
+            "node {} ({}) is lost, last seen {}: see the agent's log there",
+            node.description.name,
+            node.description.id(),
+            render::ago(node.last_seen)
+        );
+        return Err(Failure::text(Exit::NotFound, message));
+    }
+    Ok(node)
+}
+
+fn list_of(nodes: &[NodeStatus]) -> String {
+    if nodes.is_empty() {
+        return "no node has joined this controller yet".to_owned();
+    }
+    format!("the nodes are: {}", names(&nodes.iter().collect::<Vec<_>>()))
+}
+
+fn names(nodes: &[&NodeStatus]) -> String {
+    let name =
+        |node: &&NodeStatus| format!("{} ({})", node.description.name, node.description.id());
+    nodes.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_api::{NodeDescription, Timestamp};
+
+    use super::*;
+
+    fn node(nid: u32, name: &str, presence: Presence) -> NodeStatus {
+        let id = NodeId::new(1, nid);
+        NodeStatus {
+            presence,
+            since: Timestamp::now(),
+            last_seen: Timestamp::now(),
+            description: NodeDescription {
+                gid: id.gid,
+                nid: id.nid,
+                name: name.to_owned(),
+                labels: vec![],
+                version: String::new(),
+                started: Timestamp::now(),
+                plugins: vec![],
+                refused: vec![],
+            },
+        }
+    }
+
+    fn site() -> Vec<NodeStatus> {
+        vec![
+            node(1, "a", Presence::Present),
+            node(2, "b", Presence::Lost),
+            node(3, "twin", Presence::Present),
+            node(4, "twin", Presence::Present),
+        ]
+    }
+
+    #[test]
+    fn a_node_is_found_by_name_and_by_id() {
+        let site = site();
+        assert_eq!(find(&site, "a").unwrap().description.id(), NodeId::new(1, 1));
+        assert_eq!(find(&site, "1.4").unwrap().description.id(), NodeId::new(1, 4));
+    }
+
+    #[test]
+    fn an_unknown_node_gets_a_list_of_those_there_are() {
+        let failure = find(&site(), "c").unwrap_err();
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert!(failure.error.to_string().contains("a (1.1), b (1.2)"), "{}", failure.error);
+        let failure = find(&[], "c").unwrap_err();
+        assert!(failure.error.to_string().contains("no node has joined"), "{}", failure.error);
+    }
+
+    #[test]
+    fn a_name_that_two_nodes_have_is_refused_with_their_ids() {
+        let failure = find(&site(), "twin").unwrap_err();
+        assert!(failure.error.to_string().contains("twin (1.3), twin (1.4)"), "{}", failure.error);
+    }
+
+    #[test]
+    fn a_lost_node_cannot_be_called() {
+        let failure = find_present(&site(), "b").unwrap_err();
+        assert!(failure.error.to_string().contains("is lost"), "{}", failure.error);
+    }
+}

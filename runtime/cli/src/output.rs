@@ -1,0 +1,35 @@
+//! Standard output for answers, standard error for notes. Nothing else in
+//! the program prints.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints an answer.
+///
+/// # Errors
+///
+/// If standard output is closed or full.
+pub(crate) fn answer(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Prints an answer for programs, as indented JSON.
+///
+/// # Errors
+///
+/// If standard output is closed or full.
+pub(crate) fn json<T: Serialize>(value: &T) -> io::Result<()> {
+    answer(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a line for the person beside the answer. That it cannot be printed
+/// is nothing the program could tell anybody.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,286 @@
+//! The table of nodes: who is there, since when, and what they said of
+//! themselves. Pure: no I/O, and the clock is an argument.
+//!
+//! ```text
+//!             heartbeat                    session left, or
+//!  (unknown) ----------> waiting for the   no heartbeat for `lost_after`
+//!                        description       +--------------------------+
+//!                            |             |                          v
+//!                            +--described--> present <--heartbeat-- lost
+//!                                                                     |
+//!                                     forgotten after `forget_after` <+
+//! ```
+//!
+//! A node is listed once it has described itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drover_api::{Heartbeat, NodeDescription, NodeId, NodeStatus, Presence, Timestamp};
+
+/// When silence means what.
+#[derive(Debug, Clone, Copy)]
+pub struct Presences {
+    /// A node without a heartbeat for this long is lost.
+    pub lost_after: Duration,
+    /// A node that is lost for this long is forgotten.
+    pub forget_after: Duration,
+}
+
+/// What happened to a node's presence, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It came, or came back.
+    Present(NodeId),
+    /// It is lost.
+    Lost(NodeId),
+}
+
+/// What a heartbeat calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing: everything about the node is known.
+    None,
+    /// The node must be asked for its description.
+    Describe,
+}
+
+/// Every node that has been heard of.
+#[derive(Debug)]
+pub struct Nodes {
+    rules: Presences,
+    nodes: BTreeMap<NodeId, Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    session: u64,
+    presence: Presence,
+    since: Timestamp,
+    last_seen: Timestamp,
+    description: Option<Described>,
+}
+
+#[derive(Debug)]
+struct Described {
+    session: u64,
+    revision: u64,
+    description: NodeDescription,
+}
+
+impl Nodes {
+    /// An empty table.
+    #[must_use]
+    pub fn new(rules: Presences) -> Self {
+        Self { rules, nodes: BTreeMap::new() }
+    }
+
+    /// Takes a sign of life.
+    pub fn heartbeat(&mut self, beat: Heartbeat, now: Timestamp) -> (Reaction, Option<Change>) {
+        let node = self.nodes.entry(beat.node).or_insert(Node {
+            session: beat.session,
+            presence: Presence::Lost,
+            since: now,
+            last_seen: now,
+            description: None,
+        });
+        node.session = beat.session;
+        node.last_seen = now;
+        let is_known = node
+            .description
+            .as_ref()
+            .is_some_and(|known| known.session == beat.session && known.revision == beat.revision);
+        if !is_known {
+            return (Reaction::Describe, None);
+        }
+        (Reaction::None, node.turn(beat.node, Presence::Present, now))
+    }
+
+    /// Takes the description that was asked for because of `beat`. One that
+    /// speaks for another node, or for a session that is over, is ignored.
+    pub fn described(
+        &mut self,
+        beat: Heartbeat,
+        description: NodeDescription,
+        now: Timestamp,
+    ) -> Option<Change> {
+        let node = self.nodes.get_mut(&beat.node)?;
+        if description.id() != beat.node || node.session != beat.session {
+            return None;
+        }
+        node.description =
+            Some(Described { session: beat.session, revision: beat.revision, description });
+        node.turn(beat.node, Presence::Present, now)
+    }
+
+    /// Takes the end of a session, whosever it was.
+    pub fn session_left(&mut self, session: u64, now: Timestamp) -> Option<Change> {
+        let (id, node) = self.nodes.iter_mut().find(|(_, node)| node.session == session)?;
+        // Session ids are never 0, so nothing is taken for this one again.
+        node.session = 0;
+        node.turn(*id, Presence::Lost, now)
+    }
+
+    /// Marks silent nodes as lost and forgets the long lost.
+    pub fn sweep(&mut self, now: Timestamp) -> Vec<Change> {
+        let rules = self.rules;
+        self.nodes.retain(|_, node| match (&node.description, node.presence) {
+            (Some(_), Presence::Present) => true,
+            (Some(_), Presence::Lost) => now.since(node.since) < rules.forget_after,
+            (None, _) => now.since(node.last_seen) < rules.lost_after,
+        });
+        self.nodes
+            .iter_mut()
+            .filter(|(_, node)| now.since(node.last_seen) >= rules.lost_after)
+            .filter_map(|(id, node)| node.turn(*id, Presence::Lost, now))
+            .collect()
+    }
+
+    /// Every node that has described itself, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<NodeStatus> {
+        let status = |node: &Node| {
+            Some(NodeStatus {
+                presence: node.presence,
+                since: node.since,
+                last_seen: node.last_seen,
+                description: node.description.as_ref()?.description.clone(),
+            })
+        };
+        self.nodes.values().filter_map(status).collect()
+    }
+}
+
+impl Node {
+    fn turn(&mut self, id: NodeId, to: Presence, now: Timestamp) -> Option<Change> {
+        if self.presence == to {
+            return None;
+        }
+        self.presence = to;
+        self.since = now;
+        Some(match to {
+            Presence::Present => Change::Present(id),
+            Presence::Lost => Change::Lost(id),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Presences =
+        Presences { lost_after: Duration::from_secs(15), forget_after: Duration::from_secs(100) };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(seconds * 1000)
+    }
+
+    fn beat(nid: u32, session: u64, revision: u64) -> Heartbeat {
+        Heartbeat { node: NodeId::new(1, nid), session, revision }
+    }
+
+    fn description(nid: u32) -> NodeDescription {
+        let id = NodeId::new(1, nid);
+        NodeDescription {
+            gid: id.gid,
+            nid: id.nid,
+            name: format!("node-{nid}"),
+            labels: vec![],
+            version: String::new(),
+            started: at(0),
+            plugins: vec![],
+            refused: vec![],
+        }
+    }
+
+    fn with_one_node() -> Nodes {
+        let mut nodes = Nodes::new(RULES);
+        assert_eq!(nodes.heartbeat(beat(7, 100, 1), at(0)), (Reaction::Describe, None));
+        let change = nodes.described(beat(7, 100, 1), description(7), at(0));
+        assert_eq!(change, Some(Change::Present(NodeId::new(1, 7))));
+        nodes
+    }
+
+    #[test]
+    fn a_node_is_listed_once_it_has_described_itself() {
+        let mut nodes = Nodes::new(RULES);
+        nodes.heartbeat(beat(7, 100, 1), at(0));
+        assert_eq!(nodes.list(), []);
+        nodes.described(beat(7, 100, 1), description(7), at(1));
+        assert_eq!(nodes.list()[0].presence, Presence::Present);
+        assert_eq!(nodes.list()[0].since, at(1));
+    }
+
+    #[test]
+    fn a_known_node_is_not_asked_again_until_its_revision_or_session_changes() {
+        let mut nodes = with_one_node();
+        assert_eq!(nodes.heartbeat(beat(7, 100, 1), at(5)).0, Reaction::None);
+        assert_eq!(nodes.heartbeat(beat(7, 100, 2), at(6)).0, Reaction::Describe);
+        assert_eq!(nodes.heartbeat(beat(7, 101, 1), at(7)).0, Reaction::Describe);
+    }
+
+    #[test]
+    fn a_node_is_lost_when_its_session_ends_and_present_when_it_joins_again() {
+        let mut nodes = with_one_node();
+        let id = NodeId::new(1, 7);
+        assert_eq!(nodes.session_left(100, at(3)), Some(Change::Lost(id)));
+        assert_eq!(nodes.session_left(100, at(3)), None);
+        nodes.heartbeat(beat(7, 101, 1), at(9));
+        assert_eq!(nodes.list()[0].presence, Presence::Lost);
+        let change = nodes.described(beat(7, 101, 1), description(7), at(9));
+        assert_eq!(change, Some(Change::Present(id)));
+        assert_eq!(nodes.list()[0].since, at(9));
+    }
+
+    #[test]
+    fn a_silent_node_is_lost_after_the_stated_time_and_not_before() {
+        let mut nodes = with_one_node();
+        assert_eq!(nodes.sweep(at(14)), []);
+        assert_eq!(nodes.sweep(at(15)), [Change::Lost(NodeId::new(1, 7))]);
+        assert_eq!(nodes.sweep(at(16)), []);
+        let (_, change) = nodes.heartbeat(beat(7, 100, 1), at(17));
+        assert_eq!(change, Some(Change::Present(NodeId::new(1, 7))));
+    }
+
+    #[test]
+    fn a_long_lost_node_is_forgotten() {
+        let mut nodes = with_one_node();
+        nodes.session_left(100, at(10));
+        nodes.sweep(at(109));
+        assert_eq!(nodes.list().len(), 1);
+        nodes.sweep(at(110));
+        assert_eq!(nodes.list(), []);
+    }
+
+    #[test]
+    fn what_never_described_itself_is_forgotten_when_it_is_silent() {
+        let mut nodes = Nodes::new(RULES);
+        nodes.heartbeat(beat(7, 100, 1), at(0));
+        nodes.sweep(at(15));
+        assert!(nodes.nodes.is_empty());
+    }
+
+    #[test]
+    fn an_old_sessions_end_does_not_touch_the_new_one() {
+        let mut nodes = with_one_node();
+        nodes.heartbeat(beat(7, 101, 1), at(1));
+        assert_eq!(nodes.session_left(100, at(2)), None);
+    }
+
+    #[test]
+    fn a_description_that_speaks_for_another_node_is_ignored() {
+        let mut nodes = Nodes::new(RULES);
+        nodes.heartbeat(beat(7, 100, 1), at(0));
+        assert_eq!(nodes.described(beat(7, 100, 1), description(8), at(0)), None);
+        assert_eq!(nodes.list(), []);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_loses_nobody() {
+        let mut nodes = Nodes::new(RULES);
+        nodes.heartbeat(beat(7, 100, 1), at(1000));
+        nodes.described(beat(7, 100, 1), description(7), at(1000));
+        assert_eq!(nodes.sweep(at(10)), []);
+    }
+}

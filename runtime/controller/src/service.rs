@@ -1,0 +1,149 @@
+//! The node service: one WAMP session that feeds the table of nodes and
+//! answers questions about it.
+//!
+//! One task owns the table. It hears heartbeats, ended sessions, answers to
+//! its own questions and the sweep's timer, and handles each in one place.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::Context;
+use drover_api::{Heartbeat, NodeDescription, NodeId, Timestamp, procedures};
+use drover_wamp::{
+    CallError, CallOptions, Client, Event, Invocation, Payload, RegisterOptions, SubscribeOptions,
+    uri,
+};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::nodes::{Change, Nodes, Presences, Reaction};
+
+/// How long a node may take to describe itself before it is asked again.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A node's answer to `describe`, and the heartbeat that made us ask.
+type Described = (Heartbeat, Result<NodeDescription, CallError>);
+
+/// Serves on `session` until `stop` is cancelled.
+///
+/// # Errors
+///
+/// If the session ends, or the router refuses a subscription or registration.
+pub(crate) async fn run(
+    session: Client,
+    rules: Presences,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let options = SubscribeOptions::default;
+    let mut beats = session
+        .subscribe(procedures::HEARTBEAT, options())
+        .await
+        .context("cannot subscribe to heartbeats")?;
+    let mut ends = session
+        .subscribe(uri::ON_LEAVE, options())
+        .await
+        .context("cannot subscribe to ended sessions")?;
+    let mut questions = session
+        .register(procedures::NODES, RegisterOptions::default())
+        .await
+        .context("cannot register the list of nodes")?;
+
+    let mut service = Service {
+        session: session.clone(),
+        nodes: Nodes::new(rules),
+        asking: HashSet::new(),
+        answers: JoinSet::new(),
+    };
+    let mut sweep = interval((rules.lost_after / 8).max(Duration::from_millis(20)));
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(event) = beats.next() => service.heartbeat(&event),
+            Some(event) = ends.next() => service.session_left(&event),
+            Some(answer) = service.answers.join_next() => {
+                service.described(answer.context("asking a node panicked")?);
+            }
+            Some(question) = questions.next() => service.list(question).await,
+            _ = sweep.tick() => service.sweep(),
+            reason = session.closed() => anyhow::bail!("the node service lost its session: {reason}"),
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+struct Service {
+    session: Client,
+    nodes: Nodes,
+    /// Nodes with a question under way, so that none is asked twice at once.
+    asking: HashSet<NodeId>,
+    answers: JoinSet<Described>,
+}
+
+impl Service {
+    fn heartbeat(&mut self, event: &Event) {
+        let beat: Heartbeat = match event.payload.first() {
+            Ok(beat) => beat,
+            Err(error) => {
+                tracing::warn!(%error, "ignored a heartbeat that is none");
+                return;
+            }
+        };
+        let (reaction, change) = self.nodes.heartbeat(beat, Timestamp::now());
+        log(change);
+        if reaction == Reaction::Describe && self.asking.insert(beat.node) {
+            let session = self.session.clone();
+            self.answers.spawn(async move { (beat, describe(&session, beat.node).await) });
+        }
+    }
+
+    fn described(&mut self, (beat, answer): Described) {
+        self.asking.remove(&beat.node);
+        match answer {
+            Ok(description) => log(self.nodes.described(beat, description, Timestamp::now())),
+            // The next heartbeat asks again.
+            Err(error) => {
+                tracing::warn!(node = %beat.node, %error, "a node did not describe itself");
+            }
+        }
+    }
+
+    fn session_left(&mut self, event: &Event) {
+        if let Ok((session, ..)) =
+            event.payload.args::<(u64, serde_json::Value, serde_json::Value)>()
+        {
+            log(self.nodes.session_left(session, Timestamp::now()));
+        }
+    }
+
+    fn sweep(&mut self) {
+        for change in self.nodes.sweep(Timestamp::now()) {
+            log(Some(change));
+        }
+    }
+
+    async fn list(&self, question: Invocation) {
+        let answer = Payload::one(&self.nodes.list()).map_err(|error| {
+            tracing::error!(%error, "cannot encode the list of nodes");
+            drover_wamp::ApplicationError::new("drover.error.internal", &error.to_string())
+        });
+        question.finish(answer).await;
+    }
+}
+
+async fn describe(session: &Client, node: NodeId) -> Result<NodeDescription, CallError> {
+    let options = CallOptions { timeout: Some(DESCRIBE_TIMEOUT), ..CallOptions::default() };
+    let answer = session.call(&procedures::describe(node), Payload::empty(), options).await?;
+    Ok(answer.first()?)
+}
+
+fn log(change: Option<Change>) {
+    match change {
+        Some(Change::Present(node)) => tracing::info!(%node, "node is present"),
+        Some(Change::Lost(node)) => tracing::info!(%node, "node is lost"),
+        None => {}
+    }
+}

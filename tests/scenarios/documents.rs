@@ -1,0 +1,93 @@
+//! What the documents show is what there is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The README's code block that begins with `start`.
+fn block(language: &str, start: &str) -> String {
+    let readme = readme();
+    let fence = format!("```{language}\n{start}");
+    let (_, rest) = readme.split_once(&fence).unwrap_or_else(|| panic!("no block {start:?}"));
+    let (body, _) = rest.split_once("\n```").unwrap();
+    format!("{start}{body}\n")
+}
+
+#[test]
+fn the_readme_shows_the_smallest_plugin_as_it_is() {
+    let source = fs::read_to_string(root().join("examples/hello-plugin/src/lib.rs")).unwrap();
+    assert_eq!(block("rust", "//! The smallest plugin."), source);
+}
+
+#[test]
+fn the_readmes_agent_configuration_has_every_key_with_its_default() {
+    let shown = drover_agent::Config::parse(&block("toml", "# agent.toml")).unwrap();
+    let defaults = drover_agent::Config {
+        // These three are the host's own.
+        name: shown.name.clone(),
+        data_dir: shown.data_dir.clone(),
+        plugin_dir: shown.plugin_dir.clone(),
+        ..drover_agent::Config::default()
+    };
+    assert_eq!(shown, defaults);
+    assert_same_keys(&block("toml", "# agent.toml"), &shown.to_toml());
+}
+
+#[test]
+fn the_readmes_controller_configuration_has_every_key_with_its_default() {
+    let text = block("toml", "# controller.toml");
+    let shown = drover_controller::Config::parse(&text).unwrap();
+    assert_eq!(shown, drover_controller::Config::default());
+    assert_same_keys(&text, &shown.to_toml());
+}
+
+fn assert_same_keys(one: &str, other: &str) {
+    let keys = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let keys = lines.filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()));
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys(one), keys(other));
+}
+
+#[test]
+fn the_example_site_has_valid_configurations_that_fit_together() {
+    let read =
+        |name: &str| fs::read_to_string(root().join("examples/two-nodes").join(name)).unwrap();
+    let controller = drover_controller::Config::parse(&read("controller.toml")).unwrap();
+    let nodes = ["a.toml", "b.toml"].map(|name| drover_agent::Config::parse(&read(name)).unwrap());
+    for node in &nodes {
+        assert_eq!(node.controller, format!("ws://{}/ws", controller.listen));
+    }
+    assert_ne!(nodes[0].node(), nodes[1].node());
+    assert_ne!(nodes[0].data_dir, nodes[1].data_dir);
+}
+
+#[test]
+fn the_readme_names_every_subcommand_and_every_exit_status() {
+    let readme = readme();
+    let help = drover_tests::run(crate::DROVER.as_ref(), &["--help"]).ok();
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    let (commands, rest) = rest.split_once("\n\n").unwrap();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        let named = readme.contains(&format!("`drover {command}"));
+        assert!(named || command == "help", "{command} is not in the README");
+    }
+    let (_, statuses) = rest.split_once("Exit status:\n").unwrap();
+    for line in statuses.lines().filter(|line| !line.trim().is_empty()) {
+        let (number, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(
+            readme.contains(&format!("| {number} | {meaning} |")),
+            "{line} is not in the README"
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! End-to-end scenarios: real programs, real plugins, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod bad_configuration;
+mod bad_input;
+mod calling;
+mod contract;
+mod documents;
+mod joining;
+mod wamp_callers;
+
+use drover_tests::Site;
+
+/// The program under test.
+const DROVER: &str = env!("CARGO_BIN_EXE_drover-under-test");
+
+/// A site with a controller.
+fn site() -> Site {
+    Site::start(DROVER)
+}

@@ -1,0 +1,48 @@
+//! The components that scenarios load, built once per test run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The component of a plugin or guest, such as `hello`, `guests` or
+/// `describe_trap`.
+///
+/// # Panics
+///
+/// If it cannot be built.
+#[must_use]
+pub fn component(name: &str) -> PathBuf {
+    let file = format!("{name}.wasm");
+    let places = [built().join(&file), built().join("examples").join(&file)];
+    let path = places.into_iter().find(|path| path.exists());
+    path.unwrap_or_else(|| panic!("no package builds {file}"))
+}
+
+/// Copies the built-in plugins into `dir`.
+///
+/// # Panics
+///
+/// If they cannot be built or copied.
+pub fn built_in(dir: &Path) {
+    for name in ["hello", "sysinfo"] {
+        std::fs::copy(component(name), dir.join(format!("{name}.wasm"))).unwrap();
+    }
+}
+
+/// Builds all components; `cargo xtask test` has done so already, and then
+/// this only looks.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(root).args(["build", "--quiet", "--profile", "plugin"]);
+        build.args(["--target", "wasm32-wasip2", "--package", "*-plugin"]);
+        build.args(["--package", "drover-guests", "--lib", "--examples"]);
+        let status = build.status().expect("cargo runs");
+        assert!(status.success(), "the components do not build; `cargo xtask setup` says why");
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), |dir| root.join(dir));
+        target.join("wasm32-wasip2/plugin")
+    })
+}

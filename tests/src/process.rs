@@ -1,0 +1,149 @@
+//! Programs under test: started, read, signalled, and ended with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait_for;
+
+/// How a program ended and what it printed.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit status; none if a signal ended it.
+    pub status: Option<i32>,
+    /// All of standard output.
+    pub stdout: String,
+    /// All of standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Checks the exit status and returns standard output.
+    ///
+    /// # Panics
+    ///
+    /// If the program did not end with status 0.
+    #[must_use]
+    pub fn ok(self) -> String {
+        assert_eq!(self.status, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// Checks that the program failed with `status` and returns standard error.
+    ///
+    /// # Panics
+    ///
+    /// If the program ended in another way.
+    #[must_use]
+    pub fn failed(self, status: i32) -> String {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        self.stderr
+    }
+}
+
+/// Runs `program` to its end.
+#[must_use]
+pub fn run(program: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    Ran {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A program that is running. Killed when dropped.
+pub struct Process {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// The lines that a thread has read so far.
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Process {
+    /// Starts `program`.
+    #[must_use]
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// Waits for a line of standard output that `pick` takes something from.
+    pub fn wait_for_output<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        wait_for_line(what, &self.stdout, pick, || self.log())
+    }
+
+    /// Waits for a line of standard error that has `text` in it.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_for_line(text, &self.stderr, |line| line.contains(text).then_some(()), || self.log());
+    }
+
+    /// What it wrote to standard error until now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().join("\n")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        wait_for("the program to end", || child.try_wait().unwrap().ok_or("still running"))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let collected = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            collected.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+fn wait_for_line<T>(
+    what: &str,
+    lines: &Lines,
+    pick: impl Fn(&str) -> Option<T>,
+    log: impl Fn() -> String,
+) -> T {
+    wait_for(what, || {
+        let found = lines.lock().unwrap().iter().find_map(|line| pick(line));
+        found.ok_or_else(&log)
+    })
+}
