@@ -102,12 +102,12 @@ impl Cache {
         tempfile::Builder::new().prefix(SCRATCH).tempfile_in(&self.directory)
     }
 
-    /// Takes over what the compiler wrote.
-    pub(crate) fn store(&self, hash: &Hash, mut code: NamedTempFile) -> io::Result<Verified> {
+    /// Takes over what the compiler wrote. Nothing waits for the disk: a file
+    /// that a crash left half-written does not match its HMAC.
+    pub(crate) fn store(&self, hash: &Hash, code: NamedTempFile) -> io::Result<Verified> {
         let name = self.name(hash);
         // Opened anew: the compiler may have put another file in its place.
         let mac = self.mac(&name, &mut File::open(code.path())?)?;
-        code.as_file_mut().sync_all()?;
         let mut mac_file = self.scratch()?;
         mac_file.write_all(&mac.finalize().into_bytes())?;
         code.persist(self.path(&name, CODE))?;
@@ -195,7 +195,6 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     }
     let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&rand::random::<[u8; KEY_BYTES]>())?;
-    file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error),
         // Another host of this user was faster: its key it is.

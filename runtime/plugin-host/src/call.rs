@@ -67,6 +67,11 @@ impl Cancellation {
         self.was_asked.load(Ordering::Relaxed)
     }
 
+    /// Whether the caller has cancelled a plugin that looks at it.
+    pub(crate) fn was_seen(&self) -> bool {
+        self.was_asked() && self.token.is_cancelled()
+    }
+
     pub(crate) async fn cancelled(&self) {
         self.token.cancelled().await;
     }

@@ -1,5 +1,4 @@
-//! Who runs and who waits: so many jobs at once, so many in line, first come
-//! first served.
+//! Who runs and who waits: so many jobs at once, so many in line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,15 +12,16 @@ pub(crate) struct Queue {
     capacity: u32,
 }
 
-/// A job's place: in line at first, and later its turn. Leaving it is dropping it.
+/// A job's place, in line or at work. Leaving it is dropping it.
 pub(crate) struct Place {
     turns: Arc<Semaphore>,
+    /// There at once if nobody is in line.
+    permit: Option<OwnedSemaphorePermit>,
     admitted: Arc<AtomicU32>,
 }
 
 /// A job's turn, which ends when it is dropped.
 pub(crate) struct Turn {
-    _permit: Option<OwnedSemaphorePermit>,
     _place: Place,
 }
 
@@ -40,16 +40,20 @@ impl Queue {
     pub(crate) fn enter(&self) -> Option<Place> {
         let one_more = |admitted| (admitted < self.capacity).then_some(admitted + 1);
         self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Place { turns: self.turns.clone(), admitted: self.admitted.clone() })
+        let turns = self.turns.clone();
+        let permit = turns.clone().try_acquire_owned().ok();
+        Some(Place { turns, permit, admitted: self.admitted.clone() })
     }
 }
 
 impl Place {
     /// Waits until it is this job's turn.
-    pub(crate) async fn turn(self) -> Turn {
-        // The semaphore is never closed, so there always is a permit in the end.
-        let permit = self.turns.clone().acquire_owned().await.ok();
-        Turn { _permit: permit, _place: self }
+    pub(crate) async fn turn(mut self) -> Turn {
+        if self.permit.is_none() {
+            // The semaphore is never closed, so there always is a permit in the end.
+            self.permit = self.turns.clone().acquire_owned().await.ok();
+        }
+        Turn { _place: self }
     }
 }
 
@@ -93,6 +97,14 @@ mod tests {
         assert!(poll(second.as_mut()).is_none());
         drop(first);
         assert!(poll(second.as_mut()).is_some());
+    }
+
+    #[test]
+    fn who_comes_first_runs_first_even_if_it_is_slow_to_start() {
+        let queue = Queue::new(1, 1);
+        let first = queue.enter().unwrap();
+        assert!(poll(queue.enter().unwrap().turn()).is_none());
+        assert!(poll(first.turn()).is_some());
     }
 
     #[test]

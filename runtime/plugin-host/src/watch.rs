@@ -50,6 +50,10 @@ impl Watch<'_> {
     ) -> Result<T, Interruption> {
         let mut work = pin!(work);
         let result = self.until_interrupted(&mut work).await;
+        if result.is_ok() && self.cancellation.was_seen() {
+            // The plugin was faster than we, but did not do all its work.
+            return Err(Interruption::Cancelled);
+        }
         if let Err(Interruption::Cancelled) = result
             && self.cancellation.was_asked()
         {

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Limits};
+use drover_api::ErrorCode;
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::kit::{answer, compiler, component};
+use crate::kit::{compiler, component, error, job};
 
 /// What somebody does to a file.
 type Change = fn(&mut Vec<u8>);
@@ -24,7 +25,7 @@ impl Site {
         self.0.path().join("marks")
     }
 
-    /// Starts a host, loads the plugin and uses it.
+    /// Starts a host, loads a plugin, which is small, and runs its code.
     async fn run_once(&self) {
         let script = r#"echo compiled >> "$0"; exec "$@""#;
         let mut args = vec!["-c".into(), script.into(), self.marks().into()];
@@ -35,8 +36,9 @@ impl Site {
             limits: Limits::default(),
         });
         let host = host.unwrap();
-        host.load_file(&component("guests")).await.unwrap();
-        assert_eq!(answer(&host, "count", json!({})).await, 1);
+        host.load_file(&component("answer_garbage")).await.unwrap();
+        let job = Job { plugin: "answer_garbage".into(), ..job("answer", json!({})) };
+        error(&host.run(job).await, ErrorCode::InvalidAnswer);
     }
 
     fn compilations(&self) -> usize {

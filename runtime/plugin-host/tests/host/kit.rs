@@ -109,6 +109,7 @@ pub(crate) fn error(outcome: &Outcome, code: ErrorCode) -> &JobError {
 /// Fails unless `text` has all `parts`.
 pub(crate) fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
-        assert!(text.contains(part), "{part:?} is not in {text:?}");
+        let start: String = text.chars().take(1000).collect();
+        assert!(text.contains(part), "{part:?} is not in {start:?}");
     }
 }
