@@ -77,12 +77,11 @@ fn arguments_too_long_for_the_link_are_refused_before_they_are_sent() {
     let site = site();
     let _a = site.agent(1, "a");
     let file = site.path("arguments.json");
-    std::fs::write(&file, "x".repeat(20 << 20)).unwrap();
+    std::fs::write(&file, format!("{{\"name\":\"{}\"}}", "x".repeat(20 << 20))).unwrap();
 
-    // An argument list cannot carry 20 MB; standard input can.
     let input = std::fs::File::open(&file).unwrap();
     let output = std::process::Command::new(crate::DROVER)
-        .args(["call", "a", "hello.greet", "name=Ada", "--data", "-", "--controller", &site.url])
+        .args(["call", "a", "hello.greet", "--args", "-", "--controller", &site.url])
         .stdin(input)
         .output()
         .unwrap();

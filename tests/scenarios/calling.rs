@@ -1,7 +1,7 @@
 //! An operator calls operations from the terminal.
 
 use drover_api::{ErrorCode, JobResult, JobState};
-use drover_tests::{Site, component, wait_for};
+use drover_tests::{Site, compiled, component, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -176,9 +176,8 @@ fn a_node_that_dies_during_a_call_is_reported_at_once() {
 
 #[test]
 fn a_plugin_runs_and_is_inspected_without_a_controller() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = component("hello");
-    let (file, cache) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
+    let (file, cache) = (component("hello"), compiled());
+    let (file, cache) = (file.to_str().unwrap(), cache.to_str().unwrap());
     let drover = |line: &[&str]| drover_tests::run(crate::DROVER.as_ref(), line);
 
     let text = drover(&["plugin", "run", file, "greet", "name=Ada", "--cache", cache]).ok();

@@ -8,14 +8,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use drover_tests::{Ran, component, run};
+use drover_tests::{Ran, compiled, component, run};
 use tempfile::TempDir;
 
 use crate::DROVER;
 
 fn greet(file: &Path) -> Ran {
-    let cache = TempDir::new().unwrap();
-    let (file, cache) = (file.to_str().unwrap(), cache.path().to_str().unwrap());
+    let cache = compiled();
+    let (file, cache) = (file.to_str().unwrap(), cache.to_str().unwrap());
     run(DROVER.as_ref(), &["plugin", "run", file, "greet", "name=Ada", "--cache", cache])
 }
 
@@ -67,5 +67,5 @@ fn a_plugin_built_against_a_later_patch_runs_if_it_calls_nothing_newer() {
 fn a_plugin_built_against_another_minor_version_is_refused_with_both_versions() {
     let dir = TempDir::new().unwrap();
     let errors = greet(&hello_of("0.2.0", &dir)).failed(1);
-    assert!(errors.contains("@0.2.0") && errors.contains("@0.1.0"), "{errors}");
+    assert!(errors.contains("@0.2.0") && errors.contains("@0.1"), "{errors}");
 }

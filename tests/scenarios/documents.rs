@@ -30,10 +30,11 @@ fn the_readme_shows_the_smallest_plugin_as_it_is() {
 fn the_readmes_agent_configuration_has_every_key_with_its_default() {
     let shown = drover_agent::Config::parse(&block("toml", "# agent.toml")).unwrap();
     let defaults = drover_agent::Config {
-        // These three are the host's own.
+        // These are the host's own.
         name: shown.name.clone(),
         data_dir: shown.data_dir.clone(),
         plugin_dir: shown.plugin_dir.clone(),
+        cache_dir: shown.cache_dir.clone(),
         ..drover_agent::Config::default()
     };
     assert_eq!(shown, defaults);

@@ -29,20 +29,34 @@ pub fn built_in(dir: &Path) {
     }
 }
 
+/// Where all sites and runs keep compiled components, so that each is compiled once.
+#[must_use]
+pub fn compiled() -> PathBuf {
+    target_dir().join("tmp/compiled-components")
+}
+
 /// Builds all components; `cargo xtask test` has done so already, and then
 /// this only looks.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.current_dir(root).args(["build", "--quiet", "--profile", "plugin"]);
+        build.current_dir(root()).args(["build", "--quiet", "--profile", "plugin"]);
         build.args(["--target", "wasm32-wasip2", "--package", "*-plugin"]);
         build.args(["--package", "drover-guests", "--lib", "--examples"]);
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "the components do not build; `cargo xtask setup` says why");
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), |dir| root.join(dir));
-        target.join("wasm32-wasip2/plugin")
+        target_dir().join("wasm32-wasip2/plugin")
     })
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
 }

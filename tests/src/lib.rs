@@ -12,7 +12,7 @@ mod process;
 mod site;
 mod wait;
 
-pub use components::{built_in, component};
+pub use components::{built_in, compiled, component};
 pub use process::{Process, Ran, run};
 pub use site::{Agent, Site};
 pub use wait::wait_for;

@@ -7,7 +7,7 @@ use drover_api::{NodeStatus, Presence};
 use tempfile::TempDir;
 
 use crate::process::{Process, Ran};
-use crate::{built_in, run, wait_for};
+use crate::{built_in, compiled, run, wait_for};
 
 /// A site in a temporary directory.
 pub struct Site {
@@ -80,8 +80,10 @@ impl Site {
     pub fn start_agent(&self, nid: u32, name: &str, config: &str) -> Agent {
         let data = self.path(name);
         fs::create_dir_all(&data).unwrap();
+        let cache = compiled();
         let text = format!(
             "controller = {:?}\nnid = {nid}\nname = {name:?}\ndata_dir = {data:?}\n\
+             cache_dir = {cache:?}\n\
              heartbeat = \"200ms\"\nreconnect_first = \"50ms\"\nreconnect_longest = \"500ms\"\n{config}",
             self.url
         );

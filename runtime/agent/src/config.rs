@@ -30,6 +30,10 @@ pub struct Config {
     /// `plugins` in `data_dir` by default.
     #[serde(skip_serializing_if = "is_unset")]
     pub plugin_dir: PathBuf,
+    /// Directory of compiled plugins; agents of one user may share it.
+    /// `cache` in `data_dir` by default.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub cache_dir: PathBuf,
     /// Time between two signs of life.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
@@ -79,6 +83,7 @@ impl Default for Config {
             labels: Vec::new(),
             data_dir: default_data_dir(),
             plugin_dir: PathBuf::new(),
+            cache_dir: PathBuf::new(),
             heartbeat: Duration::from_secs(5),
             reconnect_first: Duration::from_millis(250),
             reconnect_longest: Duration::from_secs(30),
@@ -129,8 +134,10 @@ impl Config {
     /// If a key is unknown, or a value has the wrong type or is out of range.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(ConfigError::Syntax)?;
-        if is_unset(&config.plugin_dir) {
-            config.plugin_dir = config.data_dir.join("plugins");
+        for (dir, name) in [(&mut config.plugin_dir, "plugins"), (&mut config.cache_dir, "cache")] {
+            if is_unset(dir) {
+                *dir = config.data_dir.join(name);
+            }
         }
         config.check()?;
         Ok(config)
@@ -286,6 +293,7 @@ mod tests {
     fn an_empty_file_is_a_complete_configuration() {
         let config = Config::parse("").unwrap();
         assert_eq!(config.plugin_dir, config.data_dir.join("plugins"));
+        assert_eq!(config.cache_dir, config.data_dir.join("cache"));
         assert!(!config.name.is_empty());
     }
 

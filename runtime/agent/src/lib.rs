@@ -56,7 +56,7 @@ impl Agent {
             })?;
         }
         let host = Host::start(HostConfig {
-            cache_dir: config.data_dir.join("cache"),
+            cache_dir: config.cache_dir.clone(),
             compiler,
             limits: config.host_limits(),
         })

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, Failure};
+use crate::input;
 
 /// The arguments of the operation.
 #[derive(Debug, Args)]
@@ -15,12 +16,21 @@ pub(crate) struct Arguments {
     /// One argument, such as limit=5; values that are no text are JSON
     #[arg(value_name = "KEY=VALUE")]
     pairs: Vec<String>,
-    /// All arguments as one JSON object
+    /// All arguments as one JSON object; - reads it from standard input
     #[arg(long, value_name = "JSON", conflicts_with = "pairs")]
     args: Option<String>,
 }
 
 impl Arguments {
+    /// The same with what stands for standard input read from there. Done
+    /// before anything is opened that would not wait for a person.
+    pub(crate) fn with_input(mut self) -> Result<Self, Failure> {
+        if self.args.as_deref() == Some("-") {
+            self.args = Some(input::read("the arguments")?);
+        }
+        Ok(self)
+    }
+
     /// Puts the arguments together; `schema` is that of the operation.
     pub(crate) fn read(&self, schema: &Value) -> Result<Map<String, Value>, Failure> {
         match &self.args {

@@ -10,6 +10,7 @@ mod commands;
 mod config_file;
 mod controller;
 mod exit;
+mod input;
 mod output;
 mod render;
 

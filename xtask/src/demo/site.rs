@@ -106,9 +106,11 @@ impl Site {
         let dir = self.dir.join(name);
         std::fs::create_dir_all(&dir)?;
         let (url, plugins) = (&self.url, self.dir.join("plugins"));
+        let cache = self.dir.join("cache");
         let config = format!(
             "controller = {url:?}\nnid = {nid}\nname = {name:?}\nlabels = [\"demo\"]\n\
-             data_dir = {dir:?}\nplugin_dir = {plugins:?}\nheartbeat = \"1s\"\n"
+             data_dir = {dir:?}\nplugin_dir = {plugins:?}\ncache_dir = {cache:?}\n\
+             heartbeat = \"1s\"\n"
         );
         std::fs::write(dir.join("agent.toml"), config).context("cannot write a configuration")
     }

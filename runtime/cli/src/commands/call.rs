@@ -1,6 +1,5 @@
 //! `drover call`: runs one operation on one node.
 
-use std::io::Read;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +15,7 @@ use super::report;
 use crate::arguments::Arguments;
 use crate::controller::{self, Address};
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::{input, output};
 
 /// What the link may take on top of the job's own deadline.
 const LINK_GRACE: Duration = Duration::from_secs(10);
@@ -60,13 +59,7 @@ impl JobFlags {
     pub(super) fn data(&self) -> Result<String, Failure> {
         match self.data.as_deref() {
             None => Ok(String::new()),
-            Some("-") => {
-                let mut text = String::new();
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .context("cannot read the data from standard input")?;
-                Ok(text)
-            }
+            Some("-") => Ok(input::read("the data")?),
             Some(text) => Ok(text.to_owned()),
         }
     }
@@ -82,6 +75,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 
 pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
     let data = call.job.data()?;
+    let arguments = call.arguments.with_input()?;
     let result = runtime()?.block_on(async {
         let session = call.address.connect().await?;
         let nodes = controller::nodes(&session).await?;
@@ -90,7 +84,7 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
             id: JobId::generate(),
             gid: Some(node.description.gid),
             nid: Some(node.description.nid),
-            args: call.arguments.read(schema(node, &call.cmd))?,
+            args: arguments.read(schema(node, &call.cmd))?,
             cmd: call.cmd,
             data,
             timeout_ms: call.job.timeout.map(milliseconds),

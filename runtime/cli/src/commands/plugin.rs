@@ -89,12 +89,13 @@ pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
 
 async fn run_operation(run: Run) -> Result<Exit, Failure> {
     let data = run.job.data()?;
+    let arguments = run.arguments.with_input()?;
     let host = run.cache.host()?;
     let plugin = host.load_file(&run.file).await?;
     let operation = plugin.operations.iter().find(|operation| operation.name == run.operation);
     let schema = operation.map(|operation| operation.arguments.clone()).unwrap_or_default();
     let mut command = Command::new(format!("{}.{}", plugin.name, run.operation));
-    command.args = run.arguments.read(&schema)?;
+    command.args = arguments.read(&schema)?;
 
     let (reports, mut progress) = mpsc::channel(8);
     let cancel = CancellationToken::new();
@@ -151,7 +152,13 @@ async fn inspect(command: &Inspect) -> Result<Exit, Failure> {
     } else {
         output::answer(&describe(&command.file, &inspection))?;
     }
-    Ok(Exit::Done)
+    match inspection.refusal {
+        None => Ok(Exit::Done),
+        Some(reason) => {
+            output::note(&format!("an agent refuses this plugin: {reason}"));
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 fn describe(file: &Path, inspection: &Inspection) -> String {
@@ -162,11 +169,14 @@ fn describe(file: &Path, inspection: &Inspection) -> String {
         inspection.size_bytes,
         inspection.hash
     );
-    for (title, names) in [("imports", &inspection.imports), ("exports", &inspection.exports)] {
-        text.push_str(&format!("\n{title}\n"));
-        for name in names {
-            text.push_str(&format!("    {name}\n"));
-        }
+    text.push_str("\nimports\n");
+    for name in &inspection.imports {
+        let is_offered = !inspection.not_offered.contains(name);
+        text.push_str(&format!("    {name}{}\n", if is_offered { "" } else { "  NOT OFFERED" }));
+    }
+    text.push_str("\nexports\n");
+    for name in &inspection.exports {
+        text.push_str(&format!("    {name}\n"));
     }
     for operation in &inspection.operations {
         let cmd = format!("{}.{}", inspection.name, operation.name);
