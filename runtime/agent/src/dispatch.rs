@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use drover_api::{
-    Command, ErrorCode, JobError, JobId, JobResult, JobState, Progress, Timestamp, procedures,
-};
+use drover_api::{Command, ErrorCode, JobError, JobId, JobResult, JobState, Progress, procedures};
 use drover_plugin_host::{Job, Outcome};
 use drover_wamp::{ApplicationError, Invocation, Payload};
 use serde::Serialize;
@@ -73,30 +71,9 @@ async fn run_command(node: &Node, call: &Invocation, command: Command) -> JobRes
         Ok((_reserved, plugin, operation)) => {
             run_job(node, call, &command, plugin, operation).await
         }
-        Err(error) => Outcome {
-            state: JobState::Error,
-            data: Value::Null,
-            error: Some(error),
-            streams: Default::default(),
-            records: Vec::new(),
-            started: Timestamp::now(),
-            took: Duration::ZERO,
-        },
+        Err(error) => Outcome::refused(error),
     };
-    JobResult {
-        id: command.id,
-        gid: node.id().gid,
-        nid: node.id().nid,
-        cmd: command.cmd,
-        args: command.args,
-        state: outcome.state,
-        data: outcome.data,
-        error: outcome.error,
-        streams: outcome.streams,
-        records: outcome.records,
-        starttime: outcome.started,
-        time: outcome.took.as_secs_f64() * 1000.0,
-    }
+    outcome.into_result(node.id(), command)
 }
 
 /// Checks that the node can take the command, and reserves its id.

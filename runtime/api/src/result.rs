@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Gid, JobError, JobId, Nid, NodeId, Timestamp};
+use crate::{Gid, JobError, JobId, Nid, Timestamp};
 
 /// How far a job has come. The last four are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,14 +60,6 @@ pub struct JobResult {
     pub starttime: Timestamp,
     /// How long it took, in milliseconds and fractions of one.
     pub time: f64,
-}
-
-impl JobResult {
-    /// The node that ran the job.
-    #[must_use]
-    pub fn node(&self) -> NodeId {
-        NodeId { gid: self.gid, nid: self.nid }
-    }
 }
 
 fn both_are_empty(streams: &[String; 2]) -> bool {

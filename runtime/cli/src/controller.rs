@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use drover_api::{NodeId, NodeStatus, Presence, procedures};
 use drover_wamp::{CallError, CallOptions, Client, ClientConfig, Payload};
+use tokio::runtime::Runtime;
 
 use crate::exit::{Exit, Failure};
 use crate::render;
@@ -41,6 +43,24 @@ impl Address {
             Failure::new(Exit::Unreachable, anyhow::Error::new(error).context(message))
         })
     }
+}
+
+/// Joins `address` only to ask for every node that the controller knows.
+pub(crate) fn ask_for_nodes(address: &Address) -> Result<Vec<NodeStatus>, Failure> {
+    runtime()?.block_on(async {
+        let session = address.connect().await?;
+        let nodes = nodes(&session).await?;
+        session.close().await;
+        Ok(nodes)
+    })
+}
+
+/// The runtime of commands that ask a controller: one thread is plenty.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 /// Asks for every node the controller knows.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_api::{JobError, JobId, JobState, Record, Timestamp};
+use drover_api::{Command, JobError, JobId, JobResult, JobState, NodeId, Record, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -48,8 +48,28 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The result of `command`, which ran on `node` and ended like this.
+    #[must_use]
+    pub fn into_result(self, node: NodeId, command: Command) -> JobResult {
+        JobResult {
+            id: command.id,
+            gid: node.gid,
+            nid: node.nid,
+            cmd: command.cmd,
+            args: command.args,
+            state: self.state,
+            data: self.data,
+            error: self.error,
+            streams: self.streams,
+            records: self.records,
+            starttime: self.started,
+            time: self.took.as_secs_f64() * 1000.0,
+        }
+    }
+
     /// The outcome of a job that did not start.
-    pub(crate) fn refused(error: JobError) -> Self {
+    #[must_use]
+    pub fn refused(error: JobError) -> Self {
         Self {
             state: JobState::Error,
             data: Value::Null,

@@ -7,7 +7,6 @@ use clap::Args;
 use drover_api::{Command, JobId, JobResult, NodeStatus, Progress, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -65,18 +64,10 @@ impl JobFlags {
     }
 }
 
-/// The runtime of commands that ask a controller: one thread is plenty.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
-}
-
 pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
     let data = call.job.data()?;
     let arguments = call.arguments.with_input()?;
-    let result = runtime()?.block_on(async {
+    let result = controller::runtime()?.block_on(async {
         let session = call.address.connect().await?;
         let nodes = controller::nodes(&session).await?;
         let node = controller::find_present(&nodes, &call.node)?;
@@ -93,7 +84,7 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
         session.close().await;
         result
     })?;
-    report::result(&result, call.job.json)
+    report::result(&result, &format!("on node {}", call.node), call.job.json)
 }
 
 /// The schema of an operation's arguments; null where the controller does not

@@ -19,12 +19,7 @@ pub(crate) struct Nodes {
 }
 
 pub(crate) fn run(command: &Nodes) -> Result<Exit, Failure> {
-    let nodes = super::call::runtime()?.block_on(async {
-        let session = command.address.connect().await?;
-        let nodes = controller::nodes(&session).await?;
-        session.close().await;
-        Ok::<_, Failure>(nodes)
-    })?;
+    let nodes = controller::ask_for_nodes(&command.address)?;
     if command.json {
         output::json(&nodes)?;
     } else if nodes.is_empty() {

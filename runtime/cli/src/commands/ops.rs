@@ -36,12 +36,7 @@ struct Callable<'a> {
 }
 
 pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
-    let nodes = super::call::runtime()?.block_on(async {
-        let session = command.address.connect().await?;
-        let nodes = controller::nodes(&session).await?;
-        session.close().await;
-        Ok::<_, Failure>(nodes)
-    })?;
+    let nodes = controller::ask_for_nodes(&command.address)?;
     let chosen: Vec<&NodeStatus> = match &command.node {
         Some(wanted) => vec![controller::find(&nodes, wanted)?],
         None => nodes.iter().filter(|node| node.presence == Presence::Present).collect(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use drover_api::{Command, Gid, JobResult, Nid};
+use drover_api::{Command, NodeId};
 use drover_plugin_host::{Host, HostConfig, Inspection, Job, Limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -126,21 +126,9 @@ async fn run_operation(run: Run) -> Result<Exit, Failure> {
         report::progress(&report);
     }
     host.shutdown().await;
-    let result = JobResult {
-        id: command.id,
-        gid: Gid(0),
-        nid: Nid(0),
-        cmd: command.cmd,
-        args: command.args,
-        state: outcome.state,
-        data: outcome.data,
-        error: outcome.error,
-        streams: outcome.streams,
-        records: outcome.records,
-        starttime: outcome.started,
-        time: outcome.took.as_secs_f64() * 1000.0,
-    };
-    report::result(&result, run.job.json)
+    // No node ran it, and 0.0 is none's id.
+    let result = outcome.into_result(NodeId::new(0, 0), command);
+    report::result(&result, "", run.job.json)
 }
 
 async fn inspect(command: &Inspect) -> Result<Exit, Failure> {

@@ -18,8 +18,9 @@ pub(super) fn progress(report: &Value) {
 }
 
 /// Shows a result: the answer on standard output; what the job logged and
-/// wrote, and why it failed, on standard error.
-pub(super) fn result(result: &JobResult, as_json: bool) -> Result<Exit, Failure> {
+/// wrote, and why it failed, on standard error. `place` says where it ran,
+/// such as `on node a`; it may be empty.
+pub(super) fn result(result: &JobResult, place: &str, as_json: bool) -> Result<Exit, Failure> {
     if as_json {
         output::json(result)?;
         return Ok(result.into());
@@ -35,7 +36,7 @@ pub(super) fn result(result: &JobResult, as_json: bool) -> Result<Exit, Failure>
     if result.state == JobState::Ok {
         output::answer(&render::value(&result.data))?;
     } else {
-        output::note(&failure(result));
+        output::note(&failure(result, place));
     }
     Ok(result.into())
 }
@@ -45,8 +46,9 @@ fn is_told_by_message(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::UnknownCommand | ErrorCode::InvalidArguments)
 }
 
-fn failure(result: &JobResult) -> String {
-    let mut text = format!("drover: {} on node {} ended in ", result.cmd, result.node());
+fn failure(result: &JobResult, place: &str) -> String {
+    let space = if place.is_empty() { "" } else { " " };
+    let mut text = format!("drover: {}{space}{place} ended in ", result.cmd);
     text.push_str(match result.state {
         JobState::Timeout => "a timeout",
         JobState::Killed => "being killed",
