@@ -3,7 +3,8 @@
 //! `<hash of the component>-<fingerprint of the engine>.cwasm` holds the code
 //! and `….mac` beside it an HMAC of that name and that code. The key is made
 //! once per host and kept in `<directory>.key`, outside of the directory. What
-//! does not match its HMAC is never used: it is compiled again.
+//! does not match its HMAC is never used: it is compiled again. What matches is
+//! used as a sealed copy, so that the file may come and go.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -17,6 +18,7 @@ use sha2::Sha256;
 use tempfile::NamedTempFile;
 
 use crate::component::Hash;
+use crate::sealed::Sealed;
 
 const CODE: &str = "cwasm";
 const CODE_MAC: &str = "mac";
@@ -63,12 +65,12 @@ pub(crate) struct Cache {
     key: [u8; KEY_BYTES],
 }
 
-/// An open file of compiled code that this host once stored.
-pub(crate) struct Verified(File);
+/// Compiled code that this host once stored, as it was stored, and fixed.
+pub(crate) struct Verified(Sealed);
 
 impl Verified {
     pub(crate) fn file(&self) -> &File {
-        &self.0
+        self.0.file()
     }
 }
 
@@ -86,15 +88,26 @@ impl Cache {
     pub(crate) fn find(&self, hash: &Hash) -> Option<Verified> {
         let name = self.name(hash);
         let mut file = File::open(self.path(&name, CODE)).ok()?;
-        let stored = fs::read(self.path(&name, CODE_MAC)).ok()?;
-        let mac = self.mac(&name, &mut file).ok()?;
-        if mac.verify_slice(&stored).is_err() {
-            tracing::warn!(file = %self.path(&name, CODE).display(), "compiled code is damaged, compiling again");
-            return None;
+        match self.verify(&name, &mut file) {
+            Ok(code) => {
+                // Only pruning looks at the time, so failing to set it does no harm today.
+                let _ = file.set_modified(SystemTime::now());
+                Some(code)
+            }
+            Err(error) => {
+                let path = self.path(&name, CODE);
+                tracing::warn!(file = %path.display(), %error, "compiled code cannot be used, compiling again");
+                None
+            }
         }
-        // Only pruning looks at the time, so failing to set it does no harm today.
-        let _ = file.set_modified(SystemTime::now());
-        Some(Verified(file))
+    }
+
+    /// Copies the code and checks the copy.
+    fn verify(&self, name: &str, code: &mut File) -> io::Result<Verified> {
+        let expected = fs::read(self.path(name, CODE_MAC))?;
+        let (sealed, mac) = Sealed::write(|copy| self.mac(name, code, copy))?;
+        mac.verify_slice(&expected).map_err(|_| io::Error::other("it was changed"))?;
+        Ok(Verified(sealed))
     }
 
     /// A file of our own in the directory, gone when it is dropped.
@@ -107,12 +120,12 @@ impl Cache {
     pub(crate) fn store(&self, hash: &Hash, code: NamedTempFile) -> io::Result<Verified> {
         let name = self.name(hash);
         // Opened anew: the compiler may have put another file in its place.
-        let mac = self.mac(&name, &mut File::open(code.path())?)?;
+        let mac = self.mac(&name, &mut File::open(code.path())?, &mut io::sink())?;
         let mut mac_file = self.scratch()?;
         mac_file.write_all(&mac.finalize().into_bytes())?;
         code.persist(self.path(&name, CODE))?;
         mac_file.persist(self.path(&name, CODE_MAC))?;
-        self.find(hash).ok_or_else(|| io::Error::other("somebody else writes to the cache"))
+        self.find(hash).ok_or_else(|| io::Error::other("it cannot be read back"))
     }
 
     /// Removes what has not been used for long. What cannot be removed stays.
@@ -150,7 +163,13 @@ impl Cache {
         self.directory.join(format!("{name}.{extension}"))
     }
 
-    fn mac(&self, name: &str, code: &mut File) -> io::Result<Hmac<Sha256>> {
+    /// The HMAC of what it copies from `code` to `copy`.
+    fn mac(
+        &self,
+        name: &str,
+        code: &mut impl Read,
+        copy: &mut impl Write,
+    ) -> io::Result<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).map_err(io::Error::other)?;
         mac.update(name.as_bytes());
         mac.update(&[0]);
@@ -158,7 +177,10 @@ impl Cache {
         loop {
             match code.read(&mut buffer)? {
                 0 => return Ok(mac),
-                length => mac.update(&buffer[..length]),
+                length => {
+                    mac.update(&buffer[..length]);
+                    copy.write_all(&buffer[..length])?;
+                }
             }
         }
     }

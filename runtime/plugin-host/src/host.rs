@@ -304,7 +304,7 @@ impl Host {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, LoadError> {
         let stopping = self.0.shared.stopping.clone();
-        let work = async move { stopping.run_until_cancelled(work).await };
+        let work = async move { (stopping.run_until_cancelled(work).await, ()) };
         match self.0.threads.run(work).await.flatten() {
             Some(output) => Ok(output),
             None if self.0.shared.stopping.is_cancelled() => {
@@ -315,7 +315,13 @@ impl Host {
     }
 
     fn add(&self, path: &Path, loaded: Loaded) {
-        tracing::info!(plugin = &*loaded.name, hash = loaded.description.hash, "plugin loaded");
+        let Plugin { hash, operations, .. } = &loaded.description;
+        tracing::info!(
+            plugin = &*loaded.name,
+            operations = operations.len(),
+            hash = cut(hash, 12),
+            "plugin loaded"
+        );
         let mut registry = self.registry();
         registry.refused.remove(&file_name(path));
         registry.plugins.insert(loaded.name.clone(), Arc::new(loaded));

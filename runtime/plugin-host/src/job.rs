@@ -63,7 +63,7 @@ impl Outcome {
             streams: self.streams,
             records: self.records,
             starttime: self.started,
-            time: self.took.as_secs_f64() * 1000.0,
+            time: self.took.as_micros() as f64 / 1000.0,
         }
     }
 

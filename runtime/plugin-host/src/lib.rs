@@ -41,6 +41,7 @@ mod queue;
 mod records;
 mod run;
 mod schema;
+mod sealed;
 mod system;
 mod threads;
 mod watch;

@@ -78,6 +78,11 @@ pub enum Refusal {
     /// It is no plugin.
     #[error("it exports no drover:plugin/operations@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
     NoOperations(Vec<String>),
+    /// It is a plugin of another contract.
+    #[error(
+        "it exports {0}, and this host calls drover:plugin/operations@0.1: build it with the SDK of this version"
+    )]
+    OtherContract(String),
     /// It does not say what it offers, or says it wrongly.
     #[error("it does not describe itself well")]
     Describe(#[from] DescribeError),
@@ -146,7 +151,11 @@ impl Code {
             return Err(Refusal::Imports(refused));
         }
         if !exports.iter().any(|export| is_operations(export)) {
-            return Err(Refusal::NoOperations(exports));
+            let other = exports.iter().find(|name| name.starts_with("drover:plugin/operations@"));
+            return Err(match other {
+                Some(other) => Refusal::OtherContract(other.clone()),
+                None => Refusal::NoOperations(exports),
+            });
         }
         imports::linker(self.component.engine())
             .and_then(|linker| linker.instantiate_pre(&self.component))

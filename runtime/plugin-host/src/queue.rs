@@ -20,9 +20,9 @@ pub(crate) struct Place {
     admitted: Arc<AtomicU32>,
 }
 
-/// A job's turn, which ends when it is dropped.
+/// A job's turn, which ends when it is dropped. It may outlive the place.
 pub(crate) struct Turn {
-    _place: Place,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Queue {
@@ -48,12 +48,13 @@ impl Queue {
 
 impl Place {
     /// Waits until it is this job's turn.
-    pub(crate) async fn turn(mut self) -> Turn {
-        if self.permit.is_none() {
-            // The semaphore is never closed, so there always is a permit in the end.
-            self.permit = self.turns.clone().acquire_owned().await.ok();
-        }
-        Turn { _place: self }
+    pub(crate) async fn turn(&mut self) -> Turn {
+        let permit = match self.permit.take() {
+            Some(permit) => Some(permit),
+            // The semaphore is never closed, so there always is one in the end.
+            None => self.turns.clone().acquire_owned().await.ok(),
+        };
+        Turn { _permit: permit }
     }
 }
 
@@ -92,17 +93,20 @@ mod tests {
     #[test]
     fn a_turn_comes_when_the_one_before_ends() {
         let queue = Queue::new(1, 1);
-        let first = poll(queue.enter().unwrap().turn()).unwrap();
-        let mut second = pin!(queue.enter().unwrap().turn());
-        assert!(poll(second.as_mut()).is_none());
+        let (mut first, mut second) = (queue.enter().unwrap(), queue.enter().unwrap());
+        let turn = poll(first.turn()).unwrap();
+        let mut waiting = pin!(second.turn());
+        assert!(poll(waiting.as_mut()).is_none());
         drop(first);
-        assert!(poll(second.as_mut()).is_some());
+        assert!(poll(waiting.as_mut()).is_none());
+        drop(turn);
+        assert!(poll(waiting.as_mut()).is_some());
     }
 
     #[test]
     fn who_comes_first_runs_first_even_if_it_is_slow_to_start() {
         let queue = Queue::new(1, 1);
-        let first = queue.enter().unwrap();
+        let mut first = queue.enter().unwrap();
         assert!(poll(queue.enter().unwrap().turn()).is_none());
         assert!(poll(first.turn()).is_some());
     }
@@ -110,10 +114,11 @@ mod tests {
     #[test]
     fn one_who_stops_waiting_leaves_the_line() {
         let queue = Queue::new(1, 1);
-        let first = poll(queue.enter().unwrap().turn()).unwrap();
+        let mut first = queue.enter().unwrap();
+        let turn = poll(first.turn()).unwrap();
         assert!(poll(queue.enter().unwrap().turn()).is_none());
-        let third = queue.enter().unwrap();
-        drop(first);
+        let mut third = queue.enter().unwrap();
+        drop(turn);
         assert!(poll(third.turn()).is_some());
     }
 }

@@ -44,23 +44,25 @@ impl Threads {
         &self.stopping
     }
 
-    /// Runs `work` here and waits for it from wherever the caller is.
+    /// Runs `work` here and waits for it from wherever the caller is. The
+    /// second half of what it gives is dropped here, after the caller was woken.
     ///
     /// None if the threads take no more work, or `work` panicked. If the
     /// returned future is dropped, `work` is dropped as well.
-    pub(crate) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static, R: Send + 'static>(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
+        work: impl Future<Output = (T, R)> + Send + 'static,
     ) -> Option<T> {
         let (mut reply, answer) = oneshot::channel();
         let task = async move {
-            let output = tokio::select! {
+            let (output, remains) = tokio::select! {
                 biased;
                 () = reply.closed() => return,
                 output = work => output,
             };
             // Nobody waits any more, and so be it.
             let _ = reply.send(output);
+            drop(remains);
         };
         self.spawn(task)?;
         answer.await.ok()

@@ -27,6 +27,11 @@ impl Site {
 
     /// Starts a host, loads a plugin, which is small, and runs its code.
     async fn run_once(&self) {
+        run(&self.host().await).await;
+    }
+
+    /// A host with the plugin.
+    async fn host(&self) -> Host {
         let script = r#"echo compiled >> "$0"; exec "$@""#;
         let mut args = vec!["-c".into(), script.into(), self.marks().into()];
         args.push(compiler().program.into());
@@ -37,8 +42,7 @@ impl Site {
         });
         let host = host.unwrap();
         host.load_file(&component("answer_garbage")).await.unwrap();
-        let job = Job { plugin: "answer_garbage".into(), ..job("answer", json!({})) };
-        error(&host.run(job).await, ErrorCode::InvalidAnswer);
+        host
     }
 
     fn compilations(&self) -> usize {
@@ -50,6 +54,21 @@ impl Site {
         let mut paths = entries.map(|entry| entry.unwrap().path());
         paths.find(|path| path.extension().is_some_and(|other| other == extension)).unwrap()
     }
+}
+
+async fn run(host: &Host) {
+    let job = Job { plugin: "answer_garbage".into(), ..job("answer", json!({})) };
+    error(&host.run(job).await, ErrorCode::InvalidAnswer);
+}
+
+#[tokio::test]
+async fn a_file_that_is_emptied_while_its_code_is_in_use_does_no_harm() {
+    let site = Site::new();
+    let host = site.host().await;
+    fs::write(site.cached("cwasm"), b"").unwrap();
+    run(&host).await;
+    site.run_once().await;
+    assert_eq!(site.compilations(), 2);
 }
 
 #[tokio::test]
