@@ -90,7 +90,7 @@ impl Agent {
     }
 }
 
-/// Loads the plugin directory and tells what became of each file. A directory
+/// Loads the plugin directory; the host logs what becomes of each file. A directory
 /// that cannot be read leaves a node without plugins, which says so.
 async fn load(
     dir: PathBuf,
@@ -104,18 +104,6 @@ async fn load(
             let error = anyhow::Error::new(error);
             tracing::error!(dir = %dir.display(), "cannot load the plugin directory: {error:#}");
         },
-    }
-    for plugin in node.host().plugins() {
-        let operations = plugin.operations.len();
-        tracing::info!(
-            plugin = plugin.name,
-            operations,
-            hash = &plugin.hash[..12],
-            "plugin loaded"
-        );
-    }
-    for refused in node.host().refused() {
-        tracing::warn!(file = refused.file, reason = refused.reason, "plugin refused");
     }
     node.changed();
     loaded.cancel();
