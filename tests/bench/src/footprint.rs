@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::latency::median;
+use crate::liveness::{self, Delays};
 use crate::peer::Crossbar;
 use crate::program::Program;
 use crate::progress::step;
@@ -17,7 +18,8 @@ use crate::{Inputs, Plan};
 /// What the columns are.
 pub(crate) const COLUMNS: &str = "\
 ours: `drover agent` with the built-in plugins loaded, joined to a controller
-peer: the FakeDataAgent of OCS, idle, joined to Crossbar";
+peer: the FakeDataAgent of OCS, idle, joined to Crossbar
+limit: the same heartbeats from an idle agent";
 
 /// How long the idle agents are watched: the CPU's clock has 10 ms ticks.
 const WATCHED: Duration = Duration::from_secs(20);
@@ -70,7 +72,8 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
     ocs.kill().await?;
     crossbar.stop().await?;
     site.stop().await?;
-    Ok(rows(&starts, ours, peer))
+    let delays = liveness::measure(inputs, &dir.path().join("spinning")).await?;
+    Ok(rows(&starts, ours, peer, &delays))
 }
 
 /// Starts each agent once.
@@ -109,7 +112,7 @@ async fn idle(agent: &Program) -> anyhow::Result<Idle> {
     })
 }
 
-fn rows(starts: &Starts, ours: Idle, peer: Idle) -> Vec<Row> {
+fn rows(starts: &Starts, ours: Idle, peer: Idle, delays: &Delays) -> Vec<Row> {
     let row = |name: &str, unit, ours: Option<f64>, peer: Option<f64>, bar| Row {
         name: name.to_owned(),
         unit,
@@ -149,6 +152,16 @@ fn rows(starts: &Starts, ours: Idle, peer: Idle) -> Vec<Row> {
             Some(Bar::BelowIfQuiet(100.0)),
         ),
         row("start to joined, cold cache", "ms", median(starts.cold_ms.clone()), ocs_ms, None),
+        Row {
+            limit: Some(delays.idle_ms),
+            ..row(
+                "latest of 100 heartbeats, plugins spinning on every core",
+                "ms late",
+                Some(delays.spinning_ms),
+                None,
+                Some(Bar::BelowIfQuiet(20.0)),
+            )
+        },
     ]
 }
 
@@ -185,13 +198,15 @@ mod tests {
         };
         let ours = Idle { resident_mb: 18.0, cpu_percent: 0.1 };
         let peer = Idle { resident_mb: 78.0, cpu_percent: 0.1 };
-        let rows = rows(&starts, ours, peer);
+        let delays = Delays { spinning_ms: 8.0, idle_ms: 2.0 };
+        let rows = rows(&starts, ours, peer, &delays);
         let bars = rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.bar?)));
         let expected = [
             "resident memory, idle: <= 30",
             "resident memory, after compiling: <= 30",
             "CPU, idle: < 0.5",
             "start to joined, warm cache: < 100 if quiet",
+            "latest of 100 heartbeats, plugins spinning on every core: < 20 if quiet",
         ];
         assert_eq!(bars.collect::<Vec<_>>(), expected);
     }

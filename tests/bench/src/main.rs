@@ -7,7 +7,7 @@
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the limits, and the plugin host in this process | `echo.rs`, `instance.rs` |
@@ -25,6 +25,7 @@ mod echo;
 mod footprint;
 mod instance;
 mod latency;
+mod liveness;
 mod machine;
 mod peer;
 mod program;

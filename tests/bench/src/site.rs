@@ -60,6 +60,8 @@ struct AgentConfig<'a> {
     name: &'static str,
     data_dir: &'a Path,
     plugin_dir: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<String>,
 }
 
 impl Site {
@@ -90,6 +92,19 @@ impl Site {
     ///
     /// If it does not join, or a plugin is refused.
     pub(crate) async fn agent(&self) -> anyhow::Result<Agent> {
+        self.start_agent(None).await
+    }
+
+    /// Like [`Site::agent`], with another time between two heartbeats.
+    ///
+    /// # Errors
+    ///
+    /// If it does not join, or a plugin is refused.
+    pub(crate) async fn agent_with_heartbeat(&self, every: Duration) -> anyhow::Result<Agent> {
+        self.start_agent(Some(format!("{}ms", every.as_millis()))).await
+    }
+
+    async fn start_agent(&self, heartbeat: Option<String>) -> anyhow::Result<Agent> {
         let plugin_dir = self.dir.join("plugins");
         let plugins = std::fs::read_dir(&plugin_dir).context("cannot read the plugins")?.count();
         let config = write_config(
@@ -102,6 +117,7 @@ impl Site {
                 name: "bench",
                 data_dir: &self.dir.join("data"),
                 plugin_dir: &plugin_dir,
+                heartbeat,
             },
         )?;
         let mut command = tokio::process::Command::new(&self.drover);
@@ -151,6 +167,11 @@ impl Site {
         Ok(Caller { session, procedure, cmd: cmd.to_owned() })
     }
 
+    /// Where the controller listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Stops the controller.
     ///
     /// # Errors
@@ -171,7 +192,12 @@ impl Caller {
         latency::measure(in_flight, time, || self.call()).await
     }
 
-    async fn call(&self) -> anyhow::Result<()> {
+    /// Calls the operation once.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub(crate) async fn call(&self) -> anyhow::Result<()> {
         let command = Command::new(&self.cmd);
         let payload = Payload::one(&command)?;
         let answer = self.session.call(&self.procedure, payload, CallOptions::default()).await?;
