@@ -17,7 +17,8 @@ use crate::{Inputs, Plan};
 pub(crate) const COLUMNS: &str = "\
 ours: drover-wamp client -> controller's router -> agent -> plugin, a fresh instance each -> back
 peer: autobahn-python caller -> Crossbar -> autobahn-python callee that does nothing -> back
-limit: a bare WebSocket echo; for instances, bare wasmtime with the same component";
+limit: a bare WebSocket echo; for instances, bare wasmtime with the same component on the thread
+       that asks, or handed over to threads of its own and back, as the plugin host must do";
 
 /// The plugin and its operation that does nothing.
 const PLUGIN: &str = "guests";
@@ -28,6 +29,9 @@ const LANES: [(usize, Bar, Option<Bar>); 2] = [
     (1, Bar::AtLeastTimesPeer(3.0), Some(Bar::BelowIfQuiet(1000.0))),
     (64, Bar::AtLeastTimesPeer(6.0), None),
 ];
+
+/// Instances under way at the same time.
+const MANY: usize = 64;
 
 /// A job in the host may cost so much more than its instance alone.
 const HOST_OVERHEAD: Bar = Bar::AtMostTimesLimit(1.5);
@@ -101,8 +105,17 @@ struct Contestants {
 #[derive(Default)]
 struct Findings {
     round_trips: [RoundTrips; LANES.len()],
+    instances: Instances,
+}
+
+/// Runs of an empty task in a fresh instance, without a link.
+#[derive(Default)]
+struct Instances {
     hosted: Samples,
-    bare: Samples,
+    bare_here: Samples,
+    bare_apart: Samples,
+    hosted_many: Samples,
+    bare_many: Samples,
 }
 
 impl Contestants {
@@ -114,8 +127,12 @@ impl Contestants {
             found.default.push(self.default.measure(*lanes, time).await?);
             found.echo.push(self.echo.measure(*lanes, time).await?);
         }
-        findings.hosted.push(self.hosted.measure(time).await?);
-        findings.bare.push(self.bare.measure(time).await?);
+        let instances = &mut findings.instances;
+        instances.hosted.push(self.hosted.measure(1, time).await?);
+        instances.bare_here.push(self.bare.measure_here(time).await?);
+        instances.bare_apart.push(self.bare.measure_apart(1, time).await?);
+        instances.hosted_many.push(self.hosted.measure(MANY, time).await?);
+        instances.bare_many.push(self.bare.measure_apart(MANY, time).await?);
         Ok(())
     }
 }
@@ -126,15 +143,27 @@ impl Findings {
         for ((lanes, rate, latency), found) in LANES.iter().zip(&self.round_trips) {
             rows.extend(found.rows(*lanes, *rate, *latency));
         }
-        rows.push(Row {
-            name: "empty task in a fresh instance, p50".to_owned(),
-            unit: "µs",
-            ours: self.hosted.p50_us(),
-            peer: None,
-            limit: self.bare.p50_us(),
-            bar: Some(HOST_OVERHEAD),
-        });
+        rows.extend(self.instances.rows());
         rows
+    }
+}
+
+impl Instances {
+    fn rows(&self) -> [Row; 3] {
+        let row = |what: &str, ours: Option<f64>, limit: Option<f64>, bar| Row {
+            name: format!("fresh instance, {what}"),
+            unit: "µs",
+            ours,
+            peer: None,
+            limit,
+            bar,
+        };
+        let (one, many) = (self.hosted.p50_us(), self.hosted_many.us_per_call());
+        [
+            row("p50", one, self.bare_here.p50_us(), Some(HOST_OVERHEAD)),
+            row("p50, limit handed over", one, self.bare_apart.p50_us(), None),
+            row("each of 64, limit handed over", many, self.bare_many.us_per_call(), None),
+        ]
     }
 }
 
@@ -184,8 +213,7 @@ mod tests {
                 default: samples(90.0),
                 echo: samples(9000.0),
             }),
-            hosted: samples(1.0),
-            bare: samples(2.0),
+            instances: Instances::default(),
         };
         let rows = findings.rows();
         let bars = rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.bar?)));
@@ -195,7 +223,7 @@ mod tests {
             "p99, 1 in flight: < 1000 if quiet",
             "calls, 64 in flight: >= 6 x peer",
             "calls, peer as OCS runs it, 64 in flight: >= 6 x peer",
-            "empty task in a fresh instance, p50: <= 1.5 x limit",
+            "fresh instance, p50: <= 1.5 x limit",
         ];
         assert_eq!(bars.collect::<Vec<_>>(), expected);
         assert_eq!(rows[0].ratio(), Some(6.0));

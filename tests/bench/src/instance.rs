@@ -5,12 +5,14 @@
 //! output, no check of arguments, and on the thread that asks.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use drover_api::{JobId, JobState};
 use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
 use serde_json::Map;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -26,8 +28,8 @@ mod contract {
     });
 }
 
-/// More than are ever alive at the same time.
-const POOLED_INSTANCES: u32 = 64;
+/// As many as are ever alive at the same time, and some more.
+const POOLED_INSTANCES: u32 = 80;
 
 /// As the plugin host keeps it.
 const KEPT_RESIDENT: usize = 128 << 10;
@@ -64,13 +66,13 @@ impl Hosted {
         Ok(Self { host, plugin: plugin.name, operation: operation.to_owned() })
     }
 
-    /// Runs the operation again and again, one run at a time.
+    /// Keeps so many runs of the operation under way for `time`.
     ///
     /// # Errors
     ///
     /// If a run fails.
-    pub(crate) async fn measure(&self, time: Duration) -> anyhow::Result<Sample> {
-        latency::measure(1, time, || self.run()).await
+    pub(crate) async fn measure(&self, lanes: usize, time: Duration) -> anyhow::Result<Sample> {
+        latency::measure(lanes, time, || self.run()).await
     }
 
     /// Stops the host.
@@ -97,6 +99,11 @@ impl Hosted {
 
 /// The same component without a host around it.
 pub(crate) struct Bare {
+    plugin: Arc<Plugin>,
+    threads: Option<Runtime>,
+}
+
+struct Plugin {
     engine: Engine,
     component: contract::OperationsPluginPre<State>,
     operation: String,
@@ -121,20 +128,55 @@ impl Bare {
     ///
     /// If wasmtime refuses it.
     pub(crate) fn load(component: &Path, operation: &str) -> anyhow::Result<Self> {
-        prepare(component, operation)
-            .map_err(|error| anyhow!("bare wasmtime refused {}: {error:#}", component.display()))
+        let plugin = prepare(component, operation)
+            .map_err(|error| anyhow!("bare wasmtime refused {}: {error:#}", component.display()))?;
+        let threads = Builder::new_multi_thread().thread_name("bare").build();
+        let threads = threads.context("cannot start the threads of bare wasmtime")?;
+        Ok(Self { plugin: Arc::new(plugin), threads: Some(threads) })
     }
 
     /// Makes an instance, runs the operation in it and drops it, again and
-    /// again.
+    /// again, on the thread that asks.
     ///
     /// # Errors
     ///
     /// If a run fails.
-    pub(crate) async fn measure(&self, time: Duration) -> anyhow::Result<Sample> {
-        latency::measure(1, time, || self.run()).await
+    pub(crate) async fn measure_here(&self, time: Duration) -> anyhow::Result<Sample> {
+        latency::measure(1, time, || self.plugin.run()).await
     }
 
+    /// The same in so many lanes on threads apart from the one that asks, one
+    /// for each core: what any host must pay that keeps plugins away from its
+    /// link.
+    ///
+    /// # Errors
+    ///
+    /// If a run fails.
+    pub(crate) async fn measure_apart(
+        &self,
+        lanes: usize,
+        time: Duration,
+    ) -> anyhow::Result<Sample> {
+        let threads = self.threads.as_ref().context("bare wasmtime has no threads")?;
+        latency::measure(lanes, time, || {
+            let plugin = self.plugin.clone();
+            let run = threads.spawn(async move { plugin.run().await });
+            async { run.await.context("bare wasmtime panicked")? }
+        })
+        .await
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // Waiting for them would block the executor; nothing runs on them.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Plugin {
     async fn run(&self) -> anyhow::Result<()> {
         let outcome =
             self.call().await.map_err(|error| anyhow!("bare wasmtime failed: {error:#}"))?;
@@ -156,7 +198,7 @@ impl Bare {
     }
 }
 
-fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Bare> {
+fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOLED_INSTANCES)
         .total_stacks(POOLED_INSTANCES)
@@ -174,5 +216,5 @@ fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Bare> {
     linker.define_unknown_imports_as_traps(&component)?;
     let component = contract::OperationsPluginPre::new(linker.instantiate_pre(&component)?)?;
     let (operation, arguments) = (operation.to_owned(), "{}".to_owned());
-    Ok(Bare { engine, component, operation, arguments })
+    Ok(Plugin { engine, component, operation, arguments })
 }

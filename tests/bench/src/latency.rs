@@ -93,6 +93,11 @@ impl Samples {
         self.median_of(|sample| sample.calls_per_second)
     }
 
+    /// The time from one answer to the next, however many are under way.
+    pub(crate) fn us_per_call(&self) -> Option<f64> {
+        self.median_of(|sample| 1e6 / sample.calls_per_second)
+    }
+
     pub(crate) fn p50_us(&self) -> Option<f64> {
         self.median_of(|sample| sample.p50_us)
     }
