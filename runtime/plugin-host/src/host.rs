@@ -21,12 +21,13 @@ use crate::engine::DESCRIBING_INSTANCES;
 use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
 use crate::names::unknown;
+use crate::pace::Pace;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, name_of};
 use crate::queue::Queue;
 use crate::records::cut;
 use crate::run::{Run, check_kind};
 use crate::system::System;
-use crate::threads::Threads;
+use crate::threads::{Start, Threads};
 use crate::{Limits, engine};
 
 /// Time that running jobs have to end at a shutdown. They need none of it
@@ -255,8 +256,9 @@ impl Host {
         };
         let Some(place) = self.0.queue.enter() else { return Outcome::refused(self.busy()) };
         let shared = self.0.shared.clone();
+        let start = plugin.pace(&job.operation).map_or(Start::Here, Pace::start);
         let run = Run { shared, plugin, job, place, deadline, timeout };
-        match self.0.threads.run(run.perform()).await {
+        match self.0.threads.run(run.perform(), start).await {
             Some(outcome) => outcome,
             None => Outcome::refused(self.gone()),
         }
@@ -305,7 +307,7 @@ impl Host {
     ) -> Result<T, LoadError> {
         let stopping = self.0.shared.stopping.clone();
         let work = async move { (stopping.run_until_cancelled(work).await, ()) };
-        match self.0.threads.run(work).await.flatten() {
+        match self.0.threads.run(work, Start::Here).await.flatten() {
             Some(output) => Ok(output),
             None if self.0.shared.stopping.is_cancelled() => {
                 Err(LoadError::ShuttingDown { path: path.to_owned() })

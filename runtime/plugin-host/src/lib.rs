@@ -1,7 +1,8 @@
 //! Loads plugins, which are WASI components, and runs their operations.
 //!
 //! A [`Host`] has threads of its own, a tokio runtime that only plugins and
-//! what is done for them run on. Callers ask from their own runtime and wait:
+//! what is done for them run on. Callers ask from their own runtime and wait;
+//! what has proved to be short begins on their thread, see `threads`:
 //!
 //! - [`Host::load_directory`] and [`Host::load_file`] turn files into plugins.
 //!   Code that is not in the cache is compiled in a child process, which runs
@@ -36,6 +37,7 @@ mod instance;
 mod job;
 mod limits;
 mod names;
+mod pace;
 mod plugin;
 mod queue;
 mod records;

@@ -18,6 +18,7 @@ use crate::component::{Hash, NotAComponent, check_outline, cure, is_offered, is_
 use crate::describe::{DescribeError, check_name, describe};
 use crate::host::Shared;
 use crate::instance::State;
+use crate::pace::Pace;
 use crate::schema::ArgumentSchema;
 use crate::{deserialize, imports};
 
@@ -29,10 +30,18 @@ pub(crate) struct Loaded {
     pub(crate) description: Plugin,
 }
 
+impl Loaded {
+    /// How long an operation takes; none if there is no such operation.
+    pub(crate) fn pace(&self, operation: &str) -> Option<&Pace> {
+        self.operations.get(operation).map(|operation| &operation.pace)
+    }
+}
+
 /// What the host needs to know of an operation to run it.
 pub(crate) struct LoadedOperation {
     pub(crate) kind: OperationKind,
     pub(crate) arguments: ArgumentSchema,
+    pub(crate) pace: Pace,
 }
 
 /// Why a file is not loaded as a plugin. The file is named by whoever tells it.
@@ -139,7 +148,8 @@ impl Code {
             operations: operations.iter().map(|(operation, _)| operation.clone()).collect(),
         };
         let operations = operations.into_iter().map(|(operation, arguments)| {
-            (operation.name, LoadedOperation { kind: operation.kind, arguments })
+            let kind = operation.kind;
+            (operation.name, LoadedOperation { kind, arguments, pace: Pace::default() })
         });
         Ok(Loaded { name, component, operations: operations.collect(), description })
     }

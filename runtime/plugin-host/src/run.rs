@@ -85,6 +85,9 @@ impl Run {
                 traces.outcome(state, Value::Null, Some(error))
             }
         };
+        if let Some(pace) = plugin.pace(&job.operation) {
+            pace.record(outcome.took);
+        }
         (outcome, remains)
     }
 }

@@ -1,10 +1,18 @@
 //! The threads that plugins run on, apart from the caller's: whatever spins
 //! here delays nobody who only asks and waits.
+//!
+//! Handing work over and waiting for it wakes two threads, which takes as long
+//! as a short job. So work that has proved to be short may begin where it is
+//! asked for: one piece at a time, and only until it first gives way, which an
+//! instance does at the next tick of the epoch. The rest of it runs here.
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +29,17 @@ pub(crate) struct Threads {
     runtime: Option<Runtime>,
     tasks: Mutex<JoinSet<()>>,
     stopping: CancellationToken,
+    /// Held by the one who works on a caller's thread.
+    outside: Mutex<()>,
+}
+
+/// Where work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// On these threads.
+    Here,
+    /// On the thread that asks, if nothing else works outside at the moment.
+    WithCaller,
 }
 
 impl Threads {
@@ -36,6 +55,7 @@ impl Threads {
             runtime: Some(runtime),
             tasks: Mutex::default(),
             stopping: CancellationToken::new(),
+            outside: Mutex::default(),
         })
     }
 
@@ -44,15 +64,22 @@ impl Threads {
         &self.stopping
     }
 
-    /// Runs `work` here and waits for it from wherever the caller is. The
-    /// second half of what it gives is dropped here, after the caller was woken.
+    /// Runs `work` and waits for its output from wherever the caller is. Its
+    /// remains are dropped when the caller has the output.
     ///
     /// None if the threads take no more work, or `work` panicked. If the
     /// returned future is dropped, `work` is dropped as well.
     pub(crate) async fn run<T: Send + 'static, R: Send + 'static>(
         &self,
         work: impl Future<Output = (T, R)> + Send + 'static,
+        start: Start,
     ) -> Option<T> {
+        let mut work = Box::pin(work);
+        if start == Start::WithCaller
+            && let Poll::Ready(output) = self.begin_outside(work.as_mut())
+        {
+            return output.map(|(output, _remains)| output);
+        }
         let (mut reply, answer) = oneshot::channel();
         let task = async move {
             let (output, remains) = tokio::select! {
@@ -66,6 +93,23 @@ impl Threads {
         };
         self.spawn(task)?;
         answer.await.ok()
+    }
+
+    /// Works on the caller's thread until `work` is done or gives way. It is
+    /// polled again when it is handed over, so nobody need be woken before.
+    fn begin_outside<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Poll<Option<T>> {
+        let Ok(_alone) = self.outside.try_lock() else { return Poll::Pending };
+        let Some(runtime) = &self.runtime else { return Poll::Pending };
+        if self.stopping.is_cancelled() {
+            return Poll::Pending;
+        }
+        // Timers and tasks that it makes belong to the threads here.
+        let _context = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        catch_unwind(AssertUnwindSafe(|| work.poll(&mut context).map(Some))).unwrap_or_else(|_| {
+            tracing::error!("a task of the plugin host panicked");
+            Poll::Ready(None)
+        })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<()> {
@@ -110,5 +154,41 @@ impl Drop for Threads {
             // Waiting is not allowed here, where the caller may be on a runtime.
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{ThreadId, current};
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    async fn where_it_ends(yields: usize) -> (ThreadId, ()) {
+        for _ in 0..yields {
+            yield_now().await;
+        }
+        (current().id(), ())
+    }
+
+    #[tokio::test]
+    async fn what_begins_with_the_caller_ends_there_unless_it_gives_way() {
+        let threads = Threads::start(1).unwrap();
+        let caller = current().id();
+        assert_eq!(threads.run(where_it_ends(0), Start::WithCaller).await, Some(caller));
+        assert_ne!(threads.run(where_it_ends(1), Start::WithCaller).await, Some(caller));
+        assert_ne!(threads.run(where_it_ends(0), Start::Here).await, Some(caller));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_nobodys_but_the_works_own() {
+        async fn broken() -> ((), ()) {
+            panic!("a mistake of the host");
+        }
+        let threads = Threads::start(1).unwrap();
+        assert_eq!(threads.run(broken(), Start::WithCaller).await, None);
+        assert_eq!(threads.run(broken(), Start::Here).await, None);
+        assert!(threads.run(where_it_ends(0), Start::WithCaller).await.is_some());
     }
 }

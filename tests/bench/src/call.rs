@@ -18,7 +18,7 @@ pub(crate) const COLUMNS: &str = "\
 ours: drover-wamp client -> controller's router -> agent -> plugin, a fresh instance each -> back
 peer: autobahn-python caller -> Crossbar -> autobahn-python callee that does nothing -> back
 limit: a bare WebSocket echo; for instances, bare wasmtime with the same component on the thread
-       that asks, or handed over to threads of its own and back, as the plugin host must do";
+       that asks, or handed over to other threads and back, as the plugin host does with what is not short";
 
 /// The plugin and its operation that does nothing.
 const PLUGIN: &str = "guests";
