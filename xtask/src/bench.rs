@@ -10,12 +10,11 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     setup::toolchain()?;
     let venv = setup::peers()?;
     let plugins = build::plugins()?;
-    let drover = build::program("drover-cli", "drover", Profile::Release)?;
-    let bench = build::program("drover-bench", "drover-bench", Profile::Release)?;
-    run(Command::new(bench)
+    let programs = build::programs(&["drover", "drover-bench"], Profile::Release)?;
+    run(Command::new(programs.join("drover-bench"))
         .arg(name)
         .arg("--drover")
-        .arg(drover)
+        .arg(programs.join("drover"))
         .arg("--plugins")
         .arg(plugins)
         .arg("--venv")

@@ -24,11 +24,17 @@ pub(crate) fn plugins() -> anyhow::Result<PathBuf> {
     Ok(target_dir().join(PLUGIN_TARGET).join("plugin"))
 }
 
-/// Builds a package's program; returns its path.
-pub(crate) fn program(package: &str, name: &str, profile: Profile) -> anyhow::Result<PathBuf> {
-    announce(&format!("building {name} (the first time takes minutes)"));
+/// Builds programs of the workspace; returns where they are.
+///
+/// The whole workspace is named, so that what is shared is built with the same
+/// features for the programs and for the tests, and only once.
+pub(crate) fn programs(names: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
+    announce(&format!("building {} (the first time takes minutes)", names.join(" and ")));
     let mut build = cargo();
-    build.args(["build", "--locked", "--package", package, "--bin", name]);
+    build.args(["build", "--locked", "--workspace"]);
+    for name in names {
+        build.args(["--bin", name]);
+    }
     let folder = match profile {
         Profile::Dev => "debug",
         Profile::Release => {
@@ -37,5 +43,5 @@ pub(crate) fn program(package: &str, name: &str, profile: Profile) -> anyhow::Re
         }
     };
     run(&mut build)?;
-    Ok(target_dir().join(folder).join(name))
+    Ok(target_dir().join(folder))
 }

@@ -16,7 +16,7 @@ use site::Site;
 pub(crate) fn run(ends: bool) -> anyhow::Result<()> {
     setup::toolchain()?;
     let plugins = build::plugins()?;
-    let drover = build::program("drover-cli", "drover", Profile::Dev)?;
+    let drover = build::programs(&["drover"], Profile::Dev)?.join("drover");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
