@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
         Command::Call(command) => commands::call::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
-        Command::CompileComponent(command) => commands::compile::run(&command),
+        Command::CompileComponent(command) => Ok(commands::compile::run(&command)),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use drover_plugin_host::CompilerCommand;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::output;
 
 /// Compiles INPUT, a component, to OUTPUT.
 #[derive(Debug, Args)]
@@ -18,10 +18,15 @@ pub(crate) struct CompileComponent {
     output: PathBuf,
 }
 
-pub(crate) fn run(command: &CompileComponent) -> Result<Exit, Failure> {
-    drover_plugin_host::compile(&command.input, &command.output)
-        .with_context(|| format!("cannot compile {}", command.input.display()))?;
-    Ok(Exit::Done)
+/// What went wrong is all that is printed: the agent shows it as the reason.
+pub(crate) fn run(command: &CompileComponent) -> Exit {
+    match drover_plugin_host::compile(&command.input, &command.output) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            output::note(&format!("{:#}", anyhow::Error::new(error)));
+            Exit::Failed
+        }
+    }
 }
 
 /// This program, as the compiler of the plugin host.
