@@ -173,13 +173,8 @@ mod tests {
             }),
             returns: json!({}),
         };
-        let expected = "\
-hello.greet  (task on a, b)
-    Greets somebody.
-      ARGUMENT  TYPE            MEANING
-      name      string          required   Who to greet.";
         let text = describe("hello.greet", &["a", "b"], &operation);
-        assert!(text.starts_with(&expected[..expected.find("      ARG").unwrap_or(0)]), "{text}");
+        assert!(text.starts_with("hello.greet  (task on a, b)\n    Greets somebody.\n"), "{text}");
         let has = |words: &[&str]| {
             text.lines().any(|line| {
                 line.split_whitespace().collect::<Vec<_>>().join(" ") == words.join(" ")
