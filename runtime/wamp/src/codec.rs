@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::id::{MAX_ID, SessionId};
-use crate::message::{Message, RequestKind, code};
+use crate::message::{Message, RequestKind, Revocation, code};
 use crate::payload::{Encoded, Payload};
 use crate::{PayloadError, Serializer};
 
@@ -98,6 +98,11 @@ impl<'a> Parts<'a> {
         self.read(index, "options")
     }
 
+    /// What follows the request id where the router took something away.
+    fn revocation(&self) -> Result<Option<Box<Revocation>>, String> {
+        self.slice(2).map(|_| self.options(2)).transpose()
+    }
+
     fn is_map(&self, slice: &[u8]) -> bool {
         match self.form {
             Serializer::Msgpack => msgpack::is_map(slice),
@@ -140,6 +145,13 @@ impl<'a> Parts<'a> {
             code::ABORT => {
                 Message::Abort { details: self.options(1)?, reason: self.read(2, "reason")? }
             }
+            code::CHALLENGE => {
+                Message::Challenge { method: self.read(1, "method")?, extra: self.options(2)? }
+            }
+            code::AUTHENTICATE => Message::Authenticate {
+                signature: self.read(1, "signature")?,
+                extra: self.options(2)?,
+            },
             code::GOODBYE => {
                 Message::Goodbye { details: self.options(1)?, reason: self.read(2, "reason")? }
             }
@@ -176,7 +188,9 @@ impl<'a> Parts<'a> {
                 request: request()?,
                 subscription: self.id(2, "subscription id")?,
             },
-            code::UNSUBSCRIBED => Message::Unsubscribed { request: request()? },
+            code::UNSUBSCRIBED => {
+                Message::Unsubscribed { request: request()?, revocation: self.revocation()? }
+            }
             code::EVENT => Message::Event {
                 subscription: self.id(1, "subscription id")?,
                 publication: self.id(2, "publication id")?,
@@ -208,7 +222,9 @@ impl<'a> Parts<'a> {
                 request: request()?,
                 registration: self.id(2, "registration id")?,
             },
-            code::UNREGISTERED => Message::Unregistered { request: request()? },
+            code::UNREGISTERED => {
+                Message::Unregistered { request: request()?, revocation: self.revocation()? }
+            }
             code::INVOCATION => Message::Invocation {
                 request: request()?,
                 registration: self.id(2, "registration id")?,

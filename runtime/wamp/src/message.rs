@@ -1,10 +1,20 @@
-//! The messages of WAMP v2: basic profile, call cancelling, progressive results.
+//! The messages of WAMP v2, basic and advanced profile.
 
-use serde::{Deserialize, Serialize};
+mod features;
+mod greeting;
+mod options;
+
+pub(crate) use features::{ClientRoles, Features, Role, RouterRoles};
+pub(crate) use greeting::{
+    AuthenticateDetails, ChallengeDetails, HelloDetails, ReasonDetails, WelcomeDetails,
+};
+pub(crate) use options::{
+    CallDetails, CancelDetails, CancelMode, EventDetails, InvocationDetails, ProgressDetails,
+    PublishDetails, RegisterDetails, Revocation, SubscribeDetails,
+};
 
 use crate::id::SessionId;
 use crate::payload::Payload;
-use crate::uri::MatchPolicy;
 
 /// The id of a request, chosen by whoever asks: opaque, unique while pending.
 pub(crate) type RequestId = u64;
@@ -14,15 +24,23 @@ pub(crate) type RequestId = u64;
 pub(crate) enum Message {
     Hello {
         realm: String,
-        details: HelloDetails,
+        details: Box<HelloDetails>,
     },
     Welcome {
         session: SessionId,
-        details: WelcomeDetails,
+        details: Box<WelcomeDetails>,
     },
     Abort {
         details: ReasonDetails,
         reason: String,
+    },
+    Challenge {
+        method: String,
+        extra: Box<ChallengeDetails>,
+    },
+    Authenticate {
+        signature: String,
+        extra: Box<AuthenticateDetails>,
     },
     Goodbye {
         details: ReasonDetails,
@@ -46,7 +64,7 @@ pub(crate) enum Message {
     },
     Subscribe {
         request: RequestId,
-        options: MatchDetails,
+        options: SubscribeDetails,
         topic: String,
     },
     Subscribed {
@@ -58,7 +76,9 @@ pub(crate) enum Message {
         subscription: u64,
     },
     Unsubscribed {
+        /// Zero when the router took the subscription away; then there is a revocation.
         request: RequestId,
+        revocation: Option<Box<Revocation>>,
     },
     Event {
         subscription: u64,
@@ -83,7 +103,7 @@ pub(crate) enum Message {
     },
     Register {
         request: RequestId,
-        options: MatchDetails,
+        options: RegisterDetails,
         procedure: String,
     },
     Registered {
@@ -95,7 +115,9 @@ pub(crate) enum Message {
         registration: u64,
     },
     Unregistered {
+        /// Zero when the router took the registration away; then there is a revocation.
         request: RequestId,
+        revocation: Option<Box<Revocation>>,
     },
     Invocation {
         request: RequestId,
@@ -119,6 +141,8 @@ pub(crate) mod code {
     pub(crate) const HELLO: u64 = 1;
     pub(crate) const WELCOME: u64 = 2;
     pub(crate) const ABORT: u64 = 3;
+    pub(crate) const CHALLENGE: u64 = 4;
+    pub(crate) const AUTHENTICATE: u64 = 5;
     pub(crate) const GOODBYE: u64 = 6;
     pub(crate) const ERROR: u64 = 8;
     pub(crate) const PUBLISH: u64 = 16;
@@ -179,6 +203,8 @@ impl Message {
             Self::Hello { .. } => "HELLO",
             Self::Welcome { .. } => "WELCOME",
             Self::Abort { .. } => "ABORT",
+            Self::Challenge { .. } => "CHALLENGE",
+            Self::Authenticate { .. } => "AUTHENTICATE",
             Self::Goodbye { .. } => "GOODBYE",
             Self::Error { .. } => "ERROR",
             Self::Publish { .. } => "PUBLISH",
@@ -242,177 +268,4 @@ impl Message {
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + self.payload().map_or(0, Payload::encoded_len)
     }
-}
-
-/// What a client says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct HelloDetails {
-    pub(crate) roles: ClientRoles,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) agent: Option<String>,
-}
-
-/// What a client wants to do; absent is not at all.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct ClientRoles {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) caller: Option<Role>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) callee: Option<Role>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) publisher: Option<Role>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) subscriber: Option<Role>,
-}
-
-impl ClientRoles {
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// One role and what of the advanced profile it knows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Role {
-    pub(crate) features: Features,
-}
-
-/// The features of the advanced profile that make a difference to us.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Features {
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) call_canceling: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) pattern_based_registration: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) pattern_based_subscription: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) progressive_call_results: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) publisher_exclusion: bool,
-}
-
-/// What the router says of itself and of the session.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct WelcomeDetails {
-    pub(crate) realm: String,
-    pub(crate) authid: String,
-    pub(crate) authrole: String,
-    pub(crate) authmethod: String,
-    pub(crate) authprovider: String,
-    pub(crate) agent: String,
-    pub(crate) roles: RouterRoles,
-}
-
-/// What the router does.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct RouterRoles {
-    pub(crate) broker: Role,
-    pub(crate) dealer: Role,
-}
-
-/// Beside the reason of an ABORT or GOODBYE.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct ReasonDetails {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) message: Option<String>,
-}
-
-/// Options of REGISTER and SUBSCRIBE.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct MatchDetails {
-    #[serde(rename = "match", skip_serializing_if = "is_exact")]
-    pub(crate) policy: MatchPolicy,
-}
-
-/// Options of PUBLISH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct PublishDetails {
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) acknowledge: bool,
-    #[serde(skip_serializing_if = "is_true")]
-    pub(crate) exclude_me: bool,
-}
-
-impl Default for PublishDetails {
-    fn default() -> Self {
-        Self { acknowledge: false, exclude_me: true }
-    }
-}
-
-/// Details of EVENT.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct EventDetails {
-    /// Sent when the subscription is a pattern.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) topic: Option<String>,
-}
-
-/// Options of CALL.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct CallDetails {
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) receive_progress: bool,
-}
-
-/// Details of INVOCATION.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct InvocationDetails {
-    /// Sent when the registration is a pattern.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) procedure: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) receive_progress: bool,
-}
-
-/// Details of RESULT, options of YIELD.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct ProgressDetails {
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) progress: bool,
-}
-
-/// Options of CANCEL and INTERRUPT.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct CancelDetails {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mode: Option<CancelMode>,
-}
-
-/// Who hears of a cancelled call, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum CancelMode {
-    /// The caller at once, the callee never.
-    Skip,
-    /// The callee at once, the caller when the callee has answered.
-    Kill,
-    /// Both at once.
-    KillNoWait,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-fn is_true(value: &bool) -> bool {
-    *value
-}
-
-fn is_exact(policy: &MatchPolicy) -> bool {
-    *policy == MatchPolicy::Exact
 }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use crate::message::{
-    CallDetails, MatchDetails, Message, ProgressDetails, PublishDetails, RequestId, RequestKind,
+    CallDetails, Message, ProgressDetails, PublishDetails, RegisterDetails, RequestId, RequestKind,
+    SubscribeDetails,
 };
 use crate::payload::Payload;
 use crate::uri::{self, MatchPolicy};
@@ -153,7 +154,7 @@ impl<P: Ports> Session<P> {
     ) -> (RequestId, Message) {
         let request = self.next_request();
         self.calls.insert(request, call);
-        let options = CallDetails { receive_progress };
+        let options = CallDetails { receive_progress, ..CallDetails::default() };
         (request, Message::Call { request, options, procedure: procedure.to_owned(), payload })
     }
 
@@ -172,7 +173,11 @@ impl<P: Ports> Session<P> {
         reply: Option<P::Reply>,
     ) -> Message {
         let request = self.next_request();
-        let options = PublishDetails { acknowledge: reply.is_some(), exclude_me };
+        let options = PublishDetails {
+            acknowledge: reply.is_some(),
+            exclude_me,
+            ..PublishDetails::default()
+        };
         if let Some(reply) = reply {
             self.requests.insert(request, Request::Publish { reply });
         }
@@ -190,7 +195,7 @@ impl<P: Ports> Session<P> {
         let request = self.next_request();
         let pending = Request::Register { reply, registration, is_abandoned: false };
         self.requests.insert(request, pending);
-        let options = MatchDetails { policy };
+        let options = RegisterDetails { policy, ..RegisterDetails::default() };
         (request, Message::Register { request, options, procedure: procedure.to_owned() })
     }
 
@@ -223,7 +228,7 @@ impl<P: Ports> Session<P> {
         let pattern = (topic.to_owned(), policy);
         let pending = Request::Subscribe { reply, pattern, subscription, is_abandoned: false };
         self.requests.insert(request, pending);
-        let options = MatchDetails { policy };
+        let options = SubscribeDetails { policy, ..SubscribeDetails::default() };
         (request, Message::Subscribe { request, options, topic: topic.to_owned() })
     }
 
@@ -342,8 +347,8 @@ impl<P: Ports> Session<P> {
                 })
             }
             Message::Published { request, .. }
-            | Message::Unregistered { request }
-            | Message::Unsubscribed { request } => {
+            | Message::Unregistered { request, .. }
+            | Message::Unsubscribed { request, .. } => {
                 let request = self.requests.remove(&request);
                 let reply = request.and_then(Request::into_reply);
                 reply.map_or(Effect::None, |reply| Effect::Acknowledged(reply, Ok(())))

@@ -43,8 +43,9 @@ pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> 
     let details = HelloDetails {
         roles: our_roles(),
         agent: Some(concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ..HelloDetails::default()
     };
-    outbox.send_anyway(Message::Hello { realm: config.realm.clone(), details });
+    outbox.send_anyway(Message::Hello { realm: config.realm.clone(), details: Box::new(details) });
     let ended = |reason: String| ConnectError::Ended { url: config.url.clone(), reason };
     match wire.next().await {
         Ok(Incoming::Message(Message::Welcome { session, .. })) => {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::message::{
-    CallDetails, CancelDetails, CancelMode, EventDetails, HelloDetails, InvocationDetails,
-    MatchDetails, ProgressDetails, PublishDetails, ReasonDetails, WelcomeDetails,
+    CallDetails, CancelDetails, CancelMode, EventDetails, InvocationDetails, ProgressDetails,
+    PublishDetails, ReasonDetails, RegisterDetails, SubscribeDetails,
 };
 use crate::uri::MatchPolicy;
 
@@ -77,7 +77,7 @@ fn what_real_peers_send_is_understood() {
     assert_eq!(details.topic.as_deref(), Some("observatory.fake1.feeds.heartbeat"));
 
     let revoked = json!([67, 0, {"registration": 5, "reason": "x"}]);
-    assert!(matches!(decoded(&revoked), Message::Unregistered { request: 0 }));
+    assert!(matches!(decoded(&revoked), Message::Unregistered { request: 0, revocation: Some(_) }));
 }
 
 #[test]
@@ -162,11 +162,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         prop::sample::select(vec![MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard]);
     let reason = || prop::option::of("[a-z ]{0,9}").prop_map(|message| ReasonDetails { message });
     prop_oneof![
-        "[a-z]{1,9}".prop_map(|realm| Message::Hello { realm, details: HelloDetails::default() }),
-        id().prop_map(|id| Message::Welcome {
-            session: SessionId(id),
-            details: WelcomeDetails::default()
-        }),
+        "[a-z]{1,9}".prop_map(|realm| Message::Hello { realm, details: Box::default() }),
+        id().prop_map(|id| Message::Welcome { session: SessionId(id), details: Box::default() }),
         reason().prop_map(|details| Message::Abort { details, reason: "a.b".into() }),
         reason().prop_map(|details| Message::Goodbye { details, reason: "a.b".into() }),
         (id(), any_payload()).prop_map(|(request, payload)| Message::Error {
@@ -178,7 +175,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (id(), any::<(bool, bool)>(), any_payload()).prop_map(
             |(request, (acknowledge, exclude_me), payload)| Message::Publish {
                 request,
-                options: PublishDetails { acknowledge, exclude_me },
+                options: PublishDetails { acknowledge, exclude_me, ..Default::default() },
                 topic: "a.b".into(),
                 payload
             }
@@ -186,20 +183,20 @@ fn any_message() -> impl Strategy<Value = Message> {
         (id(), id()).prop_map(|(request, publication)| Message::Published { request, publication }),
         (id(), policy).prop_map(|(request, policy)| Message::Subscribe {
             request,
-            options: MatchDetails { policy },
+            options: SubscribeDetails { policy, ..Default::default() },
             topic: "a..b".into()
         }),
         (id(), id())
             .prop_map(|(request, subscription)| Message::Subscribed { request, subscription }),
         (id(), id())
             .prop_map(|(request, subscription)| Message::Unsubscribe { request, subscription }),
-        id().prop_map(|request| Message::Unsubscribed { request }),
+        id().prop_map(|request| Message::Unsubscribed { request, revocation: None }),
         (id(), id(), prop::option::of("[a-z.]{1,9}"), any_payload()).prop_map(
             |(subscription, publication, topic, payload)| {
                 Message::Event {
                     subscription,
                     publication,
-                    details: EventDetails { topic },
+                    details: EventDetails { topic, ..Default::default() },
                     payload,
                 }
             }
@@ -207,7 +204,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (id(), any::<bool>(), any_payload()).prop_map(|(request, receive_progress, payload)| {
             Message::Call {
                 request,
-                options: CallDetails { receive_progress },
+                options: CallDetails { receive_progress, ..Default::default() },
                 procedure: "a.b".into(),
                 payload,
             }
@@ -225,13 +222,17 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(request, registration)| Message::Unregister { request, registration }),
         id().prop_map(|request| Message::Register {
             request,
-            options: MatchDetails { policy: MatchPolicy::Prefix },
+            options: RegisterDetails { policy: MatchPolicy::Prefix, ..Default::default() },
             procedure: "a.".into()
         }),
-        id().prop_map(|request| Message::Unregistered { request }),
+        id().prop_map(|request| Message::Unregistered { request, revocation: None }),
         (id(), id(), any::<bool>(), any_payload()).prop_map(
             |(request, registration, receive_progress, payload)| {
-                let details = InvocationDetails { procedure: Some("a.b".into()), receive_progress };
+                let details = InvocationDetails {
+                    procedure: Some("a.b".into()),
+                    receive_progress,
+                    ..Default::default()
+                };
                 Message::Invocation { request, registration, details, payload }
             }
         ),

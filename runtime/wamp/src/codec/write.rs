@@ -137,6 +137,16 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             out.options(details)?;
             out.value(reason)?;
         }
+        Message::Challenge { method, extra } => {
+            begin(&mut out, 3, code::CHALLENGE);
+            out.value(method)?;
+            out.options(extra)?;
+        }
+        Message::Authenticate { signature, extra } => {
+            begin(&mut out, 3, code::AUTHENTICATE);
+            out.value(signature)?;
+            out.options(extra)?;
+        }
         Message::Goodbye { details, reason } => {
             begin(&mut out, 3, code::GOODBYE);
             out.options(details)?;
@@ -176,9 +186,10 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             out.uint(*request);
             out.uint(*subscription);
         }
-        Message::Unsubscribed { request } => {
-            begin(&mut out, 2, code::UNSUBSCRIBED);
+        Message::Unsubscribed { request, revocation } => {
+            begin(&mut out, 2 + u8::from(revocation.is_some()), code::UNSUBSCRIBED);
             out.uint(*request);
+            revocation.as_ref().map_or(Ok(()), |revocation| out.options(revocation))?;
         }
         Message::Event { subscription, publication, details, .. } => {
             begin(&mut out, 4, code::EVENT);
@@ -218,9 +229,10 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             out.uint(*request);
             out.uint(*registration);
         }
-        Message::Unregistered { request } => {
-            begin(&mut out, 2, code::UNREGISTERED);
+        Message::Unregistered { request, revocation } => {
+            begin(&mut out, 2 + u8::from(revocation.is_some()), code::UNREGISTERED);
             out.uint(*request);
+            revocation.as_ref().map_or(Ok(()), |revocation| out.options(revocation))?;
         }
         Message::Invocation { request, registration, details, .. } => {
             begin(&mut out, 4, code::INVOCATION);

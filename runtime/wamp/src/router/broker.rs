@@ -94,7 +94,7 @@ impl Broker {
         let own = self.sessions.get_mut(&session);
         let message = if own.is_some_and(|own| own.remove(&subscription)) {
             self.forget(session, subscription);
-            Message::Unsubscribed { request }
+            Message::Unsubscribed { request, revocation: None }
         } else {
             let text = format!("this session has no subscription {subscription}");
             let error = uri::error::NO_SUCH_SUBSCRIPTION;
@@ -108,7 +108,7 @@ impl Broker {
         &mut self,
         session: SessionId,
         ids: (RequestId, u64),
-        options: PublishDetails,
+        options: &PublishDetails,
         topic: &str,
         payload: &Payload,
         outputs: &mut Vec<Output>,
@@ -149,7 +149,10 @@ impl Broker {
             let message = Message::Event {
                 subscription: id,
                 publication,
-                details: EventDetails { topic: is_pattern.then(|| topic.to_owned()) },
+                details: EventDetails {
+                    topic: is_pattern.then(|| topic.to_owned()),
+                    ..EventDetails::default()
+                },
                 payload: payload.clone(),
             };
             let receivers = subscription.subscribers.iter().copied();

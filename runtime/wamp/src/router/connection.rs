@@ -126,7 +126,10 @@ impl Connection {
             return abort(uri::error::NO_SUCH_REALM, no_such_realm(&realm, &self.halls));
         };
         Ok(hall.join(&details.roles, outbox, |session, details| {
-            outbox.send_or_overflow(Outgoing::Own(Message::Welcome { session, details }));
+            outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
+                session,
+                details: Box::new(details),
+            }));
         }))
     }
 

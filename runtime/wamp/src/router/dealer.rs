@@ -146,7 +146,7 @@ impl Dealer {
         let peer = self.peers.get_mut(&session);
         let message = if peer.is_some_and(|peer| peer.registrations.remove(&registration)) {
             self.forget_registration(registration);
-            Message::Unregistered { request }
+            Message::Unregistered { request, revocation: None }
         } else {
             let text = format!("this session has no registration {registration}");
             let error = uri::error::NO_SUCH_REGISTRATION;
@@ -204,6 +204,7 @@ impl Dealer {
         let details = InvocationDetails {
             procedure: is_pattern.then_some(procedure),
             receive_progress: wants_progress,
+            ..InvocationDetails::default()
         };
         let message =
             Message::Invocation { request: invocation, registration: id, details, payload };

@@ -120,7 +120,7 @@ impl Realm {
                 self.broker.publish(
                     from,
                     (request, publication),
-                    options,
+                    &options,
                     &topic,
                     &payload,
                     outputs,

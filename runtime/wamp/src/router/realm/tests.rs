@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::{
-    CallDetails, CancelDetails, CancelMode, MatchDetails, ProgressDetails, PublishDetails,
+    CallDetails, CancelDetails, CancelMode, ProgressDetails, PublishDetails, RegisterDetails,
+    SubscribeDetails,
 };
 use crate::uri::{MatchPolicy, error};
 
@@ -73,7 +74,7 @@ impl Bench {
     }
 
     fn subscribe(&mut self, session: SessionId, topic: &str, policy: MatchPolicy) -> u64 {
-        let options = MatchDetails { policy };
+        let options = SubscribeDetails { policy, ..Default::default() };
         self.send(session, Message::Subscribe { request: 2, options, topic: topic.into() })
             .unwrap();
         match &self.news()[..] {
@@ -86,12 +87,16 @@ impl Bench {
 }
 
 fn register(request: u64, procedure: &str, policy: MatchPolicy) -> Message {
-    Message::Register { request, options: MatchDetails { policy }, procedure: procedure.into() }
+    Message::Register {
+        request,
+        options: RegisterDetails { policy, ..Default::default() },
+        procedure: procedure.into(),
+    }
 }
 
 fn call(request: u64, procedure: &str) -> Message {
     let payload = Payload::one("argument").unwrap();
-    let options = CallDetails { receive_progress: true };
+    let options = CallDetails { receive_progress: true, ..Default::default() };
     Message::Call { request, options, procedure: procedure.into(), payload }
 }
 
@@ -217,7 +222,7 @@ fn a_bad_name_gets_an_error_and_the_session_stays() {
         (register(1, "a b", MatchPolicy::Exact), RequestKind::Register),
         (register(1, "wamp.session.list", MatchPolicy::Exact), RequestKind::Register),
         (register(1, "wamp.", MatchPolicy::Prefix), RequestKind::Register),
-        (publish("a#b", acknowledge), RequestKind::Publish),
+        (publish("a#b", acknowledge.clone()), RequestKind::Publish),
         (publish("wamp.session.on_leave", acknowledge), RequestKind::Publish),
     ] {
         assert_eq!(bench.send(session, message), Ok(Standing::Joined));
@@ -436,7 +441,8 @@ impl World {
             }
             Step::Subscribe(number, name, policy) => {
                 let Some(session) = session(self, number) else { return };
-                let options = MatchDetails { policy: POLICIES[policy % 3] };
+                let options =
+                    SubscribeDetails { policy: POLICIES[policy % 3], ..Default::default() };
                 self.send(
                     session,
                     Message::Subscribe { request, options, topic: NAMES[name % 5].into() },

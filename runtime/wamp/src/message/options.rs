@@ -1,0 +1,183 @@
+//! Options of requests, and the details of what comes of them.
+//!
+//! Structs here are as small as they can be, for every message that waits has
+//! room for the largest: what is rare is boxed, and [`wire`] knows the flat
+//! form in which it travels.
+
+mod wire;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::SessionId;
+use crate::uri::MatchPolicy;
+
+/// Options of REGISTER.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RegisterDetails {
+    #[serde(rename = "match", skip_serializing_if = "is_default")]
+    pub(crate) policy: MatchPolicy,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) invoke: InvocationPolicy,
+    /// Whether whoever has registered the procedure loses it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) force_reregister: bool,
+}
+
+/// Which of several callees of one procedure gets a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InvocationPolicy {
+    /// There is only one.
+    #[default]
+    Single,
+    /// Each in turn.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The one that registered first.
+    First,
+    /// The one that registered last.
+    Last,
+}
+
+/// Options of SUBSCRIBE.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SubscribeDetails {
+    #[serde(rename = "match", skip_serializing_if = "is_default")]
+    pub(crate) policy: MatchPolicy,
+    /// Whether to begin with the retained events.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) get_retained: bool,
+}
+
+/// Beside an UNREGISTERED or UNSUBSCRIBED that the router sent of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Revocation {
+    /// The registration that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registration: Option<u64>,
+    /// The subscription that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subscription: Option<u64>,
+    /// Why, as an URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Options of PUBLISH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::Publish", into = "wire::Publish")]
+pub(crate) struct PublishDetails {
+    pub(crate) acknowledge: bool,
+    pub(crate) exclude_me: bool,
+    pub(crate) disclose_me: bool,
+    /// Whether later subscribers get the event as well.
+    pub(crate) retain: bool,
+    /// Who of the subscribers gets the event; none is all.
+    pub(crate) audience: Option<Box<Audience>>,
+}
+
+impl Default for PublishDetails {
+    fn default() -> Self {
+        Self {
+            acknowledge: false,
+            exclude_me: true,
+            disclose_me: false,
+            retain: false,
+            audience: None,
+        }
+    }
+}
+
+/// Black- and whitelists of an event: whoever is on a blacklist does not get
+/// it, and whoever is not on each whitelist that there is does not either.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Audience {
+    pub(crate) exclude: Option<Vec<SessionId>>,
+    pub(crate) exclude_authid: Option<Vec<String>>,
+    pub(crate) exclude_authrole: Option<Vec<String>>,
+    pub(crate) eligible: Option<Vec<SessionId>>,
+    pub(crate) eligible_authid: Option<Vec<String>>,
+    pub(crate) eligible_authrole: Option<Vec<String>>,
+}
+
+/// A session that is disclosed to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) session: SessionId,
+    pub(crate) authid: String,
+    pub(crate) authrole: String,
+}
+
+/// Details of EVENT.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::Event", into = "wire::Event")]
+pub(crate) struct EventDetails {
+    /// Sent when the subscription is a pattern.
+    pub(crate) topic: Option<String>,
+    /// Whether it was published before the subscription was made.
+    pub(crate) retained: bool,
+    pub(crate) publisher: Option<Arc<Principal>>,
+}
+
+/// Options of CALL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CallDetails {
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) receive_progress: bool,
+    /// Milliseconds until the call is cancelled; none and zero are never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<u64>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) disclose_me: bool,
+}
+
+/// Details of INVOCATION.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::Invocation", into = "wire::Invocation")]
+pub(crate) struct InvocationDetails {
+    /// Sent when the registration is a pattern.
+    pub(crate) procedure: Option<String>,
+    pub(crate) receive_progress: bool,
+    /// Milliseconds, where the callee sees to the timeout itself.
+    pub(crate) timeout: Option<u64>,
+    pub(crate) caller: Option<Arc<Principal>>,
+}
+
+/// Details of RESULT, options of YIELD.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProgressDetails {
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) progress: bool,
+}
+
+/// Options of CANCEL and INTERRUPT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CancelDetails {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<CancelMode>,
+}
+
+/// Who hears of a cancelled call, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CancelMode {
+    /// The caller at once, the callee never.
+    Skip,
+    /// The callee at once, the caller when the callee has answered.
+    Kill,
+    /// Both at once.
+    KillNoWait,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
