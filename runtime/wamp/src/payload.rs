@@ -77,6 +77,40 @@ impl Payload {
         Ok(Self { args: None, kwargs: Some(Encoded::msgpack(kwargs)) })
     }
 
+    /// Arguments that somebody wrote in JSON: `args` is an array, `kwargs` an object.
+    ///
+    /// A text of `U+0000` and base64 is binary, as everywhere in JSON.
+    ///
+    /// # Errors
+    /// When a text is no JSON, nested more than 100 deep, or not what it should be.
+    pub fn from_json(args: &str, kwargs: &str) -> Result<Self, PayloadError> {
+        let (args, kwargs) = (Encoded::json(args)?, Encoded::json(kwargs)?);
+        if !codec::json::is_sequence(&args.bytes) {
+            return Err(PayloadError::Read("the arguments are no array".into()));
+        }
+        if !codec::json::is_map(&kwargs.bytes) {
+            return Err(PayloadError::Read("the keyword arguments are no object".into()));
+        }
+        let unless_empty = |part: Encoded| (!part.is_empty()).then_some(part);
+        Ok(Self { args: unless_empty(args), kwargs: unless_empty(kwargs) })
+    }
+
+    /// The arguments in JSON: an array and an object, `[]` and `{}` where there are none.
+    ///
+    /// Binary becomes a text of `U+0000` and base64, NaN and infinities null.
+    ///
+    /// # Errors
+    /// When a peer sent what JSON cannot say.
+    pub fn to_json(&self) -> Result<(String, String), PayloadError> {
+        let json = self.in_form(Serializer::Json)?;
+        let text = |part: Option<Encoded>, none: &str| match part {
+            Some(part) if !part.is_empty() => String::from_utf8(part.bytes.into())
+                .map_err(|error| PayloadError::Write(error.to_string())),
+            _ => Ok(none.to_owned()),
+        };
+        Ok((text(json.args, "[]")?, text(json.kwargs, "{}")?))
+    }
+
     /// The same payload with the keyword arguments of another one.
     #[must_use]
     pub fn with_keywords_of(mut self, other: Self) -> Self {
@@ -145,6 +179,12 @@ impl Encoded {
         Self { form: Serializer::Msgpack, bytes }
     }
 
+    fn json(text: &str) -> Result<Self, PayloadError> {
+        let bytes = Bytes::copy_from_slice(text.trim().as_bytes());
+        codec::json::check(&bytes).map_err(PayloadError::Read)?;
+        Ok(Self { form: Serializer::Json, bytes })
+    }
+
     fn is_empty(&self) -> bool {
         match self.form {
             Serializer::Msgpack => codec::msgpack::is_empty(&self.bytes),
@@ -168,5 +208,43 @@ impl Encoded {
         };
         let bytes = bytes.map_err(PayloadError::Write)?;
         Ok(Self { form, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn json_goes_in_and_comes_out() {
+        let payload = Payload::from_json(" [1, \"x\"]", "{\"k\": null}\n").unwrap();
+        assert_eq!(payload.args::<Value>().unwrap(), json!([1, "x"]));
+        assert_eq!(payload.kwargs::<Value>().unwrap(), json!({"k": null}));
+        let (args, kwargs) = payload.in_form(Serializer::Msgpack).unwrap().to_json().unwrap();
+        assert_eq!((args.as_str(), kwargs.as_str()), ("[1,\"x\"]", "{\"k\":null}"));
+        assert!(Payload::from_json("[ ]", "{}").unwrap().is_empty());
+        let (args, kwargs) = Payload::empty().to_json().unwrap();
+        assert_eq!((args.as_str(), kwargs.as_str()), ("[]", "{}"));
+    }
+
+    #[test]
+    fn binary_in_json_is_a_text_with_a_mark() {
+        let payload = Payload::from_json(r#"["\u0000ECD/"]"#, "{}").unwrap();
+        let packed = payload.in_form(Serializer::Msgpack).unwrap();
+        assert_eq!(&packed.args.as_ref().unwrap().bytes[..], [0x91, 0xc4, 3, 0x10, 0x20, 0xff]);
+        assert_eq!(packed.to_json().unwrap().0, r#"["\u0000ECD/"]"#);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        let deep = "[".repeat(1000) + &"]".repeat(1000);
+        for args in ["", "[1", "[1] 2", "{}", "1", &deep] {
+            assert!(Payload::from_json(args, "{}").is_err(), "{args}");
+        }
+        for kwargs in ["", "[]", "null", "{\"a\"}"] {
+            assert!(Payload::from_json("[]", kwargs).is_err(), "{kwargs}");
+        }
     }
 }

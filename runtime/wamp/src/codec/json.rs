@@ -14,6 +14,12 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
+/// Makes sure that `bytes` are one value, which can be read and passed on.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+    check_depth(bytes, MAX_DEPTH)?;
+    serde_json::from_slice::<&RawValue>(bytes).map(drop).map_err(|error| error.to_string())
+}
+
 /// The first element of a sequence.
 pub(crate) fn first(bytes: &Bytes) -> Option<Bytes> {
     struct First;
@@ -69,7 +75,8 @@ pub(super) fn split(frame: &Bytes) -> Result<Parts<'_>, String> {
             Ok(self.0)
         }
     }
-    check_depth(frame)?;
+    // The message's own array is one level more than its elements have.
+    check_depth(frame, MAX_DEPTH + 1)?;
     let parts = Parts::new(Serializer::Json, frame);
     let mut deserializer = serde_json::Deserializer::from_slice(frame);
     let parts = deserializer.deserialize_seq(Elements(parts)).map_err(|e| e.to_string())?;
@@ -78,7 +85,7 @@ pub(super) fn split(frame: &Bytes) -> Result<Parts<'_>, String> {
 }
 
 /// Refuses nesting that would overflow the stack of whoever decodes it.
-fn check_depth(bytes: &[u8]) -> Result<(), String> {
+fn check_depth(bytes: &[u8], most: usize) -> Result<(), String> {
     let mut depth = 0_usize;
     let mut in_text = false;
     let mut rest = bytes.iter();
@@ -92,8 +99,7 @@ fn check_depth(bytes: &[u8]) -> Result<(), String> {
             b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // The message's own array is one level more than its elements have.
-        if depth > MAX_DEPTH + 1 {
+        if depth > most {
             return Err(format!("values nested more than {MAX_DEPTH} deep"));
         }
     }
@@ -107,8 +113,8 @@ mod tests {
     #[test]
     fn brackets_in_texts_are_no_nesting() {
         let text = format!("[\"{}\\\"{}\"]", "[".repeat(1000), "{".repeat(1000));
-        assert_eq!(check_depth(text.as_bytes()), Ok(()));
-        assert!(check_depth("[".repeat(MAX_DEPTH + 2).as_bytes()).is_err());
+        assert_eq!(check_depth(text.as_bytes(), 1), Ok(()));
+        assert!(check_depth("[".repeat(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH).is_err());
     }
 
     #[test]
