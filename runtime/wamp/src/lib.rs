@@ -17,6 +17,7 @@
 //! - `auth`: proofs of who somebody is, made by clients and checked by routers.
 //! - `client`, `router`: the tasks around them. A client's task is owned by its
 //!   handles; a router's connections by the future of [`Router::serve`].
+//! - `stream`, `tls`: the bytes below a connection.
 //! - `wire`: a WebSocket that carries messages; the only module that reads and
 //!   writes sockets after their handshake. `outbox`, `queue`: what waits to be
 //!   sent, bounded in bytes.
@@ -39,6 +40,8 @@ mod queue;
 mod router;
 mod serializer;
 mod session;
+mod stream;
+mod tls;
 pub mod uri;
 mod wire;
 
@@ -52,4 +55,5 @@ pub use id::SessionId;
 pub use payload::{Payload, PayloadError};
 pub use router::{Limits, Router, RouterConfig};
 pub use serializer::Serializer;
+pub use tls::{TlsError, TlsIdentity};
 pub use uri::{MatchPolicy, UriError};

@@ -21,6 +21,7 @@ pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 
 use crate::client::{Client, ConnectError};
+use crate::tls::TlsIdentity;
 use realm::Realm;
 
 /// How long the listener waits after the system refused a connection, such as
@@ -102,8 +103,31 @@ impl Router {
     /// When the listener is broken; a connection that fails is logged, and the
     /// others do not notice.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        self.accept(listener, None, stop).await
+    }
+
+    /// Like [`serve`](Self::serve), for peers that speak TLS: `wss` and `https`.
+    ///
+    /// # Errors
+    /// When the listener is broken; a peer that cannot do TLS is logged, and
+    /// the others do not notice.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        identity: TlsIdentity,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        self.accept(listener, Some(identity), stop).await
+    }
+
+    async fn accept(
+        &self,
+        listener: TcpListener,
+        tls: Option<TlsIdentity>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let address = listener.local_addr()?;
-        tracing::info!(%address, "router is listening");
+        tracing::info!(%address, is_encrypted = tls.is_some(), "router is listening");
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -130,6 +154,7 @@ impl Router {
                 limits: Arc::clone(&self.limits),
                 peer,
                 stop: stop.clone(),
+                tls: tls.clone(),
             };
             connections.spawn(async move {
                 if has_room {

@@ -12,9 +12,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream};
+use futures_util::{Sink, SinkExt, Stream as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
@@ -24,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage,
 
 use crate::message::Message;
 use crate::outbox::Outbox;
+use crate::stream::Stream;
 use crate::{Serializer, codec};
 
 /// Bytes read at a time; every connection has a buffer of this size, so it
@@ -49,7 +49,7 @@ const SILENT_INTERVALS: u32 = 3;
 /// A connection after its handshake.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     serializer: Serializer,
     max_message_bytes: usize,
     outbox: Arc<Outbox>,
@@ -137,7 +137,7 @@ pub(crate) fn socket_config(max_message_bytes: usize) -> WebSocketConfig {
 impl Wire {
     /// A zero `ping_interval` is none.
     pub(crate) fn new(
-        socket: WebSocketStream<TcpStream>,
+        socket: WebSocketStream<Stream>,
         serializer: Serializer,
         max_message_bytes: usize,
         ping_interval: Duration,

@@ -14,6 +14,7 @@ use crate::Serializer;
 use crate::id::SessionId;
 use crate::message::{ClientRoles, Features, HelloDetails, Message, Role};
 use crate::outbox::Outbox;
+use crate::stream::Stream;
 use crate::wire::{Incoming, Wire, socket_config};
 
 const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
@@ -65,7 +66,7 @@ pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> 
 
 async fn open_socket(
     config: &ClientConfig,
-) -> Result<(WebSocketStream<TcpStream>, Serializer), ConnectError> {
+) -> Result<(WebSocketStream<Stream>, Serializer), ConnectError> {
     let url = &config.url;
     let refused = |reason: String| ConnectError::Refused { url: url.clone(), reason };
     let (request, address) = request(config)?;
@@ -73,13 +74,14 @@ async fn open_socket(
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     let socket_config = socket_config(config.max_message_bytes);
-    let (socket, response) = client_async_with_config(request, stream, Some(socket_config))
-        .await
-        .map_err(|error| match error {
-        WsError::Http(response) => refused(in_words(&response)),
-        WsError::Io(source) => ConnectError::Unreachable { url: url.clone(), source },
-        other => refused(format!("it answered with no WebSocket: {other}")),
-    })?;
+    let (socket, response) =
+        client_async_with_config(request, Stream::Plain(stream), Some(socket_config))
+            .await
+            .map_err(|error| match error {
+                WsError::Http(response) => refused(in_words(&response)),
+                WsError::Io(source) => ConnectError::Unreachable { url: url.clone(), source },
+                other => refused(format!("it answered with no WebSocket: {other}")),
+            })?;
     let chosen = response.headers().get(SUBPROTOCOL).and_then(|name| name.to_str().ok());
     let serializer = chosen.and_then(Serializer::from_subprotocol);
     let serializer = serializer.ok_or_else(|| refused("it chose no serializer of ours".into()))?;

@@ -1,6 +1,7 @@
 //! One connection to the router, from its first byte to its last.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use super::http::{self, UpgradeError};
 use super::{Hall, Limits, Seat, Standing, no_such_realm};
 use crate::message::Message;
 use crate::outbox::{Outbox, Outgoing};
+use crate::stream::Stream;
+use crate::tls::TlsIdentity;
 use crate::uri;
 use crate::wire::{End, Incoming, Wire};
 
@@ -27,6 +30,8 @@ pub(super) struct Connection {
     pub(super) limits: Arc<Limits>,
     pub(super) peer: SocketAddr,
     pub(super) stop: CancellationToken,
+    /// What the listener proves itself with, if it speaks TLS.
+    pub(super) tls: Option<TlsIdentity>,
 }
 
 /// Why a connection is over, from our side.
@@ -50,7 +55,10 @@ impl Connection {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         let patience = self.limits.handshake_timeout;
-        let upgrade = http::upgrade(stream, self.limits.max_message_bytes);
+        let upgrade = async {
+            let stream = self.secure(stream).await?;
+            http::upgrade(stream, self.limits.max_message_bytes).await
+        };
         let upgraded = tokio::select! {
             upgraded = timeout(patience, upgrade) => upgraded,
             () = self.stop.cancelled() => return,
@@ -95,8 +103,19 @@ impl Connection {
     /// Tells a connection that there is no room for it.
     pub(super) async fn refuse(self, stream: TcpStream) {
         tracing::warn!(peer = %self.peer, limit = self.limits.max_sessions, "too many sessions");
-        let refusal = http::refuse_for_load(stream, self.limits.max_sessions);
+        let refusal = async {
+            if let Ok(stream) = self.secure(stream).await {
+                http::refuse_for_load(stream, self.limits.max_sessions).await;
+            }
+        };
         let _ = timeout(FAREWELL, refusal).await;
+    }
+
+    async fn secure(&self, stream: TcpStream) -> io::Result<Stream> {
+        match &self.tls {
+            Some(tls) => tls.accept(stream).await,
+            None => Ok(Stream::Plain(stream)),
+        }
     }
 
     async fn hello(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::Serializer;
+use crate::stream::Stream;
 use crate::wire::socket_config;
 
 /// The longest head of a request.
@@ -57,9 +57,9 @@ struct Request {
 ///
 /// Bounded in bytes by itself; in time by the caller.
 pub(super) async fn upgrade(
-    mut stream: TcpStream,
+    mut stream: Stream,
     max_message_bytes: usize,
-) -> Result<(WebSocketStream<TcpStream>, Serializer), UpgradeError> {
+) -> Result<(WebSocketStream<Stream>, Serializer), UpgradeError> {
     let (request, rest) = read_request(&mut stream).await?;
     let (key, serializer) = match check(&request) {
         Ok(accepted) => accepted,
@@ -78,7 +78,7 @@ pub(super) async fn upgrade(
 }
 
 /// Answers a connection for which there is no room.
-pub(super) async fn refuse_for_load(mut stream: TcpStream, sessions: usize) {
+pub(super) async fn refuse_for_load(mut stream: Stream, sessions: usize) {
     if read_request(&mut stream).await.is_err() {
         return;
     }
@@ -86,7 +86,7 @@ pub(super) async fn refuse_for_load(mut stream: TcpStream, sessions: usize) {
     refuse(stream, "503 Service Unavailable", text).await;
 }
 
-async fn read_request(stream: &mut TcpStream) -> Result<(Request, Vec<u8>), UpgradeError> {
+async fn read_request(stream: &mut Stream) -> Result<(Request, Vec<u8>), UpgradeError> {
     let mut head = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut head).await? == 0 {
@@ -183,7 +183,7 @@ fn is_local(origin: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-async fn refuse(mut stream: TcpStream, status: &'static str, text: String) -> UpgradeError {
+async fn refuse(mut stream: Stream, status: &'static str, text: String) -> UpgradeError {
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
          Connection: close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n{text}\n",

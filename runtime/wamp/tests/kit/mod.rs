@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use drover_wamp::{Client, ClientConfig, Limits, Router, RouterConfig, Serializer};
+use drover_wamp::{Client, ClientConfig, Limits, Router, RouterConfig, Serializer, TlsIdentity};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +37,22 @@ impl Site {
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
         let router = Router::new(RouterConfig { realms: vec![REALM.to_owned()], limits });
+        Self::of(router, None).await
+    }
+
+    /// A listener of the router, with TLS if there is an identity.
+    pub(crate) async fn of(router: Router, identity: Option<TlsIdentity>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
         let (served, until) = (router.clone(), stop.clone());
-        serving.spawn(async move { served.serve(listener, until).await });
+        serving.spawn(async move {
+            match identity {
+                Some(identity) => served.serve_tls(listener, identity, until).await,
+                None => served.serve(listener, until).await,
+            }
+        });
         Self { router, address, stop, serving }
     }
 
