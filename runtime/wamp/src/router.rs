@@ -4,6 +4,7 @@ mod broker;
 mod connection;
 mod dealer;
 mod http;
+mod identity;
 mod patterns;
 mod realm;
 mod seat;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use identity::Identity;
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{self, UpgradeError};
-use super::{Hall, Limits, Seat, Standing, no_such_realm};
+use super::{Hall, Identity, Limits, Seat, Standing, no_such_realm};
 use crate::message::Message;
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::Stream;
@@ -144,7 +144,7 @@ impl Connection {
         let Some(hall) = self.halls.get(&realm) else {
             return abort(uri::error::NO_SUCH_REALM, no_such_realm(&realm, &self.halls));
         };
-        Ok(hall.join(&details.roles, outbox, |session, details| {
+        Ok(hall.join(Identity::anonymous(), &details.roles, outbox, |session, details| {
             outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
                 session,
                 details: Box::new(details),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::broker::Broker;
 use super::dealer::Dealer;
+use super::identity::Identity;
 use crate::id::{Ids, SessionId};
 use crate::message::{
     ClientRoles, Features, Message, RequestKind, Role, RouterRoles, WelcomeDetails,
@@ -17,22 +18,14 @@ use crate::message::{
 use crate::payload::Payload;
 use crate::uri;
 
-/// The role of sessions that prove nothing about themselves.
-const ANONYMOUS: &str = "anonymous";
-
 /// One realm: names and sessions that know nothing of other realms.
 #[derive(Debug)]
 pub(super) struct Realm {
     name: String,
     ids: Ids,
-    sessions: HashMap<SessionId, Member>,
+    sessions: HashMap<SessionId, Identity>,
     broker: Broker,
     dealer: Dealer,
-}
-
-#[derive(Debug)]
-struct Member {
-    authid: String,
 }
 
 /// What is to be sent.
@@ -74,27 +67,34 @@ impl Realm {
     /// Lets a session in, and says what it is to be welcomed with.
     pub(super) fn join(
         &mut self,
+        identity: Identity,
         roles: &ClientRoles,
         outputs: &mut Vec<Output>,
     ) -> (SessionId, WelcomeDetails) {
         let session =
             SessionId(self.ids.draw_unless(|id| self.sessions.contains_key(&SessionId(id))));
-        let authid = format!("{:014x}", self.ids.draw());
         let callee = roles.callee.as_ref().map_or(Features::default(), |role| role.features);
         self.broker.join(session);
         self.dealer.join(session, callee.call_canceling);
-        self.sessions.insert(session, Member { authid: authid.clone() });
+        self.sessions.insert(session, identity.clone());
+        let Identity { authid, authrole, authmethod, authprovider } = identity;
         self.tell(
             uri::ON_JOIN,
-            &[Joined { session, authid: &authid, authrole: ANONYMOUS, authmethod: ANONYMOUS }],
+            &[Joined {
+                session,
+                authid: &authid,
+                authrole: &authrole,
+                authmethod: &authmethod,
+                authprovider: &authprovider,
+            }],
             outputs,
         );
         let welcome = WelcomeDetails {
             realm: self.name.clone(),
             authid,
-            authrole: ANONYMOUS.to_owned(),
-            authmethod: ANONYMOUS.to_owned(),
-            authprovider: "static".to_owned(),
+            authrole,
+            authmethod,
+            authprovider,
             agent: concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned(),
             roles: our_roles(),
         };
@@ -183,10 +183,10 @@ impl Realm {
 
     /// Forgets a session, and all that is owed to it and by it. Leaving twice is leaving once.
     pub(super) fn leave(&mut self, session: SessionId, outputs: &mut Vec<Output>) {
-        let Some(member) = self.sessions.remove(&session) else { return };
+        let Some(identity) = self.sessions.remove(&session) else { return };
         self.broker.leave(session);
         self.dealer.leave(session, outputs);
-        self.tell(uri::ON_LEAVE, &(session, member.authid, ANONYMOUS), outputs);
+        self.tell(uri::ON_LEAVE, &(session, identity.authid, identity.authrole), outputs);
     }
 
     /// Handles a message that could not be written for its receiver, so that
@@ -238,6 +238,7 @@ struct Joined<'a> {
     authid: &'a str,
     authrole: &'a str,
     authmethod: &'a str,
+    authprovider: &'a str,
 }
 
 fn our_roles() -> RouterRoles {
