@@ -16,7 +16,7 @@ mod service;
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use drover_wamp::{Router, RouterConfig};
+use drover_wamp::{RealmConfig, Router, RouterConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -63,9 +63,10 @@ impl Controller {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, listener, .. } = self;
         let router = Router::new(RouterConfig {
-            realms: vec![config.realm.clone()],
+            realms: vec![RealmConfig::open(&config.realm)],
             limits: config.router_limits(),
-        });
+        })
+        .context("the realms cannot be served")?;
         let session = router.attach(&config.realm).context("cannot join the own router")?;
 
         let mut tasks = JoinSet::new();

@@ -23,7 +23,7 @@ use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::payload::Payload;
 use crate::queue::Queue;
-use crate::router::{Hall, Identity, Limits};
+use crate::router::{Admission, Hall, Limits};
 use crate::session::Refusal;
 use crate::uri;
 use connect::Opened;
@@ -97,9 +97,14 @@ impl Client {
     }
 
     /// Opens a session in the process of the router.
-    pub(crate) fn attach(realm: &str, hall: &Arc<Hall>, limits: &Limits) -> Self {
+    pub(crate) fn attach(
+        realm: &str,
+        hall: &Arc<Hall>,
+        admission: Admission,
+        limits: &Limits,
+    ) -> Self {
         let outbox = Arc::new(Outbox::new(limits.max_queued_bytes));
-        let seat = hall.join(Identity::anonymous(), &connect::our_roles(), &outbox, |_, _| {});
+        let seat = hall.join(admission, &connect::our_roles(), &outbox, |_, _| {});
         let id = seat.session();
         let shared = Shared::new(id, realm, limits.max_message_bytes, Line::Local(seat));
         Self { handle: Handle::open(shared, Source::Local(outbox)) }

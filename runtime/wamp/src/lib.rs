@@ -53,7 +53,10 @@ pub use client::{
 };
 pub use id::SessionId;
 pub use payload::{Payload, PayloadError};
-pub use router::{Limits, Router, RouterConfig};
+pub use router::{
+    Allow, CraSecret, Disclose, Disclosure, Limits, Permission, PrincipalConfig, RealmConfig,
+    RoleConfig, Router, RouterConfig, RouterConfigError,
+};
 pub use serializer::Serializer;
 pub use tls::{TlsError, TlsIdentity};
 pub use uri::{MatchPolicy, UriError};

@@ -1,15 +1,19 @@
 //! The router: realms, the sessions in them, and the port that peers connect to.
 
+mod auth;
 mod broker;
+mod config;
 mod connection;
 mod dealer;
+mod entrance;
+mod handshake;
 mod http;
 mod identity;
 mod patterns;
+mod permissions;
 mod realm;
 mod seat;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +22,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use identity::Identity;
+pub use config::{
+    Allow, CraSecret, Disclose, Disclosure, Permission, PrincipalConfig, RealmConfig, RoleConfig,
+    RouterConfigError,
+};
+pub(crate) use entrance::Admission;
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 
 use crate::client::{Client, ConnectError};
 use crate::tls::TlsIdentity;
+use entrance::{Entrance, Entrances};
+use handshake::no_such_realm;
+use identity::Identity;
 use realm::Realm;
 
 /// How long the listener waits after the system refused a connection, such as
@@ -31,10 +42,10 @@ use realm::Realm;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a router is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RouterConfig {
-    /// The names of its realms.
-    pub realms: Vec<String>,
+    /// Its realms, and who may join them.
+    pub realms: Vec<RealmConfig>,
     /// What its sessions may take.
     pub limits: Limits,
 }
@@ -77,22 +88,25 @@ impl Default for Limits {
 /// attached sessions in their [`Client`]s.
 #[derive(Debug, Clone)]
 pub struct Router {
-    halls: Arc<HashMap<String, Arc<Hall>>>,
+    entrances: Arc<Entrances>,
     limits: Arc<Limits>,
 }
 
 impl Router {
     /// A router with empty realms.
-    #[must_use]
-    pub fn new(config: RouterConfig) -> Self {
+    ///
+    /// # Errors
+    /// When a realm names something twice, or a role that it does not have.
+    pub fn new(config: RouterConfig) -> Result<Self, RouterConfigError> {
+        RealmConfig::check_all(&config.realms)?;
         let mut limits = config.limits;
         limits.max_queued_bytes = limits.max_queued_bytes.max(limits.max_message_bytes);
-        let hall = |name: String| {
-            let realm = Realm::new(&name, rand::random(), limits.max_entries);
-            (name, Hall::new(realm))
+        let entrance = |config: &RealmConfig| {
+            let realm = Realm::new(&config.name, rand::random(), limits.max_entries);
+            (config.name.clone(), Entrance::new(config, Hall::new(realm)))
         };
-        let halls = config.realms.into_iter().map(hall).collect();
-        Self { halls: Arc::new(halls), limits: Arc::new(limits) }
+        let entrances = config.realms.iter().map(entrance).collect();
+        Ok(Self { entrances: Arc::new(entrances), limits: Arc::new(limits) })
     }
 
     /// Accepts WebSockets at `/ws` (and `/`) until `stop`, then ends the
@@ -152,7 +166,7 @@ impl Router {
             };
             let has_room = connections.len() < self.limits.max_sessions;
             let connection = connection::Connection {
-                halls: Arc::clone(&self.halls),
+                entrances: Arc::clone(&self.entrances),
                 limits: Arc::clone(&self.limits),
                 peer,
                 stop: stop.clone(),
@@ -172,25 +186,34 @@ impl Router {
         Ok(())
     }
 
-    /// Opens a session in this process. Must be called within a runtime, which
-    /// runs the session's task.
+    /// Opens a session in this process, which may do everything. Must be called
+    /// within a runtime, which runs the session's task.
     ///
     /// # Errors
     /// When there is no such realm.
     pub fn attach(&self, realm: &str) -> Result<Client, ConnectError> {
-        let hall = self.halls.get(realm).ok_or_else(|| ConnectError::Aborted {
-            uri: crate::uri::error::NO_SUCH_REALM.to_owned(),
-            message: no_such_realm(realm, &self.halls),
-        })?;
-        Ok(Client::attach(realm, hall, &self.limits))
+        let entrance = self.entrance(realm)?;
+        Ok(Client::attach(realm, &entrance.hall, Admission::trusted(), &self.limits))
     }
-}
 
-/// What somebody is told who asks for a realm that there is not.
-fn no_such_realm(realm: &str, halls: &HashMap<String, Arc<Hall>>) -> String {
-    let mut known: Vec<_> = halls.keys().map(String::as_str).collect();
-    known.sort_unstable();
-    // The start is enough to recognise it, whatever was sent.
-    let realm: String = realm.chars().take(100).collect();
-    format!("no realm `{realm}` exists on this router, only {}", known.join(", "))
+    /// The same in a role of the realm, with that role's permissions.
+    ///
+    /// # Errors
+    /// When there is no such realm, or no such role in it.
+    pub fn attach_as(&self, realm: &str, role: &str) -> Result<Client, ConnectError> {
+        let entrance = self.entrance(realm)?;
+        let identity = Identity { authrole: role.to_owned(), ..Identity::trusted() };
+        let admission = entrance.admit(identity).map_err(|refusal| ConnectError::Aborted {
+            uri: refusal.uri.to_owned(),
+            message: refusal.text,
+        })?;
+        Ok(Client::attach(realm, &entrance.hall, admission, &self.limits))
+    }
+
+    fn entrance(&self, realm: &str) -> Result<&Entrance, ConnectError> {
+        self.entrances.get(realm).ok_or_else(|| ConnectError::Aborted {
+            uri: crate::uri::error::NO_SUCH_REALM.to_owned(),
+            message: no_such_realm(realm, &self.entrances),
+        })
+    }
 }

@@ -24,6 +24,18 @@ pub mod error {
     pub const LIMIT_REACHED: &str = "wamp.error.limit_reached";
     /// The router has no such realm.
     pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
+    /// The session's role may not do what was asked.
+    pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
+    /// The realm accepts none of the authentication methods that a client offers.
+    pub const NO_AUTH_METHOD: &str = "wamp.error.no_auth_method";
+    /// The client says not who it is, and its method needs to know.
+    pub const NO_SUCH_PRINCIPAL: &str = "wamp.error.no_such_principal";
+    /// The client asks for a role that it does not have.
+    pub const NO_SUCH_ROLE: &str = "wamp.error.no_such_role";
+    /// The client's proof is wrong, or nobody is known by its name.
+    pub const AUTHENTICATION_DENIED: &str = "wamp.error.authentication_denied";
+    /// The client's request for authentication cannot be understood or met.
+    pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
     /// The peer broke the protocol.
     pub const PROTOCOL_VIOLATION: &str = "wamp.error.protocol_violation";
 }
@@ -59,6 +71,21 @@ pub enum MatchPolicy {
     Prefix,
     /// Every name with as many components, where an empty component stands for any.
     Wildcard,
+}
+
+impl MatchPolicy {
+    /// Whether a pattern of this policy matches a name.
+    pub(crate) fn matches(self, pattern: &str, name: &str) -> bool {
+        match self {
+            Self::Exact => pattern == name,
+            Self::Prefix => name.starts_with(pattern),
+            Self::Wildcard => {
+                let (pattern, name) = (pattern.split('.'), name.split('.'));
+                pattern.clone().count() == name.clone().count()
+                    && pattern.zip(name).all(|(p, n)| p.is_empty() || p == n)
+            }
+        }
+    }
 }
 
 /// A text is no URI.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_wamp::{
     CallError, CallOptions, Client, ClientConfig, CloseReason, ConnectError, Limits, Payload,
-    Router, RouterConfig, Serializer,
+    RealmConfig, Router, RouterConfig, Serializer,
 };
 use kit::{Site, next_frame, raw_client, raw_session, receive, send, within};
 use serde_json::{Value, json};
@@ -279,7 +279,11 @@ async fn a_client_survives_a_router_that_is_none() {
 
 #[tokio::test]
 async fn a_closed_client_is_closed_for_good() {
-    let router = Router::new(RouterConfig { realms: vec!["r".into()], limits: Limits::default() });
+    let router = Router::new(RouterConfig {
+        realms: vec![RealmConfig::open("r")],
+        ..RouterConfig::default()
+    })
+    .unwrap();
     let local = router.attach("r").unwrap();
     let site = Site::start().await;
     for client in [local, site.client().await] {

@@ -6,7 +6,7 @@ mod kit;
 
 use std::sync::Arc;
 
-use drover_wamp::{Limits, Router, RouterConfig, TlsError, TlsIdentity};
+use drover_wamp::{Limits, RealmConfig, Router, RouterConfig, TlsError, TlsIdentity};
 use futures_util::{SinkExt, StreamExt};
 use kit::{REALM, Site, within};
 use serde_json::{Value, json};
@@ -36,9 +36,10 @@ async fn site(certificate: &Certificate) -> Site {
     let identity =
         TlsIdentity::from_pem(certificate.pem.as_bytes(), certificate.key.as_bytes()).unwrap();
     let router = Router::new(RouterConfig {
-        realms: vec![REALM.to_owned()],
+        realms: vec![RealmConfig::open(REALM)],
         limits: Limits { max_message_bytes: kit::MAX_MESSAGE, ..Limits::default() },
-    });
+    })
+    .unwrap();
     Site::of(router, Some(identity)).await
 }
 

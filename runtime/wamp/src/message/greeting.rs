@@ -15,6 +15,9 @@ pub(crate) struct HelloDetails {
     /// Who it wants to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) authid: Option<String>,
+    /// The role it wants, if it does not take any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authrole: Option<String>,
     /// How it can prove that, the preferred method first; none is anonymous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) authmethods: Option<Vec<String>>,

@@ -1,18 +1,19 @@
 //! One connection to the router, from its first byte to its last.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
+use super::entrance::Entrances;
+use super::handshake::{Handshake, Step};
 use super::http::{self, UpgradeError};
-use super::{Hall, Identity, Limits, Seat, Standing, no_such_realm};
+use super::{Limits, Seat, Standing};
 use crate::message::Message;
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::Stream;
@@ -26,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What a connection needs to know of the router.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) halls: Arc<HashMap<String, Arc<Hall>>>,
+    pub(super) entrances: Arc<Entrances>,
     pub(super) limits: Arc<Limits>,
     pub(super) peer: SocketAddr,
     pub(super) stop: CancellationToken,
@@ -40,6 +41,8 @@ enum Finish {
     End(End),
     /// The peer has to be told that it broke the protocol.
     Abort { uri: &'static str, text: String },
+    /// The peer has to be told that its proof is wrong.
+    Denied { authid: String, method: &'static str, uri: &'static str, text: String },
     /// The session said goodbye.
     Left,
     /// The router stops.
@@ -86,7 +89,7 @@ impl Connection {
             self.limits.ping_interval,
             Arc::clone(&outbox),
         );
-        let finish = match self.hello(&mut wire, &outbox).await {
+        let finish = match self.shake_hands(&mut wire, &outbox).await {
             Ok(seat) => {
                 let session = seat.session();
                 tracing::debug!(%peer, %session, %serializer, "session joined");
@@ -118,38 +121,51 @@ impl Connection {
         }
     }
 
-    async fn hello(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {
-        let abort = |uri, text| Err(Finish::Abort { uri, text });
-        let first = tokio::select! {
-            first = timeout(self.limits.handshake_timeout, wire.next()) => first,
-            () = self.stop.cancelled() => return Err(Finish::Stopped),
-        };
-        let (realm, details) = match first {
-            Ok(Ok(Incoming::Message(Message::Hello { realm, details }))) => (realm, details),
-            Ok(Ok(Incoming::Message(other))) => {
-                let text = format!("a session begins with HELLO, not with {}", other.name());
-                return abort(uri::error::PROTOCOL_VIOLATION, text);
+    /// Lets the peer join, if it says who it is in time.
+    async fn shake_hands(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        let mut handshake = Handshake::new(&self.entrances);
+        loop {
+            let incoming = tokio::select! {
+                incoming = timeout_at(deadline, wire.next()) => incoming,
+                () = self.stop.cancelled() => return Err(Finish::Stopped),
+            };
+            let uri = uri::error::PROTOCOL_VIOLATION;
+            let message = match incoming {
+                Ok(Ok(Incoming::Message(message))) => message,
+                Ok(Ok(Incoming::Undeliverable { why, .. })) => {
+                    return Err(Finish::Abort { uri, text: why });
+                }
+                Ok(Err(end)) => return Err(Finish::End(end)),
+                Err(_) => {
+                    let text = format!("no {} came in time", handshake.wants());
+                    return Err(Finish::Abort { uri, text });
+                }
+            };
+            match handshake.receive(message, rand::random()) {
+                Step::Ask(question) => {
+                    outbox.send_anyway(question);
+                }
+                Step::Join { entrance, roles, admission } => {
+                    return Ok(entrance.hall.join(
+                        admission,
+                        &roles,
+                        outbox,
+                        |session, details| {
+                            outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
+                                session,
+                                details: Box::new(details),
+                            }));
+                        },
+                    ));
+                }
+                Step::Abort { uri, text } => return Err(Finish::Abort { uri, text }),
+                Step::Deny { authid, method, uri, text } => {
+                    return Err(Finish::Denied { authid, method, uri, text });
+                }
+                Step::Left => return Err(Finish::Left),
             }
-            Ok(Ok(Incoming::Undeliverable { why, .. })) => {
-                return abort(uri::error::PROTOCOL_VIOLATION, why);
-            }
-            Ok(Err(end)) => return Err(Finish::End(end)),
-            Err(_) => {
-                return abort(uri::error::PROTOCOL_VIOLATION, "no HELLO came in time".into());
-            }
-        };
-        if details.roles.is_empty() {
-            return abort(uri::error::PROTOCOL_VIOLATION, "the HELLO announces no role".into());
         }
-        let Some(hall) = self.halls.get(&realm) else {
-            return abort(uri::error::NO_SUCH_REALM, no_such_realm(&realm, &self.halls));
-        };
-        Ok(hall.join(Identity::anonymous(), &details.roles, outbox, |session, details| {
-            outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
-                session,
-                details: Box::new(details),
-            }));
-        }))
     }
 
     async fn serve(&self, wire: &mut Wire, seat: &Seat) -> Finish {
@@ -191,6 +207,11 @@ impl Connection {
             }
             Finish::Abort { uri, text } => {
                 tracing::info!(%peer, uri, text, "session aborted");
+                outbox.send_anyway(Message::abort(uri, &text));
+                wire.finish(CloseCode::Normal, &text, FAREWELL).await;
+            }
+            Finish::Denied { authid, method, uri, text } => {
+                tracing::warn!(%peer, ?authid, method, uri, "authentication failed");
                 outbox.send_anyway(Message::abort(uri, &text));
                 wire.finish(CloseCode::Normal, &text, FAREWELL).await;
             }

@@ -19,4 +19,13 @@ impl Identity {
             authprovider: "static".to_owned(),
         }
     }
+
+    /// A session of the router's own process.
+    pub(crate) fn trusted() -> Self {
+        Self {
+            authrole: "trusted".to_owned(),
+            authmethod: "trusted".to_owned(),
+            ..Self::anonymous()
+        }
+    }
 }

@@ -5,15 +5,18 @@
 //! is who may say what, and what happens when somebody leaves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::broker::Broker;
 use super::dealer::Dealer;
+use super::entrance::Admission;
 use super::identity::Identity;
+use super::permissions::{Action, Denied, Permissions};
 use crate::id::{Ids, SessionId};
 use crate::message::{
-    ClientRoles, Features, Message, RequestKind, Role, RouterRoles, WelcomeDetails,
+    ClientRoles, Features, Message, RequestId, RequestKind, Role, RouterRoles, WelcomeDetails,
 };
 use crate::payload::Payload;
 use crate::uri;
@@ -23,9 +26,16 @@ use crate::uri;
 pub(super) struct Realm {
     name: String,
     ids: Ids,
-    sessions: HashMap<SessionId, Identity>,
+    sessions: HashMap<SessionId, Member>,
     broker: Broker,
     dealer: Dealer,
+}
+
+/// A session and what it may do.
+#[derive(Debug)]
+struct Member {
+    identity: Identity,
+    permissions: Arc<Permissions>,
 }
 
 /// What is to be sent.
@@ -67,7 +77,7 @@ impl Realm {
     /// Lets a session in, and says what it is to be welcomed with.
     pub(super) fn join(
         &mut self,
-        identity: Identity,
+        admission: Admission,
         roles: &ClientRoles,
         outputs: &mut Vec<Output>,
     ) -> (SessionId, WelcomeDetails) {
@@ -76,7 +86,8 @@ impl Realm {
         let callee = roles.callee.as_ref().map_or(Features::default(), |role| role.features);
         self.broker.join(session);
         self.dealer.join(session, callee.call_canceling);
-        self.sessions.insert(session, identity.clone());
+        let Admission { identity, permissions } = admission;
+        self.sessions.insert(session, Member { identity: identity.clone(), permissions });
         let Identity { authid, authrole, authmethod, authprovider } = identity;
         self.tell(
             uri::ON_JOIN,
@@ -111,8 +122,15 @@ impl Realm {
         message: Message,
         outputs: &mut Vec<Output>,
     ) -> Result<Standing, Violation> {
-        if !self.sessions.contains_key(&from) {
-            return Ok(Standing::Left);
+        let Some(member) = self.sessions.get(&from) else { return Ok(Standing::Left) };
+        if let Some((kind, request, denied)) = member.denial(&message) {
+            // Without `acknowledge` the publisher wants to hear nothing, not even a refusal.
+            if !matches!(&message, Message::Publish { options, .. } if !options.acknowledge) {
+                let error = uri::error::NOT_AUTHORIZED;
+                let message = Message::error(kind, request, error, &denied.to_string());
+                outputs.push(Output::Send { to: from, message });
+            }
+            return Ok(Standing::Joined);
         }
         match message {
             Message::Publish { request, options, topic, payload } => {
@@ -183,7 +201,7 @@ impl Realm {
 
     /// Forgets a session, and all that is owed to it and by it. Leaving twice is leaving once.
     pub(super) fn leave(&mut self, session: SessionId, outputs: &mut Vec<Output>) {
-        let Some(identity) = self.sessions.remove(&session) else { return };
+        let Some(Member { identity, .. }) = self.sessions.remove(&session) else { return };
         self.broker.leave(session);
         self.dealer.leave(session, outputs);
         self.tell(uri::ON_LEAVE, &(session, identity.authid, identity.authrole), outputs);
@@ -228,6 +246,34 @@ impl Realm {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.broker.is_empty() && self.dealer.is_empty()
+    }
+}
+
+impl Member {
+    /// Which request of the session's is denied, if the message is one that is.
+    fn denial(&self, message: &Message) -> Option<(RequestKind, RequestId, Denied)> {
+        let permissions = &self.permissions;
+        let (kind, request, verdict) = match message {
+            Message::Call { request, procedure, .. } => {
+                let verdict = permissions.check(Action::Call, procedure).map(|_| ());
+                (RequestKind::Call, request, verdict)
+            }
+            Message::Publish { request, topic, .. } => {
+                let verdict = permissions.check(Action::Publish, topic).map(|_| ());
+                (RequestKind::Publish, request, verdict)
+            }
+            Message::Register { request, options, procedure } => {
+                let verdict =
+                    permissions.check_pattern(Action::Register, procedure, options.policy);
+                (RequestKind::Register, request, verdict)
+            }
+            Message::Subscribe { request, options, topic } => {
+                let verdict = permissions.check_pattern(Action::Subscribe, topic, options.policy);
+                (RequestKind::Subscribe, request, verdict)
+            }
+            _ => return None,
+        };
+        verdict.err().map(|denied| (kind, *request, denied))
     }
 }
 

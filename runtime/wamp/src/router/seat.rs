@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::identity::Identity;
+use super::entrance::Admission;
 use super::realm::{Output, Realm, Standing, Violation};
 use crate::id::SessionId;
 use crate::message::{ClientRoles, Message, WelcomeDetails};
@@ -36,14 +36,14 @@ impl Hall {
     /// Lets a session in. Its outbox gets nothing before `welcome` has been called.
     pub(crate) fn join(
         self: &Arc<Self>,
-        identity: Identity,
+        admission: Admission,
         roles: &ClientRoles,
         outbox: &Arc<Outbox>,
         welcome: impl FnOnce(SessionId, WelcomeDetails),
     ) -> Seat {
         let mut state = self.lock();
         let state = &mut *state;
-        let (session, details) = state.realm.join(identity, roles, &mut state.outputs);
+        let (session, details) = state.realm.join(admission, roles, &mut state.outputs);
         welcome(session, details);
         state.outboxes.insert(session, Arc::clone(outbox));
         state.deliver();

@@ -7,7 +7,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use drover_wamp::{Client, ClientConfig, Limits, Router, RouterConfig, Serializer, TlsIdentity};
+use drover_wamp::{
+    Client, ClientConfig, Limits, RealmConfig, Router, RouterConfig, Serializer, TlsIdentity,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,8 @@ impl Site {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
-        let router = Router::new(RouterConfig { realms: vec![REALM.to_owned()], limits });
+        let realms = vec![RealmConfig::open(REALM)];
+        let router = Router::new(RouterConfig { realms, limits }).unwrap();
         Self::of(router, None).await
     }
 

@@ -27,7 +27,7 @@ impl Bench {
         let features = Features { call_canceling: can_be_interrupted, ..Features::default() };
         let roles = ClientRoles { callee: Some(Role { features }), ..ClientRoles::default() };
         let mut outputs = Vec::new();
-        let (session, _) = self.realm.join(Identity::anonymous(), &roles, &mut outputs);
+        let (session, _) = self.realm.join(Admission::trusted(), &roles, &mut outputs);
         self.keep(outputs);
         session
     }
@@ -284,7 +284,7 @@ fn who_asked_learns_who_left() {
     assert!(matches!(news[0], (to, Message::Goodbye { .. }) if to == other));
     let (to, Message::Event { payload, .. }) = &news[1] else { panic!("{news:?}") };
     let (left, _, role): (SessionId, String, String) = payload.args().unwrap();
-    assert_eq!((*to, left, role.as_str()), (watcher, other, "anonymous"));
+    assert_eq!((*to, left, role.as_str()), (watcher, other, "trusted"));
 }
 
 #[test]
