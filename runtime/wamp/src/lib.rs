@@ -22,9 +22,10 @@
 //!   writes sockets after their handshake. `outbox`, `queue`: what waits to be
 //!   sent, bounded in bytes.
 //!
-//! What is spoken: the basic profile, call cancelling, progressive results,
-//! pattern-based registration and subscription, publisher exclusion, and the
-//! topics `wamp.session.on_join` and `wamp.session.on_leave`.
+//! What is spoken: msgpack, CBOR and JSON, each also batched; the basic
+//! profile, call cancelling, progressive results, pattern-based registration
+//! and subscription, publisher exclusion, and the topics
+//! `wamp.session.on_join` and `wamp.session.on_leave`.
 
 #![forbid(unsafe_code)]
 

@@ -5,16 +5,17 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::PayloadError;
+use crate::codec::{self, Form};
 use crate::message::Message;
 use crate::queue::{Queue, Refused};
-use crate::{PayloadError, Serializer, codec};
 
 /// A message that waits.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     /// For this peer alone.
     Own(Message),
-    /// For several: written once per serializer, by whoever sends it first.
+    /// For several: written once per form, by whoever sends it first.
     Shared(Arc<Shared>),
 }
 
@@ -22,7 +23,7 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) struct Shared {
     message: Message,
-    frames: [OnceLock<Result<Bytes, PayloadError>>; Serializer::ALL.len()],
+    frames: [OnceLock<Result<Bytes, PayloadError>>; Form::ALL.len()],
 }
 
 impl Shared {
@@ -32,13 +33,12 @@ impl Shared {
 }
 
 impl Outgoing {
-    pub(crate) fn encode(&self, serializer: Serializer) -> Result<Bytes, PayloadError> {
+    pub(crate) fn encode(&self, form: Form) -> Result<Bytes, PayloadError> {
         match self {
-            Self::Own(message) => codec::encode(serializer, message),
+            Self::Own(message) => codec::encode(form, message),
             Self::Shared(shared) => {
-                let index = Serializer::ALL.iter().position(|known| *known == serializer);
-                let write = || codec::encode(serializer, &shared.message);
-                shared.frames[index.unwrap_or(0)].get_or_init(write).clone()
+                let write = || codec::encode(form, &shared.message);
+                shared.frames[form as usize].get_or_init(write).clone()
             }
         }
     }

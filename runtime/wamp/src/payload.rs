@@ -4,15 +4,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Serializer;
-use crate::codec;
+use crate::codec::{self, Form};
 
 /// Positional and keyword arguments.
 ///
 /// They stay encoded until somebody reads them, so that a router passes them
 /// on without looking inside; a clone costs two reference counts. What is
-/// written here is msgpack with structs as maps, and becomes JSON on its way
-/// to peers that speak it (binary as text: `"\u{0}"` and base64).
+/// written here is msgpack with structs as maps, and becomes CBOR or JSON on its
+/// way to peers that speak it (binary in JSON is a text: `"\u{0}"` and base64).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload {
     pub(crate) args: Option<Encoded>,
@@ -22,7 +21,7 @@ pub struct Payload {
 /// One well-formed value: a sequence for positional arguments, a map for keywords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded {
-    pub(crate) form: Serializer,
+    pub(crate) form: Form,
     pub(crate) bytes: Bytes,
 }
 
@@ -59,7 +58,7 @@ impl Payload {
     /// Like [`Payload::one`], and when the value is no sequence.
     pub fn positional<T: Serialize + ?Sized>(sequence: &T) -> Result<Self, PayloadError> {
         let args = codec::msgpack::write(sequence)?;
-        if !codec::msgpack::is_sequence(&args) {
+        if !Form::Msgpack.is_sequence(&args) {
             return Err(PayloadError::Write("positional arguments must be a sequence".into()));
         }
         Ok(Self { args: Some(Encoded::msgpack(args)), kwargs: None })
@@ -71,7 +70,7 @@ impl Payload {
     /// Like [`Payload::one`], and when the value is no map.
     pub fn keyword<T: Serialize + ?Sized>(map: &T) -> Result<Self, PayloadError> {
         let kwargs = codec::msgpack::write(map)?;
-        if !codec::msgpack::is_map(&kwargs) {
+        if !Form::Msgpack.is_map(&kwargs) {
             return Err(PayloadError::Write("keyword arguments must be a map".into()));
         }
         Ok(Self { args: None, kwargs: Some(Encoded::msgpack(kwargs)) })
@@ -85,10 +84,10 @@ impl Payload {
     /// When a text is no JSON, nested more than 100 deep, or not what it should be.
     pub fn from_json(args: &str, kwargs: &str) -> Result<Self, PayloadError> {
         let (args, kwargs) = (Encoded::json(args)?, Encoded::json(kwargs)?);
-        if !codec::json::is_sequence(&args.bytes) {
+        if !Form::Json.is_sequence(&args.bytes) {
             return Err(PayloadError::Read("the arguments are no array".into()));
         }
-        if !codec::json::is_map(&kwargs.bytes) {
+        if !Form::Json.is_map(&kwargs.bytes) {
             return Err(PayloadError::Read("the keyword arguments are no object".into()));
         }
         let unless_empty = |part: Encoded| (!part.is_empty()).then_some(part);
@@ -102,7 +101,7 @@ impl Payload {
     /// # Errors
     /// When a peer sent what JSON cannot say.
     pub fn to_json(&self) -> Result<(String, String), PayloadError> {
-        let json = self.in_form(Serializer::Json)?;
+        let json = self.in_form(Form::Json)?;
         let text = |part: Option<Encoded>, none: &str| match part {
             Some(part) if !part.is_empty() => String::from_utf8(part.bytes.into())
                 .map_err(|error| PayloadError::Write(error.to_string())),
@@ -125,11 +124,8 @@ impl Payload {
     pub fn first<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         let missing = || PayloadError::Read("there is no positional argument".into());
         let args = self.args.as_ref().ok_or_else(missing)?;
-        let first = match args.form {
-            Serializer::Msgpack => codec::msgpack::first(&args.bytes),
-            Serializer::Json => codec::json::first(&args.bytes),
-        };
-        Encoded { form: args.form, bytes: first.ok_or_else(missing)? }.read()
+        let first = args.form.first(&args.bytes).ok_or_else(missing)?;
+        Encoded { form: args.form, bytes: first }.read()
     }
 
     /// Reads all positional arguments as a sequence; an empty one if there are none.
@@ -166,48 +162,39 @@ impl Payload {
         self.args.iter().chain(&self.kwargs).map(|part| part.bytes.len()).sum()
     }
 
-    /// The same arguments in the form that `serializer` needs.
-    pub(crate) fn in_form(&self, serializer: Serializer) -> Result<Self, PayloadError> {
+    /// The same arguments in another form.
+    pub(crate) fn in_form(&self, form: Form) -> Result<Self, PayloadError> {
         let turn =
-            |part: &Option<Encoded>| part.as_ref().map(|part| part.in_form(serializer)).transpose();
+            |part: &Option<Encoded>| part.as_ref().map(|part| part.in_form(form)).transpose();
         Ok(Self { args: turn(&self.args)?, kwargs: turn(&self.kwargs)? })
     }
 }
 
 impl Encoded {
     fn msgpack(bytes: Bytes) -> Self {
-        Self { form: Serializer::Msgpack, bytes }
+        Self { form: Form::Msgpack, bytes }
     }
 
     fn json(text: &str) -> Result<Self, PayloadError> {
         let bytes = Bytes::copy_from_slice(text.trim().as_bytes());
         codec::json::check(&bytes).map_err(PayloadError::Read)?;
-        Ok(Self { form: Serializer::Json, bytes })
+        Ok(Self { form: Form::Json, bytes })
     }
 
     fn is_empty(&self) -> bool {
-        match self.form {
-            Serializer::Msgpack => codec::msgpack::is_empty(&self.bytes),
-            Serializer::Json => codec::json::is_empty(&self.bytes),
-        }
+        self.form.is_empty(&self.bytes)
     }
 
     fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        match self.form {
-            Serializer::Msgpack => codec::msgpack::read(&self.bytes),
-            Serializer::Json => codec::json::read(&self.bytes),
-        }
-        .map_err(PayloadError::Read)
+        self.form.read(&self.bytes).map_err(PayloadError::Read)
     }
 
-    fn in_form(&self, form: Serializer) -> Result<Self, PayloadError> {
-        let bytes = match (self.form, form) {
-            (from, to) if from == to => return Ok(self.clone()),
-            (_, Serializer::Json) => codec::transcode::msgpack_to_json(&self.bytes),
-            (_, Serializer::Msgpack) => codec::transcode::json_to_msgpack(&self.bytes),
-        };
-        let bytes = bytes.map_err(PayloadError::Write)?;
-        Ok(Self { form, bytes })
+    fn in_form(&self, form: Form) -> Result<Self, PayloadError> {
+        if self.form == form {
+            return Ok(self.clone());
+        }
+        let bytes = codec::transcode::convert(self.form, form, &self.bytes);
+        Ok(Self { form, bytes: bytes.map_err(PayloadError::Write)? })
     }
 }
 
@@ -222,7 +209,7 @@ mod tests {
         let payload = Payload::from_json(" [1, \"x\"]", "{\"k\": null}\n").unwrap();
         assert_eq!(payload.args::<Value>().unwrap(), json!([1, "x"]));
         assert_eq!(payload.kwargs::<Value>().unwrap(), json!({"k": null}));
-        let (args, kwargs) = payload.in_form(Serializer::Msgpack).unwrap().to_json().unwrap();
+        let (args, kwargs) = payload.in_form(Form::Msgpack).unwrap().to_json().unwrap();
         assert_eq!((args.as_str(), kwargs.as_str()), ("[1,\"x\"]", "{\"k\":null}"));
         assert!(Payload::from_json("[ ]", "{}").unwrap().is_empty());
         let (args, kwargs) = Payload::empty().to_json().unwrap();
@@ -232,7 +219,7 @@ mod tests {
     #[test]
     fn binary_in_json_is_a_text_with_a_mark() {
         let payload = Payload::from_json(r#"["\u0000ECD/"]"#, "{}").unwrap();
-        let packed = payload.in_form(Serializer::Msgpack).unwrap();
+        let packed = payload.in_form(Form::Msgpack).unwrap();
         assert_eq!(&packed.args.as_ref().unwrap().bytes[..], [0x91, 0xc4, 3, 0x10, 0x20, 0xff]);
         assert_eq!(packed.to_json().unwrap().0, r#"["\u0000ECD/"]"#);
     }

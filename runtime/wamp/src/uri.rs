@@ -14,6 +14,8 @@ pub mod error {
     pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
     /// The text is no URI, or begins with `wamp.`.
     pub const INVALID_URI: &str = "wamp.error.invalid_uri";
+    /// An option or an argument makes no sense.
+    pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
     /// The call was cancelled, or its callee went away.
     pub const CANCELED: &str = "wamp.error.canceled";
     /// The callee has no room for another call at the moment.

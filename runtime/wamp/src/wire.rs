@@ -5,6 +5,8 @@
 //! before one flush, so that many calls on one connection share their system
 //! calls. A message longer than a fragment is sent in fragments, between which
 //! pings and their answers go out; other messages wait until it is through.
+//! Where messages are batched, what waits shares frames, and what came in one
+//! frame is handled before the next one is read.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,10 +23,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage, WebSocketConfig};
 
+use crate::Serializer;
+use crate::codec::{self, DecodeError, batch};
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::stream::Stream;
-use crate::{Serializer, codec};
 
 /// Bytes read at a time; every connection has a buffer of this size, so it
 /// decides how much memory an idle session takes.
@@ -53,8 +56,12 @@ pub(crate) struct Wire {
     serializer: Serializer,
     max_message_bytes: usize,
     outbox: Arc<Outbox>,
+    /// What of a batch has not been handled yet.
+    batch: Bytes,
     /// What is left of a long message.
     rest: Option<Bytes>,
+    /// What had no place in the last batch. Boxed, for few connections have any.
+    held: Option<Box<Result<Bytes, Incoming>>>,
     keepalive: Option<Keepalive>,
     needs_flush: bool,
     is_drained: bool,
@@ -66,6 +73,13 @@ pub(crate) struct Wire {
 pub(crate) enum Incoming {
     /// The peer sent a message.
     Message(Message),
+    /// The peer sent a request with an option that makes no sense.
+    BadRequest {
+        /// The ERROR to send back; none if the peer did not ask for an answer.
+        answer: Option<Box<Message>>,
+        /// Text for people.
+        why: String,
+    },
     /// A message cannot be written, or is too long for the peer.
     Undeliverable {
         /// The message.
@@ -155,7 +169,9 @@ impl Wire {
             serializer,
             max_message_bytes,
             outbox,
+            batch: Bytes::new(),
             rest: None,
+            held: None,
             keepalive,
             needs_flush: false,
             is_drained: false,
@@ -222,6 +238,10 @@ impl Wire {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, End>> {
         loop {
+            if !self.batch.is_empty() {
+                let message = batch::take(self.serializer.form(), &mut self.batch);
+                return Poll::Ready(self.decode(message));
+            }
             let frame = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 None => return Poll::Ready(Err(End::Closed { reason: String::new() })),
                 Some(Err(error)) => return Poll::Ready(Err(self.end_of(error))),
@@ -248,11 +268,20 @@ impl Wire {
                 // The answer to a ping goes out with the next read or write.
                 WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => continue,
             };
-            let message = codec::decode(self.serializer, &bytes);
-            return Poll::Ready(match message {
-                Ok(message) => Ok(Incoming::Message(message)),
-                Err(error) => Err(End::Violation(error.to_string())),
-            });
+            if !self.serializer.is_batched() {
+                return Poll::Ready(self.decode(Ok(bytes)));
+            }
+            self.batch = bytes;
+        }
+    }
+
+    fn decode(&self, message: Result<Bytes, DecodeError>) -> Result<Incoming, End> {
+        match message.and_then(|message| codec::decode(self.serializer.form(), &message)) {
+            Ok(message) => Ok(Incoming::Message(message)),
+            Err(DecodeError::BadRequest { answer, why }) => {
+                Ok(Incoming::BadRequest { answer, why })
+            }
+            Err(DecodeError::Malformed(why)) => Err(End::Violation(why)),
         }
     }
 
@@ -269,20 +298,20 @@ impl Wire {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.end_of(error))),
                 Poll::Ready(Ok(())) => {}
             }
-            if written == BURST {
+            if written >= BURST {
                 cx.waker().wake_by_ref();
                 break;
             }
-            let frame = match self.next_frame(cx) {
+            let (frame, messages) = match self.next_frame(cx, BURST - written) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Ok(next)) => next,
                 Poll::Ready(Err(undeliverable)) => return Poll::Ready(Ok(undeliverable)),
             };
             if let Err(error) = Pin::new(&mut self.socket).start_send(frame) {
                 return Poll::Ready(Err(self.end_of(error)));
             }
             self.needs_flush = true;
-            written += 1;
+            written += messages;
         }
         if self.needs_flush {
             match Pin::new(&mut self.socket).poll_flush(cx) {
@@ -298,33 +327,72 @@ impl Wire {
         }
     }
 
-    /// The next frame to write; pending if nothing waits.
-    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<WsMessage, Incoming>> {
+    /// The next frame to write and how many messages are in it, at most `most`;
+    /// pending if nothing waits.
+    fn next_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: u32,
+    ) -> Poll<Result<(WsMessage, u32), Incoming>> {
         if let Some(keepalive) = &mut self.keepalive
             && std::mem::take(&mut keepalive.ping_is_due)
         {
-            return Poll::Ready(Ok(WsMessage::Ping(Bytes::new())));
+            return Poll::Ready(Ok((WsMessage::Ping(Bytes::new()), 1)));
         }
         if let Some(rest) = self.rest.take() {
-            return Poll::Ready(Ok(self.fragment(rest, Data::Continue)));
+            return Poll::Ready(Ok((self.fragment(rest, Data::Continue), 1)));
+        }
+        let message = ready!(self.next_message(cx))?;
+        let (bytes, messages) =
+            if self.serializer.is_batched() { self.fill(&message, cx, most) } else { (message, 1) };
+        let kind = if self.serializer.is_text() { Data::Text } else { Data::Binary };
+        Poll::Ready(Ok((self.fragment(bytes, kind), messages)))
+    }
+
+    /// The next message to write; pending if nothing waits.
+    fn next_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Incoming>> {
+        if let Some(held) = self.held.take() {
+            return Poll::Ready(*held);
         }
         let Some(outgoing) = ready!(self.outbox.queue().poll_pop(cx)) else {
             self.is_drained = true;
             return Poll::Pending;
         };
-        let why = match outgoing.encode(self.serializer) {
-            Ok(frame) if frame.len() <= self.max_message_bytes.saturating_add(MARGIN) => {
-                let kind = if self.serializer.is_text() { Data::Text } else { Data::Binary };
-                return Poll::Ready(Ok(self.fragment(frame, kind)));
+        let why = match outgoing.encode(self.serializer.form()) {
+            Ok(bytes) if bytes.len() <= self.max_message_bytes.saturating_add(MARGIN) => {
+                return Poll::Ready(Ok(bytes));
             }
-            Ok(frame) => format!(
+            Ok(bytes) => format!(
                 "the message takes {} bytes, and the limit is {}",
-                frame.len(),
+                bytes.len(),
                 self.max_message_bytes
             ),
             Err(error) => error.to_string(),
         };
         Poll::Ready(Err(Incoming::Undeliverable { message: outgoing.into_message(), why }))
+    }
+
+    /// A batch of `first` and what else waits and fits into one fragment.
+    fn fill(&mut self, first: &Bytes, cx: &mut Context<'_>, most: u32) -> (Bytes, u32) {
+        let form = self.serializer.form();
+        let limit = FRAGMENT.min(self.max_message_bytes);
+        let mut frame = Vec::new();
+        batch::append(form, &mut frame, first);
+        let mut messages = 1;
+        while messages < most && frame.len() < limit {
+            let Poll::Ready(next) = self.next_message(cx) else { break };
+            match next {
+                Ok(message) if frame.len() + batch::length(&message) <= limit => {
+                    batch::append(form, &mut frame, &message);
+                    messages += 1;
+                }
+                other => {
+                    self.held = Some(Box::new(other));
+                    break;
+                }
+            }
+        }
+        (frame.into(), messages)
     }
 
     /// The next frame of `bytes`; what is left is kept.

@@ -81,7 +81,7 @@ async fn an_unknown_subprotocol_is_refused_in_words() {
     let site = Site::start().await;
     let request = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-        Sec-WebSocket-Protocol: wamp.2.cbor\r\n\r\n";
+        Sec-WebSocket-Protocol: wamp.2.ubjson\r\n\r\n";
     let answer = exchange(&site, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("wamp.2.msgpack"), "{answer}");
 }
@@ -296,4 +296,30 @@ async fn a_closed_client_is_closed_for_good() {
     }
     let payload = Payload::one(&Value::Null).unwrap();
     assert_eq!(payload.first::<Value>().unwrap(), Value::Null);
+}
+
+#[tokio::test]
+async fn an_odd_option_is_refused_and_the_session_goes_on() {
+    let site = Site::start().await;
+    let (mut client, _) = raw_session(&site).await;
+    for request in [
+        json!([32, 1, {"match": "regex"}, "a.b"]),
+        json!([64, 2, {"invoke": "all"}, "a.b"]),
+        json!([48, 3, {"timeout": -1}, "a.b"]),
+        json!([48, 4, {"timeout": 1.5}, "a.b"]),
+        json!([48, 5, {"receive_progress": "yes"}, "a.b"]),
+        json!([16, 6, {"acknowledge": true, "eligible": "me"}, "a.b"]),
+    ] {
+        send(&mut client, &request).await;
+        let error = receive(&mut client).await;
+        let (kind, id) = (request[0].clone(), request[1].clone());
+        assert_eq!(error[0], 8, "{error}");
+        assert_eq!((&error[1], &error[2]), (&kind, &id), "{error}");
+        assert_eq!(error[4], "wamp.error.invalid_argument");
+    }
+    // Who did not ask for an answer gets none.
+    send(&mut client, &json!([16, 7, {"eligible": "me"}, "a.b"])).await;
+    send(&mut client, &json!([32, 8, {"match": null, "x_unknown": {"a": [1]}}, "a.b"])).await;
+    let subscribed = receive(&mut client).await;
+    assert_eq!((&subscribed[0], &subscribed[1]), (&json!(33), &json!(8)), "{subscribed}");
 }

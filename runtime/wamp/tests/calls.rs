@@ -20,11 +20,10 @@ fn prefix() -> RegisterOptions {
 async fn a_call_is_answered_between_any_two_serializers_and_in_process() {
     let site = Site::start().await;
     let arguments = json!({"text": "ä\n", "list": [1, -1, 1.5, null, true], "deep": {"a": {}}});
-    let sessions = [
-        site.connect(Serializer::Msgpack).await,
-        site.connect(Serializer::Json).await,
-        site.attach(),
-    ];
+    let mut sessions = vec![site.attach()];
+    for serializer in Serializer::ALL {
+        sessions.push(site.connect(*serializer).await);
+    }
     for callee in &sessions {
         let mut echo = callee.register("test.echo", RegisterOptions::default()).await.unwrap();
         for caller in &sessions {

@@ -15,8 +15,12 @@ fn acknowledged() -> PublishOptions {
 async fn an_event_reaches_every_subscriber_in_its_own_serializer() {
     let site = Site::start().await;
     let publisher = site.client().await;
+    let mut subscribers = vec![site.attach()];
+    for serializer in Serializer::ALL {
+        subscribers.push(site.connect(*serializer).await);
+    }
     let mut inboxes = Vec::new();
-    for client in [site.client().await, site.connect(Serializer::Json).await, site.attach()] {
+    for client in subscribers {
         for (topic, policy) in [
             ("drover.node.heartbeat", MatchPolicy::Exact),
             ("drover.", MatchPolicy::Prefix),

@@ -59,7 +59,9 @@ pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> 
         Ok(Incoming::Message(other)) => {
             Err(ended(format!("{} came where WELCOME was due", other.name())))
         }
-        Ok(Incoming::Undeliverable { why, .. }) => Err(ended(why)),
+        Ok(Incoming::Undeliverable { why, .. } | Incoming::BadRequest { why, .. }) => {
+            Err(ended(why))
+        }
         Err(end) => Err(ended(end.to_string())),
     }
 }

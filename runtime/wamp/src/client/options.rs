@@ -30,7 +30,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A router with our defaults: msgpack, then JSON; messages up to 16 MiB;
+    /// A router with our defaults: every serializer, msgpack first; messages up to 16 MiB;
     /// 10 s to connect; pings after 10 s of silence.
     #[must_use]
     pub fn new(url: impl Into<String>, realm: impl Into<String>) -> Self {

@@ -121,7 +121,7 @@ impl Shared {
     /// Arguments as this session sends them.
     pub(super) fn prepare(&self, name: &str, payload: &Payload) -> Result<Payload, CallError> {
         let payload = match self.line {
-            Line::Socket { serializer, .. } => payload.in_form(serializer)?,
+            Line::Socket { serializer, .. } => payload.in_form(serializer.form())?,
             Line::Local(_) => payload.clone(),
         };
         let bytes = payload.encoded_len() + name.len();
@@ -239,6 +239,13 @@ impl Shared {
             let message = match source {
                 Source::Wire(wire) => match wire.next().await {
                     Ok(Incoming::Message(message)) => message,
+                    Ok(Incoming::BadRequest { answer, why }) => {
+                        tracing::warn!(why, "the router sent a request that makes no sense");
+                        if let Some(answer) = answer {
+                            self.send_now(*answer);
+                        }
+                        continue;
+                    }
                     Ok(Incoming::Undeliverable { message, why }) => {
                         self.undeliverable(message, &why);
                         continue;

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{MAX_DEPTH, Parts};
-use crate::Serializer;
+use super::{Form, MAX_DEPTH, Parts};
+
+pub(super) const EMPTY_SEQUENCE: &[u8] = b"[]";
+pub(super) const EMPTY_MAP: &[u8] = b"{}";
 
 /// Reads one value.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -77,7 +79,7 @@ pub(super) fn split(frame: &Bytes) -> Result<Parts<'_>, String> {
     }
     // The message's own array is one level more than its elements have.
     check_depth(frame, MAX_DEPTH + 1)?;
-    let parts = Parts::new(Serializer::Json, frame);
+    let parts = Parts::new(Form::Json, frame);
     let mut deserializer = serde_json::Deserializer::from_slice(frame);
     let parts = deserializer.deserialize_seq(Elements(parts)).map_err(|e| e.to_string())?;
     deserializer.end().map_err(|error| error.to_string())?;

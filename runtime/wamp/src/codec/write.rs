@@ -3,20 +3,22 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::msgpack;
+use super::cbor::{self, Major};
+use super::{Form, json, msgpack};
+use crate::PayloadError;
 use crate::message::{Message, code};
 use crate::payload::Payload;
-use crate::{PayloadError, Serializer};
 
 /// What a serializer must be able to write: the elements of an array, one after the other.
 pub(super) trait Writer: Sized {
-    const FORM: Serializer;
+    const FORM: Form;
     const EMPTY_SEQUENCE: &'static [u8];
     const EMPTY_MAP: &'static [u8];
 
     /// Begins the array; `bytes` is about how long it will be.
     fn array(&mut self, elements: u8, bytes: usize);
     fn uint(&mut self, value: u64);
+    fn text(&mut self, text: &str);
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PayloadError>;
     /// Writes what is in this form already.
     fn encoded(&mut self, bytes: &[u8]);
@@ -40,7 +42,7 @@ pub(super) trait Writer: Sized {
 pub(super) struct Msgpack(pub(super) Vec<u8>);
 
 impl Writer for Msgpack {
-    const FORM: Serializer = Serializer::Msgpack;
+    const FORM: Form = Form::Msgpack;
     const EMPTY_SEQUENCE: &'static [u8] = msgpack::EMPTY_SEQUENCE;
     const EMPTY_MAP: &'static [u8] = msgpack::EMPTY_MAP;
 
@@ -55,8 +57,46 @@ impl Writer for Msgpack {
         let _ = rmp::encode::write_uint(&mut self.0, value);
     }
 
+    fn text(&mut self, text: &str) {
+        let _ = rmp::encode::write_str(&mut self.0, text);
+    }
+
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PayloadError> {
         msgpack::write_to(&mut self.0, value)
+    }
+
+    fn encoded(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(self) -> Bytes {
+        self.0.into()
+    }
+}
+
+/// Writes CBOR.
+pub(super) struct Cbor(pub(super) Vec<u8>);
+
+impl Writer for Cbor {
+    const FORM: Form = Form::Cbor;
+    const EMPTY_SEQUENCE: &'static [u8] = cbor::EMPTY_SEQUENCE;
+    const EMPTY_MAP: &'static [u8] = cbor::EMPTY_MAP;
+
+    fn array(&mut self, elements: u8, bytes: usize) {
+        self.0.reserve(bytes);
+        cbor::write_head(&mut self.0, Major::Sequence, elements.into());
+    }
+
+    fn uint(&mut self, value: u64) {
+        cbor::write_head(&mut self.0, Major::Unsigned, value);
+    }
+
+    fn text(&mut self, text: &str) {
+        cbor::write_text(&mut self.0, text);
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PayloadError> {
+        cbor::write_to(&mut self.0, value)
     }
 
     fn encoded(&mut self, bytes: &[u8]) {
@@ -80,9 +120,9 @@ impl Json {
 }
 
 impl Writer for Json {
-    const FORM: Serializer = Serializer::Json;
-    const EMPTY_SEQUENCE: &'static [u8] = b"[]";
-    const EMPTY_MAP: &'static [u8] = b"{}";
+    const FORM: Form = Form::Json;
+    const EMPTY_SEQUENCE: &'static [u8] = json::EMPTY_SEQUENCE;
+    const EMPTY_MAP: &'static [u8] = json::EMPTY_MAP;
 
     fn array(&mut self, _elements: u8, bytes: usize) {
         self.0.reserve(bytes);
@@ -92,6 +132,12 @@ impl Writer for Json {
     fn uint(&mut self, value: u64) {
         self.separate();
         self.0.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.separate();
+        // Writing a text to memory cannot fail.
+        let _ = serde_json::to_writer(&mut self.0, text);
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PayloadError> {
@@ -124,7 +170,7 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
     match message {
         Message::Hello { realm, details } => {
             begin(&mut out, 3, code::HELLO);
-            out.value(realm)?;
+            out.text(realm);
             out.value(details)?;
         }
         Message::Welcome { session, details } => {
@@ -135,35 +181,35 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
         Message::Abort { details, reason } => {
             begin(&mut out, 3, code::ABORT);
             out.options(details)?;
-            out.value(reason)?;
+            out.text(reason);
         }
         Message::Challenge { method, extra } => {
             begin(&mut out, 3, code::CHALLENGE);
-            out.value(method)?;
+            out.text(method);
             out.options(extra)?;
         }
         Message::Authenticate { signature, extra } => {
             begin(&mut out, 3, code::AUTHENTICATE);
-            out.value(signature)?;
+            out.text(signature);
             out.options(extra)?;
         }
         Message::Goodbye { details, reason } => {
             begin(&mut out, 3, code::GOODBYE);
             out.options(details)?;
-            out.value(reason)?;
+            out.text(reason);
         }
         Message::Error { kind, request, error, .. } => {
             begin(&mut out, 5, code::ERROR);
             out.uint(kind.code());
             out.uint(*request);
             out.encoded(W::EMPTY_MAP);
-            out.value(error)?;
+            out.text(error);
         }
         Message::Publish { request, options, topic, .. } => {
             begin(&mut out, 4, code::PUBLISH);
             out.uint(*request);
             out.options(options)?;
-            out.value(topic)?;
+            out.text(topic);
         }
         Message::Published { request, publication } => {
             begin(&mut out, 3, code::PUBLISHED);
@@ -174,7 +220,7 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             begin(&mut out, 4, code::SUBSCRIBE);
             out.uint(*request);
             out.options(options)?;
-            out.value(topic)?;
+            out.text(topic);
         }
         Message::Subscribed { request, subscription } => {
             begin(&mut out, 3, code::SUBSCRIBED);
@@ -201,7 +247,7 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             begin(&mut out, 4, code::CALL);
             out.uint(*request);
             out.options(options)?;
-            out.value(procedure)?;
+            out.text(procedure);
         }
         Message::Cancel { request, options } => {
             begin(&mut out, 3, code::CANCEL);
@@ -217,7 +263,7 @@ pub(super) fn message<W: Writer>(mut out: W, message: &Message) -> Result<Bytes,
             begin(&mut out, 4, code::REGISTER);
             out.uint(*request);
             out.options(options)?;
-            out.value(procedure)?;
+            out.text(procedure);
         }
         Message::Registered { request, registration } => {
             begin(&mut out, 3, code::REGISTERED);

@@ -93,7 +93,7 @@ impl Connection {
             Ok(seat) => {
                 let session = seat.session();
                 tracing::debug!(%peer, %session, %serializer, "session joined");
-                let finish = self.serve(&mut wire, &seat).await;
+                let finish = self.serve(&mut wire, &outbox, &seat).await;
                 // Registrations are free before the farewell, which may take a while.
                 seat.leave();
                 finish
@@ -133,7 +133,7 @@ impl Connection {
             let uri = uri::error::PROTOCOL_VIOLATION;
             let message = match incoming {
                 Ok(Ok(Incoming::Message(message))) => message,
-                Ok(Ok(Incoming::Undeliverable { why, .. })) => {
+                Ok(Ok(Incoming::Undeliverable { why, .. } | Incoming::BadRequest { why, .. })) => {
                     return Err(Finish::Abort { uri, text: why });
                 }
                 Ok(Err(end)) => return Err(Finish::End(end)),
@@ -168,7 +168,7 @@ impl Connection {
         }
     }
 
-    async fn serve(&self, wire: &mut Wire, seat: &Seat) -> Finish {
+    async fn serve(&self, wire: &mut Wire, outbox: &Outbox, seat: &Seat) -> Finish {
         loop {
             let incoming = tokio::select! {
                 incoming = wire.next() => incoming,
@@ -183,6 +183,12 @@ impl Connection {
                         return Finish::Abort { uri, text: violation.to_string() };
                     }
                 },
+                Ok(Incoming::BadRequest { answer, why }) => {
+                    tracing::debug!(session = %seat.session(), why, "request makes no sense");
+                    if let Some(answer) = answer {
+                        outbox.send_or_overflow(Outgoing::Own(*answer));
+                    }
+                }
                 Ok(Incoming::Undeliverable { message, why }) => {
                     let (session, kind) = (seat.session(), message.name());
                     tracing::warn!(%session, kind, why, "message cannot be delivered");

@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn the_clients_first_known_subprotocol_is_taken() {
-        let offer = "Sec-WebSocket-Protocol: wamp.2.cbor.batched, wamp.2.json, wamp.2.msgpack";
+        let offer = "Sec-WebSocket-Protocol: wamp.2.ubjson, wamp.2.json.batched, wamp.2.msgpack";
         let request = request(&format!("{UPGRADE}\n{offer}"));
-        assert_eq!(check(&request).unwrap().1, Serializer::Json);
+        assert_eq!(check(&request).unwrap().1, Serializer::JsonBatched);
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
             let request = request(&lines);
             let (answered, text) = check(&request).unwrap_err();
             assert!(answered.starts_with(status), "{answered}");
-            assert!(text.contains("wamp.2.msgpack, wamp.2.json"), "{text}");
+            assert!(text.contains("wamp.2.msgpack, wamp.2.msgpack.batched, wamp.2.cbor"), "{text}");
         }
         let elsewhere = request("GET /favicon.ico HTTP/1.1\nHost: a");
         assert!(check(&elsewhere).unwrap_err().0.starts_with("404"));
