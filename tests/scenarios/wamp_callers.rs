@@ -76,16 +76,10 @@ async fn an_id_can_be_used_again_only_after_its_job_has_ended() {
     let client = join(&site).await;
     let mut command = Command::new("guests.until_cancelled");
 
-    let (reports, mut progress) = tokio::sync::mpsc::channel(8);
-    let options = CallOptions { progress: Some(reports), ..CallOptions::default() };
     let payload = Payload::one(&command).unwrap();
-    let procedure = procedures::run(A);
-    let running = client.call(&procedure, payload, options);
-    tokio::pin!(running);
-    tokio::select! {
-        _ = &mut running => panic!("the job has ended"),
-        report = progress.recv() => assert!(report.is_some()),
-    }
+    let running = client.start(&procedures::run(A), payload, CallOptions::default());
+    let mut running = running.await.unwrap();
+    assert!(running.next().await.is_some(), "the job has ended");
 
     command.cmd = "guests.empty".to_owned();
     let second = run(&client, &command).await;

@@ -1,41 +1,51 @@
 //! The client: a session on a router, over a socket or in the same process.
 
+mod call;
 mod callee;
 mod connect;
 mod error;
+mod held;
+mod invocation;
 mod options;
 mod shared;
+mod status;
 mod subscriber;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-pub use callee::{Invocation, Registration};
+pub use call::RunningCall;
+pub use callee::Registration;
+pub(crate) use callee::{CalleePort, Intake};
+pub(crate) use connect::check_url;
 pub use error::{ApplicationError, CallError, CloseReason, Closed, ConnectError};
+pub(crate) use held::{Held, Hold, Keeper};
+pub use invocation::Invocation;
 pub use options::{CallOptions, ClientConfig, PublishOptions, RegisterOptions, SubscribeOptions};
+pub use status::{EndReason, Status};
 pub use subscriber::{Event, Subscription};
+pub(crate) use subscriber::Inbox;
 
 use crate::id::SessionId;
-use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::payload::Payload;
-use crate::queue::Queue;
 use crate::router::{Admission, Hall, Limits};
 use crate::session::Refusal;
 use crate::uri;
 use connect::Opened;
-use shared::{Line, Shared, Source, Update};
-use subscriber::Inbox;
+use shared::{Line, Shared, Source};
+use status::Lifetime;
 
 /// A session; a handle, cheap to clone.
 ///
 /// The session ends when [`close`](Self::close) is called, when the router or
 /// the connection ends it, or when the last handle, registration, subscription
 /// and invocation is dropped. It does not reconnect: [`closed`](Self::closed)
-/// tells whoever does.
+/// tells whoever does, and a [`Link`](crate::Link) does it by itself.
 ///
 /// One task per session sends and receives. Messages leave in the order of the
 /// calls that send them; urgent events, pings and their answers go before what
@@ -47,7 +57,7 @@ pub struct Client {
 
 /// What keeps a session open.
 #[derive(Debug)]
-struct Handle {
+pub(crate) struct Handle {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
 }
@@ -136,60 +146,44 @@ impl Client {
         payload: Payload,
         options: CallOptions,
     ) -> Result<Payload, CallError> {
-        uri::check(procedure)?;
-        let payload = self.handle.shared.prepare(procedure, &payload)?;
-        let answer = self.answer(procedure, payload, options.progress, options.cancel);
-        match options.timeout {
-            None => answer.await,
-            Some(after) => tokio::time::timeout(after, answer).await.unwrap_or_else(|_| {
-                Err(CallError::Timeout { procedure: procedure.to_owned(), after })
-            }),
-        }
+        RunningCall::start(&self.handle, procedure, payload, options, false).await?.answer().await
     }
 
-    async fn answer(
+    /// Calls a procedure with arguments in their natural form (see
+    /// [`Payload::arguments`]), and reads the answer's first argument; a
+    /// procedure without a result answers `()`.
+    ///
+    /// # Errors
+    /// Like [`call`](Self::call), and when the answer is no `R`.
+    pub async fn call_as<A, R>(
+        &self,
+        procedure: &str,
+        arguments: &A,
+        options: CallOptions,
+    ) -> Result<R, CallError>
+    where
+        A: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        let payload = Payload::arguments(arguments)?;
+        let answer = self.call(procedure, payload, options).await?;
+        Ok(answer.first_or_null()?)
+    }
+
+    /// Calls a procedure and listens to its partial results.
+    ///
+    /// Returns as soon as the call is sent; dropping what it returns cancels
+    /// the call.
+    ///
+    /// # Errors
+    /// When the call could not be sent.
+    pub async fn start(
         &self,
         procedure: &str,
         payload: Payload,
-        mut progress: Option<mpsc::Sender<Payload>>,
-        mut cancel: Option<CancellationToken>,
-    ) -> Result<Payload, CallError> {
-        let shared = &self.handle.shared;
-        let updates = Arc::new(Queue::new(shared.max_message_bytes));
-        let (request, message) = shared.with_session(|session| {
-            session.call(procedure, payload, progress.is_some(), Arc::clone(&updates))
-        })?;
-        let mut pending = PendingCall { shared, request, is_sent: false };
-        shared.send(message).await?;
-        pending.is_sent = true;
-        loop {
-            let update = tokio::select! {
-                update = updates.pop() => update,
-                () = cancelled(cancel.as_ref()) => {
-                    cancel = None;
-                    shared.send_now(Message::cancel(request));
-                    continue;
-                }
-            };
-            match update {
-                Some(Update::Progress(payload)) => {
-                    if let Some(receiver) = &progress
-                        && receiver.send(payload).await.is_err()
-                    {
-                        progress = None;
-                    }
-                }
-                Some(Update::Answer(Ok(payload))) => return Ok(payload),
-                Some(Update::Answer(Err(refusal))) => {
-                    return Err(ApplicationError::from(refusal).into());
-                }
-                Some(Update::Overflow) => {
-                    let (procedure, limit) = (procedure.to_owned(), shared.max_message_bytes);
-                    return Err(CallError::SlowReceiver { procedure, limit });
-                }
-                None => return Err(shared.closed().await.into()),
-            }
-        }
+        options: CallOptions,
+    ) -> Result<RunningCall, CallError> {
+        RunningCall::start(&self.handle, procedure, payload, options, true).await
     }
 
     /// Registers a procedure, or a pattern of them.
@@ -202,18 +196,26 @@ impl Client {
         options: RegisterOptions,
     ) -> Result<Registration, CallError> {
         uri::check_pattern(procedure, options.policy)?;
+        let intake = Arc::new(Intake::new(procedure, options, Lifetime::Session));
+        let held = self.hold_registration(&intake).await?;
+        Ok(Registration::new(intake, Hold::Session(held)))
+    }
+
+    /// Registers what `intake` asks for; calls go there from now on.
+    pub(crate) async fn hold_registration(&self, intake: &Arc<Intake>) -> Result<Held, CallError> {
         let shared = &self.handle.shared;
-        let queue = Arc::new(Queue::new(options.max_queued_bytes));
+        let port =
+            CalleePort { intake: Arc::clone(intake), handle: Arc::downgrade(&self.handle) };
         let (reply, answer) = oneshot::channel();
-        let (key, message) = shared.with_session(|session| {
-            session.register(procedure, options.policy, reply, Arc::clone(&queue))
-        })?;
+        let details = intake.options.details();
+        let (key, message) = shared
+            .with_session(|session| session.register(&intake.procedure, details, reply, port))?;
         // From here on dropping it undoes whatever has been done.
-        let procedure = procedure.to_owned();
-        let registration = Registration { handle: Arc::clone(&self.handle), procedure, key, queue };
+        let held = Held::registration(&self.handle, key);
         shared.send(message).await?;
         self.handle.acknowledged(answer).await?;
-        Ok(registration)
+        intake.status.active(self.session());
+        Ok(held)
     }
 
     /// Subscribes a topic, or a pattern of them.
@@ -226,17 +228,24 @@ impl Client {
         options: SubscribeOptions,
     ) -> Result<Subscription, CallError> {
         uri::check_pattern(topic, options.policy)?;
+        let inbox = Arc::new(Inbox::new(topic, options, Lifetime::Session));
+        let held = self.hold_subscription(&inbox).await?;
+        Ok(Subscription { inbox, hold: Hold::Session(held) })
+    }
+
+    /// Subscribes what `inbox` asks for; events go there from now on.
+    pub(crate) async fn hold_subscription(&self, inbox: &Arc<Inbox>) -> Result<Held, CallError> {
         let shared = &self.handle.shared;
-        let inbox = Arc::new(Inbox::new(options.max_queued_bytes));
         let (reply, answer) = oneshot::channel();
-        let (key, message) = shared.with_session(|session| {
-            session.subscribe(topic, options.policy, reply, Arc::clone(&inbox))
-        })?;
+        let (port, details) = (Arc::clone(inbox), inbox.options.details());
+        let (key, message) =
+            shared.with_session(|session| session.subscribe(&inbox.topic, details, reply, port))?;
         // From here on dropping it undoes whatever has been done.
-        let subscription = Subscription { handle: Arc::clone(&self.handle), key, inbox };
+        let held = Held::subscription(&self.handle, key);
         shared.send(message).await?;
         self.handle.acknowledged(answer).await?;
-        Ok(subscription)
+        inbox.status.active(self.session());
+        Ok(held)
     }
 
     /// Publishes an event.
@@ -257,9 +266,11 @@ impl Client {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let message = shared
-            .with_session(|session| session.publish(topic, payload, options.exclude_me, reply))?;
-        if options.is_urgent {
+        let is_urgent = options.is_urgent;
+        let details = options.details();
+        let message =
+            shared.with_session(|session| session.publish(topic, payload, details, reply))?;
+        if is_urgent {
             shared.send_urgent(message)?;
         } else {
             shared.send(message).await?;
@@ -280,31 +291,5 @@ impl Client {
     pub async fn close(&self) {
         self.handle.shared.begin_close();
         self.handle.shared.gone().await;
-    }
-}
-
-/// Resolves when the token is cancelled; never without one.
-async fn cancelled(token: Option<&CancellationToken>) {
-    match token {
-        Some(token) => token.cancelled().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A call that is cancelled when nobody waits for it any more.
-struct PendingCall<'a> {
-    shared: &'a Shared,
-    request: u64,
-    is_sent: bool,
-}
-
-impl Drop for PendingCall<'_> {
-    fn drop(&mut self) {
-        if self.is_sent {
-            self.shared.cancel(self.request);
-        } else {
-            // The router never heard of it.
-            let _ = self.shared.with_session(|session| session.cancel(self.request));
-        }
     }
 }

@@ -49,10 +49,11 @@ mod wire;
 pub use auth::{KeyError, PublicKey, Secret, SigningKey};
 pub use client::{
     ApplicationError, CallError, CallOptions, Client, ClientConfig, CloseReason, Closed,
-    ConnectError, Event, Invocation, PublishOptions, RegisterOptions, Registration,
-    SubscribeOptions, Subscription,
+    ConnectError, EndReason, Event, Invocation, PublishOptions, RegisterOptions, Registration,
+    RunningCall, Status, SubscribeOptions, Subscription,
 };
 pub use id::SessionId;
+pub use message::{Audience, InvocationPolicy, Principal};
 pub use payload::{Payload, PayloadError};
 pub use router::{
     Allow, CraSecret, Disclose, Disclosure, Limits, Permission, PrincipalConfig, RealmConfig,

@@ -8,6 +8,7 @@ pub(crate) use features::{ClientRoles, Features, Role, RouterRoles};
 pub(crate) use greeting::{
     AuthenticateDetails, ChallengeDetails, HelloDetails, ReasonDetails, WelcomeDetails,
 };
+pub use options::{Audience, InvocationPolicy, Principal};
 pub(crate) use options::{
     CallDetails, CancelDetails, CancelMode, EventDetails, InvocationDetails, ProgressDetails,
     PublishDetails, RegisterDetails, Revocation, SubscribeDetails,

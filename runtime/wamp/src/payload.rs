@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::UnitDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::codec::{self, Form};
 
@@ -110,6 +111,25 @@ impl Payload {
         Ok((text(json.args, "[]")?, text(json.kwargs, "{}")?))
     }
 
+    /// Arguments in their natural form: a tuple or sequence is positional, a
+    /// struct or map is keywords, and `()` is none.
+    ///
+    /// # Errors
+    /// Like [`Payload::one`], and when the value is neither.
+    pub fn arguments<T: Serialize + ?Sized>(arguments: &T) -> Result<Self, PayloadError> {
+        let written = codec::msgpack::write(arguments)?;
+        if codec::msgpack::is_sequence(&written) {
+            Ok(Self { args: Some(Encoded::msgpack(written)), kwargs: None })
+        } else if codec::msgpack::is_map(&written) {
+            Ok(Self { args: None, kwargs: Some(Encoded::msgpack(written)) })
+        } else if written == codec::msgpack::NIL {
+            Ok(Self::empty())
+        } else {
+            Err(PayloadError::Write("arguments must be a tuple, a sequence, a struct or a map; \
+                 write (value,) for a single one".into()))
+        }
+    }
+
     /// The same payload with the keyword arguments of another one.
     #[must_use]
     pub fn with_keywords_of(mut self, other: Self) -> Self {
@@ -126,6 +146,20 @@ impl Payload {
         let args = self.args.as_ref().ok_or_else(missing)?;
         let first = args.form.first(&args.bytes).ok_or_else(missing)?;
         Encoded { form: args.form, bytes: first }.read()
+    }
+
+    /// Reads the first positional argument, and null where there is none, as
+    /// when a procedure without a result answers.
+    ///
+    /// # Errors
+    /// When it is no `T`.
+    pub fn first_or_null<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        if self.args.as_ref().is_none_or(Encoded::is_empty) {
+            let null: UnitDeserializer<serde::de::value::Error> = ().into_deserializer();
+            T::deserialize(null).map_err(|error| PayloadError::Read(error.to_string()))
+        } else {
+            self.first()
+        }
     }
 
     /// Reads all positional arguments as a sequence; an empty one if there are none.

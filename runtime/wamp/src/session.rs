@@ -4,15 +4,19 @@
 //! as values of the shell's own types ([`Ports`]), which the core hands back
 //! when the time has come, and never looks into.
 
+mod callee;
+mod subscriber;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
 
-use crate::message::{
-    CallDetails, Message, ProgressDetails, PublishDetails, RegisterDetails, RequestId, RequestKind,
-    SubscribeDetails,
-};
+pub(crate) use callee::Invoked;
+pub(crate) use subscriber::Published;
+
+use crate::message::{CallDetails, Message, PublishDetails, RequestId, RequestKind};
 use crate::payload::Payload;
-use crate::uri::{self, MatchPolicy};
+use crate::uri;
+use subscriber::{Pattern, Topic};
 
 /// What the shell keeps here for those who wait.
 pub(crate) trait Ports: Debug {
@@ -69,15 +73,6 @@ enum Request<P: Ports> {
     },
 }
 
-/// One subscription of the router's, which all of ours of one pattern share.
-#[derive(Debug)]
-struct Topic<P: Ports> {
-    pattern: Pattern,
-    subscribers: HashMap<RequestId, P::Subscription>,
-}
-
-type Pattern = (String, MatchPolicy);
-
 /// An answer that is an error: its URI and arguments.
 pub(crate) type Refusal = (String, Payload);
 
@@ -94,24 +89,18 @@ pub(crate) enum Effect<P: Ports> {
     Answered(P::Call, Result<Payload, Refusal>),
     /// Acknowledge a request.
     Acknowledged(P::Reply, Result<(), Refusal>),
-    /// Run a procedure: [`Session::accept`] or [`Session::decline`] it.
+    /// Run a procedure, which begins with [`Session::accept`].
     Invoked(P::Registration, Invoked),
     /// Stop an invocation.
     Interrupted(P::Invocation),
     /// Hand an event to subscribers.
-    Event { subscribers: Vec<P::Subscription>, topic: String, payload: Payload },
+    Event(Vec<P::Subscription>, Published),
+    /// Tell the owner of a registration that the router has taken it away, and why.
+    RegistrationRevoked(P::Registration, Option<String>),
+    /// Tell the owners of subscriptions that the router has taken them away, and why.
+    SubscriptionRevoked(Vec<P::Subscription>, Option<String>),
     /// The session is over; answer with the message, if there is one.
     Left { answer: Option<Message>, reason: String, message: Option<String>, is_abort: bool },
-}
-
-/// A call of one of our procedures.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Invoked {
-    pub(crate) request: RequestId,
-    /// The called name where the registration is a pattern.
-    pub(crate) procedure: Option<String>,
-    pub(crate) payload: Payload,
-    pub(crate) wants_progress: bool,
 }
 
 /// All who waited when a session ended.
@@ -149,13 +138,17 @@ impl<P: Ports> Session<P> {
         &mut self,
         procedure: &str,
         payload: Payload,
-        receive_progress: bool,
+        options: CallDetails,
         call: P::Call,
     ) -> (RequestId, Message) {
         let request = self.next_request();
         self.calls.insert(request, call);
-        let options = CallDetails { receive_progress, ..CallDetails::default() };
         (request, Message::Call { request, options, procedure: procedure.to_owned(), payload })
+    }
+
+    /// Whether a call is not answered yet.
+    pub(crate) fn is_pending(&self, request: RequestId) -> bool {
+        self.calls.contains_key(&request)
     }
 
     /// Forgets a call; send the message if the call has been sent. None if it is answered.
@@ -169,127 +162,15 @@ impl<P: Ports> Session<P> {
         &mut self,
         topic: &str,
         payload: Payload,
-        exclude_me: bool,
+        options: PublishDetails,
         reply: Option<P::Reply>,
     ) -> Message {
         let request = self.next_request();
-        let options = PublishDetails {
-            acknowledge: reply.is_some(),
-            exclude_me,
-            ..PublishDetails::default()
-        };
+        let options = PublishDetails { acknowledge: reply.is_some(), ..options };
         if let Some(reply) = reply {
             self.requests.insert(request, Request::Publish { reply });
         }
         Message::Publish { request, options, topic: topic.to_owned(), payload }
-    }
-
-    /// Begins a registration, which is known by the request's id from now on.
-    pub(crate) fn register(
-        &mut self,
-        procedure: &str,
-        policy: MatchPolicy,
-        reply: P::Reply,
-        registration: P::Registration,
-    ) -> (RequestId, Message) {
-        let request = self.next_request();
-        let pending = Request::Register { reply, registration, is_abandoned: false };
-        self.requests.insert(request, pending);
-        let options = RegisterDetails { policy, ..RegisterDetails::default() };
-        (request, Message::Register { request, options, procedure: procedure.to_owned() })
-    }
-
-    /// Gives a registration up, acknowledged or not yet. None if there is nothing to send now.
-    pub(crate) fn unregister(
-        &mut self,
-        key: RequestId,
-        new_reply: Option<P::Reply>,
-    ) -> Option<Message> {
-        if let Some(Request::Register { is_abandoned, .. }) = self.requests.get_mut(&key) {
-            *is_abandoned = true;
-            return None;
-        }
-        let registration = self.registered.remove(&key)?;
-        self.registrations.remove(&registration);
-        let request = self.next_request();
-        self.requests.insert(request, Request::Unregister { reply: new_reply });
-        Some(Message::Unregister { request, registration })
-    }
-
-    /// Begins a subscription, which is known by the request's id from now on.
-    pub(crate) fn subscribe(
-        &mut self,
-        topic: &str,
-        policy: MatchPolicy,
-        reply: P::Reply,
-        subscription: P::Subscription,
-    ) -> (RequestId, Message) {
-        let request = self.next_request();
-        let pattern = (topic.to_owned(), policy);
-        let pending = Request::Subscribe { reply, pattern, subscription, is_abandoned: false };
-        self.requests.insert(request, pending);
-        let options = SubscribeDetails { policy, ..SubscribeDetails::default() };
-        (request, Message::Subscribe { request, options, topic: topic.to_owned() })
-    }
-
-    /// Gives a subscription up, acknowledged or not yet. None if there is
-    /// nothing to send now, as when another one shares the router's.
-    pub(crate) fn unsubscribe(
-        &mut self,
-        key: RequestId,
-        new_reply: Option<P::Reply>,
-    ) -> Option<Message> {
-        if let Some(Request::Subscribe { is_abandoned, .. }) = self.requests.get_mut(&key) {
-            *is_abandoned = true;
-            return None;
-        }
-        let subscription = self.subscribed.remove(&key)?;
-        let topic = self.subscriptions.get_mut(&subscription)?;
-        topic.subscribers.remove(&key);
-        // A SUBSCRIBE of the same pattern that is on its way will get this very
-        // subscription, and an UNSUBSCRIBE behind it would take it away again.
-        let is_awaited = self.requests.values().any(|request| {
-            matches!(request, Request::Subscribe { pattern, .. } if *pattern == topic.pattern)
-        });
-        if !topic.subscribers.is_empty() || is_awaited {
-            return None;
-        }
-        self.subscriptions.remove(&subscription);
-        let request = self.next_request();
-        self.requests.insert(request, Request::Unsubscribe { reply: new_reply });
-        Some(Message::Unsubscribe { request, subscription })
-    }
-
-    /// Takes an invocation on, so that it can be interrupted.
-    pub(crate) fn accept(&mut self, request: RequestId, invocation: P::Invocation) {
-        self.invocations.insert(request, invocation);
-    }
-
-    /// Turns an invocation down.
-    pub(crate) fn decline(request: RequestId, error: &str, text: &str) -> Message {
-        Message::error(RequestKind::Invocation, request, error, text)
-    }
-
-    /// A partial result; None if the invocation is over.
-    pub(crate) fn progress(&self, request: RequestId, payload: Payload) -> Option<Message> {
-        self.invocations.get(&request)?;
-        let options = ProgressDetails { progress: true };
-        Some(Message::Yield { request, options, payload })
-    }
-
-    /// The answer to an invocation; None if it is over.
-    pub(crate) fn answer(
-        &mut self,
-        request: RequestId,
-        answer: Result<Payload, Refusal>,
-    ) -> Option<Message> {
-        self.invocations.remove(&request)?;
-        Some(match answer {
-            Ok(payload) => Message::Yield { request, options: ProgressDetails::default(), payload },
-            Err((error, payload)) => {
-                Message::Error { kind: RequestKind::Invocation, request, error, payload }
-            }
-        })
     }
 
     /// Begins to leave; None if that has begun already.
@@ -346,6 +227,12 @@ impl<P: Ports> Session<P> {
                     Effect::Acknowledged(reply, Err((error, payload)))
                 })
             }
+            Message::Unregistered { request: 0, revocation } => {
+                revocation.map_or(Effect::None, |revocation| self.registration_revoked(*revocation))
+            }
+            Message::Unsubscribed { request: 0, revocation } => {
+                revocation.map_or(Effect::None, |revocation| self.subscription_revoked(*revocation))
+            }
             Message::Published { request, .. }
             | Message::Unregistered { request, .. }
             | Message::Unsubscribed { request, .. } => {
@@ -353,37 +240,18 @@ impl<P: Ports> Session<P> {
                 let reply = request.and_then(Request::into_reply);
                 reply.map_or(Effect::None, |reply| Effect::Acknowledged(reply, Ok(())))
             }
-            Message::Registered { request, registration } => self.registered(request, registration),
+            Message::Registered { request, registration } => {
+                self.registered(request, registration)?
+            }
             Message::Subscribed { request, subscription } => self.subscribed(request, subscription),
             Message::Invocation { request, registration, details, payload } => {
-                let Some(port) = self.registrations.get(&registration) else {
-                    // It crossed with our UNREGISTER.
-                    let error = uri::error::NO_SUCH_PROCEDURE;
-                    let text = "the procedure has just been unregistered";
-                    return Ok(Effect::Send(Self::decline(request, error, text)));
-                };
-                Effect::Invoked(
-                    port.clone(),
-                    Invoked {
-                        request,
-                        procedure: details.procedure,
-                        payload,
-                        wants_progress: details.receive_progress,
-                    },
-                )
+                self.invoked(request, registration, details, payload)?
             }
             Message::Interrupt { request, .. } => {
                 self.invocations.get(&request).cloned().map_or(Effect::None, Effect::Interrupted)
             }
-            Message::Event { subscription, details, payload, .. } => {
-                let Some(topic) = self.subscriptions.get(&subscription) else {
-                    return Ok(Effect::None);
-                };
-                Effect::Event {
-                    subscribers: topic.subscribers.values().cloned().collect(),
-                    topic: details.topic.unwrap_or_else(|| topic.pattern.0.clone()),
-                    payload,
-                }
+            Message::Event { subscription, publication, details, payload } => {
+                self.published(subscription, publication, details, payload)
             }
             Message::Goodbye { details, reason } => {
                 let answer = Message::goodbye(uri::close::GOODBYE_AND_OUT);
@@ -395,38 +263,6 @@ impl<P: Ports> Session<P> {
             }
             other => return Err(format!("{} is no message for a client", other.name())),
         })
-    }
-
-    fn registered(&mut self, request: RequestId, id: u64) -> Effect<P> {
-        match self.requests.remove(&request) {
-            Some(Request::Register { reply, registration, is_abandoned: false }) => {
-                self.registered.insert(request, id);
-                self.registrations.insert(id, registration);
-                Effect::Acknowledged(reply, Ok(()))
-            }
-            Some(Request::Register { .. }) => {
-                let request = self.next_request();
-                self.requests.insert(request, Request::Unregister { reply: None });
-                Effect::Send(Message::Unregister { request, registration: id })
-            }
-            _ => Effect::None,
-        }
-    }
-
-    fn subscribed(&mut self, request: RequestId, id: u64) -> Effect<P> {
-        let Some(Request::Subscribe { reply, pattern, subscription, is_abandoned }) =
-            self.requests.remove(&request)
-        else {
-            return Effect::None;
-        };
-        let topic = self.subscriptions.entry(id);
-        let topic = topic.or_insert_with(|| Topic { pattern, subscribers: HashMap::new() });
-        topic.subscribers.insert(request, subscription);
-        self.subscribed.insert(request, id);
-        if is_abandoned {
-            return self.unsubscribe(request, None).map_or(Effect::None, Effect::Send);
-        }
-        Effect::Acknowledged(reply, Ok(()))
     }
 }
 

@@ -18,6 +18,12 @@ pub mod error {
     pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
     /// The call was cancelled, or its callee went away.
     pub const CANCELED: &str = "wamp.error.canceled";
+    /// The call took longer than its caller wanted to wait.
+    pub const TIMEOUT: &str = "wamp.error.timeout";
+    /// The callee cannot take the arguments.
+    pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
+    /// The callee failed.
+    pub const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
     /// The callee has no room for another call at the moment.
     pub const UNAVAILABLE: &str = "wamp.error.unavailable";
     /// The message is too long for its receiver, or cannot be written in its serializer.

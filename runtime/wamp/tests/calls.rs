@@ -9,8 +9,6 @@ use drover_wamp::{
 };
 use kit::{Site, within};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 fn prefix() -> RegisterOptions {
     RegisterOptions { policy: MatchPolicy::Prefix, ..RegisterOptions::default() }
@@ -86,10 +84,7 @@ async fn partial_results_arrive_in_order_and_all_before_the_answer() {
     let site = Site::start().await;
     let (callee, caller) = (site.client().await, site.client().await);
     let mut node = callee.register("test.count", RegisterOptions::default()).await.unwrap();
-    // A channel of one holds the call back at every step, and loses nothing.
-    let (sender, mut receiver) = mpsc::channel(1);
-    let options = CallOptions { progress: Some(sender), ..CallOptions::default() };
-    let call = caller.call("test.count", Payload::empty(), options);
+    let call = caller.start("test.count", Payload::empty(), CallOptions::default());
     let serve = async {
         let invocation = node.next().await.unwrap();
         assert!(invocation.wants_progress);
@@ -99,13 +94,14 @@ async fn partial_results_arrive_in_order_and_all_before_the_answer() {
         invocation.finish(Ok(Payload::one("done").unwrap())).await;
     };
     let listen = async {
+        let mut call = call.await.unwrap();
         let mut numbers = Vec::new();
-        while let Some(payload) = receiver.recv().await {
+        while let Some(payload) = call.next().await {
             numbers.push(payload.first::<u32>().unwrap());
         }
-        numbers
+        (call.answer().await, numbers)
     };
-    let (answer, (), numbers) = within(async { tokio::join!(call, serve, listen) }).await;
+    let ((answer, numbers), ()) = within(async { tokio::join!(listen, serve) }).await;
     assert_eq!(answer.unwrap().first::<String>().unwrap(), "done");
     assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
 }
@@ -115,9 +111,7 @@ async fn a_receiver_that_reads_no_partial_results_loses_its_call_and_nothing_els
     let site = Site::start().await;
     let (callee, caller) = (site.client().await, site.client().await);
     let mut node = callee.register("test.flood", RegisterOptions::default()).await.unwrap();
-    let (sender, receiver) = mpsc::channel(1);
-    let options = CallOptions { progress: Some(sender), ..CallOptions::default() };
-    let call = caller.call("test.flood", Payload::empty(), options);
+    let call = caller.start("test.flood", Payload::empty(), CallOptions::default());
     let payload = Payload::one(&"x".repeat(100_000)).unwrap();
     let serve = async {
         let invocation = node.next().await.unwrap();
@@ -126,13 +120,9 @@ async fn a_receiver_that_reads_no_partial_results_loses_its_call_and_nothing_els
             tokio::task::yield_now().await;
         }
     };
-    // The receiver starts to read when the call has been given up at the callee.
-    let listen = async {
-        serve.await;
-        let mut receiver = receiver;
-        while receiver.recv().await.is_some() {}
-    };
-    let (answer, ()) = within(async { tokio::join!(call, listen) }).await;
+    let (call, ()) = within(async { tokio::join!(call, serve) }).await;
+    // It is read only now that it has been given up at the callee.
+    let answer = within(call.unwrap().answer()).await;
     assert!(matches!(answer, Err(CallError::SlowReceiver { .. })), "{answer:?}");
     let error = within(caller.call("no.such", Payload::empty(), CallOptions::default())).await;
     assert!(matches!(error, Err(CallError::Application(_))), "the session is as good as before");
@@ -162,16 +152,15 @@ async fn a_cancelled_call_still_hears_what_the_callee_answers() {
     let site = Site::start().await;
     let (callee, caller) = (site.client().await, site.client().await);
     let mut node = callee.register("test.wait", RegisterOptions::default()).await.unwrap();
-    let cancel = CancellationToken::new();
-    let options = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
-    let call = caller.call("test.wait", Payload::empty(), options);
+    let call = caller.start("test.wait", Payload::empty(), CallOptions::default());
+    let call = within(call).await.unwrap();
+    let invocation = within(node.next()).await.unwrap();
+    call.cancel();
     let serve = async {
-        let invocation = node.next().await.unwrap();
-        cancel.cancel();
         invocation.cancelled().cancelled().await;
         invocation.finish(Ok(Payload::one("killed").unwrap())).await;
     };
-    let (answer, ()) = within(async { tokio::join!(call, serve) }).await;
+    let (answer, ()) = within(async { tokio::join!(call.answer(), serve) }).await;
     assert_eq!(answer.unwrap().first::<String>().unwrap(), "killed");
 }
 

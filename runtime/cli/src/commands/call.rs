@@ -7,7 +7,6 @@ use clap::Args;
 use drover_api::{Command, JobId, JobResult, NodeStatus, Progress, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload};
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::report;
@@ -105,45 +104,39 @@ async fn call_node(
     node: &NodeStatus,
     command: &Command,
 ) -> Result<JobResult, Failure> {
-    let (reports, mut progress) = mpsc::channel(64);
     let cancel = CancellationToken::new();
-    let options = CallOptions {
-        timeout: command.timeout_ms.map(|ms| Duration::from_millis(ms) + LINK_GRACE),
-        progress: Some(reports),
-        cancel: Some(cancel.clone()),
-    };
+    let timeout = command.timeout_ms.map(|ms| Duration::from_millis(ms).saturating_add(LINK_GRACE));
+    let options = CallOptions { timeout, ..CallOptions::default() };
     let procedure = procedures::run(node.description.id());
-    let answer = session.call(&procedure, Payload::one(command)?, options);
-    tokio::pin!(answer);
+    let what = format!("cannot call {} on node {}", command.cmd, node.description.name);
+    let running = session.start(&procedure, Payload::one(command)?, options).await;
+    let mut running = running.map_err(|error| controller::lost(error, &what))?;
 
-    let ended = loop {
+    loop {
         tokio::select! {
-            ended = &mut answer => break ended,
-            Some(report) = progress.recv() => show(&report),
+            report = running.next() => match report {
+                Some(report) => show(&report),
+                None => break,
+            },
             signalled = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => {
                 signalled.context("cannot listen for Ctrl-C")?;
                 output::note("cancelling; Ctrl-C again leaves without waiting for the node");
                 cancel.cancel();
+                running.cancel();
             }
             () = gone(&cancel) => {
                 let message = format!("job {} was told to end; it has not confirmed", command.id);
                 return Err(Failure::text(Exit::Cancelled, message));
             }
         }
-    };
-    while let Ok(report) = progress.try_recv() {
-        show(&report);
     }
-    match ended {
+    match running.answer().await {
         Ok(payload) => Ok(payload.first()?),
         Err(CallError::Application(error)) if cancel.is_cancelled() => {
             let message = format!("job {} was cancelled ({})", command.id, error.uri);
             Err(Failure::text(Exit::Cancelled, message))
         }
-        Err(error) => {
-            let what = format!("cannot call {} on node {}", command.cmd, node.description.name);
-            Err(controller::lost(error, &what))
-        }
+        Err(error) => Err(controller::lost(error, &what)),
     }
 }
 

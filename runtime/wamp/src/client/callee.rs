@@ -1,51 +1,187 @@
-//! The callee's side: registrations and the invocations that come to them.
+//! The callee's side: registrations.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::Handle;
-use super::error::{ApplicationError, CallError, Closed};
-use super::shared::Shared;
-use crate::message::RequestId;
+use super::error::{ApplicationError, CallError, CloseReason};
+use super::invocation::{Delivery, Invocation};
+use super::options::RegisterOptions;
+use super::status::{EndReason, Lifetime, Status, StatusCell};
+use super::{Handle, Hold};
+use crate::id::SessionId;
 use crate::payload::Payload;
 use crate::queue::Queue;
-use crate::session::{Invoked, Refusal};
 use crate::uri;
 
-/// Procedures that this session answers. Dropping it unregisters.
+/// Procedures that a session answers, or a link over all its sessions.
+/// Dropping it unregisters.
 #[derive(Debug)]
 pub struct Registration {
-    pub(super) handle: Arc<Handle>,
-    pub(super) procedure: String,
-    pub(super) key: RequestId,
-    pub(super) queue: Arc<Queue<Delivery>>,
+    // Before the hold, which must find nothing waiting when it lets go.
+    intake: Owned,
+    hold: Hold,
 }
 
-/// An invocation on its way from the task to a registration's owner.
+/// The owner's end of an intake. What waits when it goes answers itself by
+/// being dropped.
 #[derive(Debug)]
-pub(super) struct Delivery {
-    pub(super) invoked: Invoked,
-    pub(super) pending: PendingInvocation,
+struct Owned(Arc<Intake>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.queue.close_now();
+    }
+}
+
+/// Where calls wait for a registration's owner.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) procedure: String,
+    pub(crate) options: RegisterOptions,
+    pub(crate) status: StatusCell,
+    queue: Queue<Delivery>,
+}
+
+/// The way of a session to an intake.
+#[derive(Debug, Clone)]
+pub(crate) struct CalleePort {
+    pub(super) intake: Arc<Intake>,
+    pub(super) handle: Weak<Handle>,
+}
+
+impl Intake {
+    pub(crate) fn new(procedure: &str, options: RegisterOptions, lifetime: Lifetime) -> Self {
+        let queue = Queue::new(options.max_queued_bytes);
+        Self { procedure: procedure.to_owned(), options, status: StatusCell::new(lifetime), queue }
+    }
+
+    pub(super) fn queue(&self) -> &Queue<Delivery> {
+        &self.queue
+    }
+
+    pub(super) fn session_ended(&self, reason: &CloseReason) {
+        if self.status.session_ended(reason) {
+            self.queue.close_now();
+        }
+    }
+
+    /// It is over; what waits can still be taken.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.status.end(reason);
+        self.queue.close();
+    }
 }
 
 impl Registration {
-    /// The next call; None when the session has ended. Cancel-safe.
+    pub(crate) fn new(intake: Arc<Intake>, hold: Hold) -> Self {
+        Self { intake: Owned(intake), hold }
+    }
+
+    /// The next call; None when the registration is over, and
+    /// [`status`](Self::status) says why. Cancel-safe.
     ///
     /// Several calls may run at a time: this one need not be finished before
     /// the next is taken. While too many wait to be taken (see
-    /// [`RegisterOptions::max_queued_bytes`](super::RegisterOptions::max_queued_bytes)),
-    /// further ones are answered with `wamp.error.unavailable`.
+    /// [`RegisterOptions::max_queued_bytes`]), further ones are answered with
+    /// `wamp.error.unavailable`.
     pub async fn next(&mut self) -> Option<Invocation> {
-        let Delivery { invoked, pending } = self.queue.pop().await?;
-        Some(Invocation {
-            procedure: invoked.procedure.unwrap_or_else(|| self.procedure.clone()),
-            payload: invoked.payload,
-            wants_progress: invoked.wants_progress,
-            pending,
-            _handle: Arc::clone(&self.handle),
+        loop {
+            let delivery = self.intake.0.queue.pop().await?;
+            // Nobody waits for the calls of a session that has ended meanwhile.
+            if !delivery.pending.is_orphaned() {
+                return Some(Invocation::new(delivery, &self.intake.0.procedure));
+            }
+        }
+    }
+
+    /// Answers every call in a task of its own, at most `limit` at a time (the
+    /// rest wait, see [`next`](Self::next)), until the registration is over.
+    ///
+    /// The handler sees to cancelling itself. Dropping the future ends the
+    /// handlers; their calls are answered with `wamp.error.canceled`, and so
+    /// is the call of one that panics.
+    pub async fn serve<H, F>(mut self, limit: NonZeroUsize, handler: H) -> EndReason
+    where
+        H: Fn(Invocation) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(procedure = self.intake.0.procedure, %error, "a handler failed");
+                    }
+                }
+                call = self.next(), if running.len() < limit.get() => match call {
+                    Some(call) => drop(running.spawn(handler(call))),
+                    None => break,
+                }
+            }
+        }
+        running.join_all().await;
+        self.intake.0.status.ended().await
+    }
+
+    /// Like [`serve`](Self::serve), with a handler from positional arguments
+    /// (a tuple or sequence) to a result. Arguments that are no `A` are
+    /// answered with `wamp.error.invalid_argument`; the handler of a call that
+    /// is cancelled is dropped.
+    pub async fn serve_as<A, R, H, F>(self, limit: NonZeroUsize, handler: H) -> EndReason
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        H: Fn(A) -> F,
+        F: Future<Output = Result<R, ApplicationError>> + Send + 'static,
+    {
+        self.serve(limit, |call: Invocation| {
+            let work = call.payload.args::<A>().map(&handler);
+            async move {
+                let work = async {
+                    let result = match work {
+                        Ok(work) => work.await?,
+                        Err(error) => return Err(invalid_argument(&call.procedure, &error)),
+                    };
+                    Payload::one(&result).map_err(|error| {
+                        ApplicationError::new(uri::error::RUNTIME_ERROR, &error.to_string())
+                    })
+                };
+                let answer = tokio::select! {
+                    answer = work => answer,
+                    () = call.cancelled().cancelled() => Err(ApplicationError::new(
+                        uri::error::CANCELED,
+                        "the call was cancelled",
+                    )),
+                };
+                call.finish(answer).await;
+            }
         })
+        .await
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.intake.0.status.now()
+    }
+
+    /// Tells of every change of [`status`](Self::status).
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.intake.0.status.watch()
+    }
+
+    /// Resolves when the router has it, with the session.
+    ///
+    /// # Errors
+    /// When it never will.
+    pub async fn settled(&self) -> Result<SessionId, EndReason> {
+        self.intake.0.status.settled().await
     }
 
     /// Unregisters, and waits until the router has acknowledged it. Calls that
@@ -54,133 +190,12 @@ impl Registration {
     /// # Errors
     /// When the session has ended, which is as good.
     pub async fn unregister(self) -> Result<(), CallError> {
-        let (reply, answer) = oneshot::channel();
-        let message = self.handle.shared.with_session(|s| s.unregister(self.key, Some(reply)))?;
-        if let Some(message) = message {
-            self.handle.shared.send(message).await?;
-            self.handle.acknowledged(answer).await?;
-        }
-        Ok(())
+        let Self { intake: _waiting, hold } = self;
+        hold.undo().await
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let shared = &self.handle.shared;
-        if let Ok(Some(message)) = shared.with_session(|s| s.unregister(self.key, None)) {
-            shared.send_now(message);
-        }
-        // What waits answers itself when it is dropped.
-        self.queue.close_now();
-    }
-}
-
-/// A call of a registered procedure.
-///
-/// It is answered by [`finish`](Self::finish). Dropped without that, it is
-/// answered with `wamp.error.canceled`, so that no caller waits in vain.
-#[derive(Debug)]
-pub struct Invocation {
-    /// What was called: for a pattern, the name that the caller used.
-    pub procedure: String,
-    /// The arguments.
-    pub payload: Payload,
-    /// Whether the caller listens to partial results.
-    pub wants_progress: bool,
-    pending: PendingInvocation,
-    _handle: Arc<Handle>,
-}
-
-impl Invocation {
-    /// Is cancelled when the caller no longer wants the answer, or the session has ended.
-    #[must_use]
-    pub fn cancelled(&self) -> &CancellationToken {
-        &self.pending.token
-    }
-
-    /// Sends a partial result; nothing if the caller does not listen or has gone.
-    ///
-    /// Waits while too much waits to be sent on this session. Partial results
-    /// arrive in the order in which they were sent, all before the answer. One
-    /// that is too long for the session is not sent, which is logged.
-    ///
-    /// # Errors
-    /// When the session has ended.
-    pub async fn progress(&self, payload: Payload) -> Result<(), Closed> {
-        if !self.wants_progress {
-            return Ok(());
-        }
-        let PendingInvocation { shared, request, .. } = &self.pending;
-        let payload = match shared.prepare("", &payload) {
-            Ok(payload) => payload,
-            Err(error) => {
-                tracing::warn!(procedure = self.procedure, %error, "partial result not sent");
-                return Ok(());
-            }
-        };
-        match shared.with_session(|session| session.progress(*request, payload))? {
-            Some(message) => shared.send(message).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Answers the call. An answer that is too long for the session becomes
-    /// the error `wamp.error.payload_size_exceeded`.
-    pub async fn finish(self, answer: Result<Payload, ApplicationError>) {
-        let shared = Arc::clone(&self.pending.shared);
-        let answer = match answer {
-            Ok(payload) => shared.prepare("", &payload).map_err(|error| {
-                refusal(uri::error::PAYLOAD_SIZE_EXCEEDED, &format!("the answer was lost: {error}"))
-            }),
-            Err(ApplicationError { uri, payload }) => {
-                let uri =
-                    if uri::check(&uri).is_ok() { uri } else { "wamp.error.runtime_error".into() };
-                // A text says at least something where the arguments are too long.
-                let payload = shared.prepare(&uri, &payload);
-                Err((
-                    uri,
-                    payload.unwrap_or_else(|e| Payload::one(&e.to_string()).unwrap_or_default()),
-                ))
-            }
-        };
-        let request = self.pending.request;
-        let message = shared.with_session(|session| session.answer(request, answer));
-        if let Ok(Some(message)) = message {
-            // If it fails, the session has ended and the router has answered the caller.
-            let _ = shared.send(message).await;
-        }
-    }
-}
-
-fn refusal(error: &str, text: &str) -> Refusal {
-    (error.to_owned(), Payload::one(text).unwrap_or_default())
-}
-
-/// A call that must be answered, whatever happens.
-#[derive(Debug)]
-pub(super) struct PendingInvocation {
-    shared: Arc<Shared>,
-    request: RequestId,
-    token: CancellationToken,
-}
-
-impl PendingInvocation {
-    pub(super) fn new(shared: Arc<Shared>, request: RequestId, token: CancellationToken) -> Self {
-        Self { shared, request, token }
-    }
-
-    /// Answers with an error, unless it is answered.
-    pub(super) fn refuse(&self, error: &str, text: &str) {
-        let answer = Err(refusal(error, text));
-        let message = self.shared.with_session(|session| session.answer(self.request, answer));
-        if let Ok(Some(message)) = message {
-            self.shared.send_now(message);
-        }
-    }
-}
-
-impl Drop for PendingInvocation {
-    fn drop(&mut self) {
-        self.refuse(uri::error::CANCELED, "the callee gave the call up without an answer");
-    }
+fn invalid_argument(procedure: &str, error: &crate::PayloadError) -> ApplicationError {
+    let text = format!("{procedure} cannot take the arguments: {error}");
+    ApplicationError::new(uri::error::INVALID_ARGUMENT, &text)
 }

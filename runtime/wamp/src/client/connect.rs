@@ -90,6 +90,11 @@ async fn open_socket(
     Ok((socket, serializer))
 }
 
+/// Checks that a configuration's URL can be one of a router.
+pub(crate) fn check_url(config: &ClientConfig) -> Result<(), ConnectError> {
+    request(config).map(|_| ())
+}
+
 /// The request to send, and the address to send it to.
 fn request(config: &ClientConfig) -> Result<(Request<()>, (String, u16)), ConnectError> {
     let invalid = |reason: &str| ConnectError::Url {
@@ -129,16 +134,31 @@ pub(super) fn our_roles() -> ClientRoles {
     ClientRoles {
         caller: role(Features {
             call_canceling: true,
+            call_timeout: true,
+            caller_identification: true,
             progressive_call_results: true,
             ..Features::default()
         }),
         callee: role(Features {
             call_canceling: true,
+            caller_identification: true,
             pattern_based_registration: true,
             progressive_call_results: true,
+            registration_revocation: true,
+            shared_registration: true,
             ..Features::default()
         }),
-        publisher: role(Features { publisher_exclusion: true, ..Features::default() }),
-        subscriber: role(Features { pattern_based_subscription: true, ..Features::default() }),
+        publisher: role(Features {
+            publisher_exclusion: true,
+            publisher_identification: true,
+            subscriber_blackwhite_listing: true,
+            ..Features::default()
+        }),
+        subscriber: role(Features {
+            event_retention: true,
+            pattern_based_subscription: true,
+            publisher_identification: true,
+            ..Features::default()
+        }),
     }
 }

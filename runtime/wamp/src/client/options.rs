@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use crate::Serializer;
-use crate::payload::Payload;
+use crate::id::MAX_ID;
+use crate::message::{
+    Audience, CallDetails, InvocationPolicy, PublishDetails, RegisterDetails, SubscribeDetails,
+};
 use crate::uri::MatchPolicy;
 
 /// Where a router is, and how to talk to it.
@@ -49,18 +49,26 @@ impl ClientConfig {
 /// Options of [`Client::call`](super::Client::call).
 #[derive(Debug, Clone, Default)]
 pub struct CallOptions {
-    /// How long to wait for the answer; for ever if there is none.
+    /// How long to wait for the answer; for ever if there is none. Then the
+    /// call is cancelled, by the router as well if it counts the time.
     pub timeout: Option<Duration>,
-    /// Where partial results go. All of them arrive there before the call returns.
-    ///
-    /// A receiver that lets the channel fill up holds back this call alone:
-    /// partial results then wait in the client up to the longest message's
-    /// length, and beyond that the call is cancelled and fails with
-    /// [`CallError::SlowReceiver`](super::CallError::SlowReceiver). A receiver that is dropped wants no more.
-    pub progress: Option<mpsc::Sender<Payload>>,
-    /// Cancels the call when it is cancelled itself, and unlike dropping the
-    /// future goes on waiting for what the callee answers to that.
-    pub cancel: Option<CancellationToken>,
+    /// Whether to ask the router to tell the callee who calls.
+    pub disclose_me: bool,
+}
+
+impl CallOptions {
+    /// An answer within `timeout`.
+    #[must_use]
+    pub fn within(timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..Self::default() }
+    }
+
+    pub(super) fn details(&self, receive_progress: bool) -> CallDetails {
+        // Zero is never on the wire, so an instant is a millisecond.
+        let milliseconds = |timeout: Duration| u64::try_from(timeout.as_millis()).ok();
+        let timeout = self.timeout.and_then(milliseconds).map(|ms| ms.clamp(1, MAX_ID));
+        CallDetails { receive_progress, timeout, disclose_me: self.disclose_me }
+    }
 }
 
 /// Options of [`Client::register`](super::Client::register).
@@ -68,6 +76,10 @@ pub struct CallOptions {
 pub struct RegisterOptions {
     /// Which names are meant.
     pub policy: MatchPolicy,
+    /// Whether others may register the same, and who of them gets a call.
+    pub invoke: InvocationPolicy,
+    /// Whether whoever has registered the same loses it.
+    pub force_reregister: bool,
     /// How many bytes of calls may wait for [`Registration::next`](super::Registration::next); when they
     /// do, further calls are answered with `wamp.error.unavailable`.
     pub max_queued_bytes: usize,
@@ -75,7 +87,19 @@ pub struct RegisterOptions {
 
 impl Default for RegisterOptions {
     fn default() -> Self {
-        Self { policy: MatchPolicy::Exact, max_queued_bytes: 16 << 20 }
+        Self {
+            policy: MatchPolicy::Exact,
+            invoke: InvocationPolicy::Single,
+            force_reregister: false,
+            max_queued_bytes: 16 << 20,
+        }
+    }
+}
+
+impl RegisterOptions {
+    pub(super) fn details(&self) -> RegisterDetails {
+        let Self { policy, invoke, force_reregister, .. } = *self;
+        RegisterDetails { policy, invoke, force_reregister }
     }
 }
 
@@ -84,6 +108,8 @@ impl Default for RegisterOptions {
 pub struct SubscribeOptions {
     /// Which names are meant.
     pub policy: MatchPolicy,
+    /// Whether to begin with the events that the router retained.
+    pub get_retained: bool,
     /// How many bytes of events may wait for [`Subscription::next`](super::Subscription::next); when they
     /// do, further events are lost and counted in [`Event::missed`](super::Event::missed).
     pub max_queued_bytes: usize,
@@ -91,7 +117,14 @@ pub struct SubscribeOptions {
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { policy: MatchPolicy::Exact, max_queued_bytes: 16 << 20 }
+        Self { policy: MatchPolicy::Exact, get_retained: false, max_queued_bytes: 16 << 20 }
+    }
+}
+
+impl SubscribeOptions {
+    pub(super) fn details(&self) -> SubscribeDetails {
+        let Self { policy, get_retained, .. } = *self;
+        SubscribeDetails { policy, get_retained }
     }
 }
 
@@ -102,6 +135,12 @@ pub struct PublishOptions {
     pub acknowledge: bool,
     /// Whether this session does not get the event, even if it subscribed the topic.
     pub exclude_me: bool,
+    /// Whether to ask the router to tell the subscribers who publishes.
+    pub disclose_me: bool,
+    /// Whether the router keeps the event for later subscribers of the topic.
+    pub retain: bool,
+    /// Who of the subscribers gets the event; by default all.
+    pub audience: Audience,
     /// Whether the event leaves before all that waits to be sent on this
     /// session. For heartbeats: small, and none ever waits for room.
     pub is_urgent: bool,
@@ -109,6 +148,26 @@ pub struct PublishOptions {
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { acknowledge: false, exclude_me: true, is_urgent: false }
+        Self {
+            acknowledge: false,
+            exclude_me: true,
+            disclose_me: false,
+            retain: false,
+            audience: Audience::default(),
+            is_urgent: false,
+        }
+    }
+}
+
+impl PublishOptions {
+    pub(super) fn details(self) -> PublishDetails {
+        let audience = (self.audience != Audience::default()).then(|| Box::new(self.audience));
+        PublishDetails {
+            acknowledge: self.acknowledge,
+            exclude_me: self.exclude_me,
+            disclose_me: self.disclose_me,
+            retain: self.retain,
+            audience,
+        }
     }
 }

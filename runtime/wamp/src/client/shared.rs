@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
-use super::callee::{Delivery, PendingInvocation};
+use super::callee::CalleePort;
 use super::error::{CallError, CloseReason, Closed};
+use super::invocation::{Delivery, PendingInvocation};
+use super::status::EndReason;
 use super::subscriber::Inbox;
 use crate::Serializer;
 use crate::id::SessionId;
@@ -17,7 +19,7 @@ use crate::outbox::{Outbox, Outgoing};
 use crate::payload::Payload;
 use crate::queue::{Queue, Refused};
 use crate::router::{Seat, Standing};
-use crate::session::{Effect, Ports, Refusal, Session};
+use crate::session::{Effect, Invoked, Ports, Refusal, Session};
 use crate::uri;
 use crate::wire::{Incoming, Wire};
 
@@ -26,19 +28,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the session's core keeps for those who wait.
 #[derive(Debug)]
-pub(super) enum ClientPorts {}
+pub(crate) enum ClientPorts {}
 
 impl Ports for ClientPorts {
     type Call = Arc<Queue<Update>>;
     type Reply = oneshot::Sender<Result<(), Refusal>>;
-    type Registration = Arc<Queue<Delivery>>;
+    type Registration = CalleePort;
     type Subscription = Arc<Inbox>;
     type Invocation = CancellationToken;
 }
 
 /// What a caller hears of its call.
 #[derive(Debug)]
-pub(super) enum Update {
+pub(crate) enum Update {
     /// A partial result.
     Progress(Payload),
     /// The answer; nothing follows.
@@ -181,8 +183,13 @@ impl Shared {
         }
     }
 
-    fn close_reason(&self) -> Closed {
+    /// Why the session has ended.
+    pub(super) fn close_reason(&self) -> Closed {
         Closed(self.lock().ended.clone().unwrap_or(CloseReason::Local))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
     }
 
     /// Resolves when the session has ended.
@@ -291,28 +298,19 @@ impl Shared {
                 // Whoever asked may have gone; its handle has seen to the rest.
                 let _ = reply.send(result);
             }
-            Effect::Invoked(registration, invoked) => {
-                let request = invoked.request;
-                let token = CancellationToken::new();
-                let size = invoked.payload.encoded_len() + size_of::<Delivery>();
-                // Accepted first, so that whatever becomes of it answers the call.
-                let accepted = token.clone();
-                if self.with_session(|session| session.accept(request, accepted)).is_ok() {
-                    let pending = PendingInvocation::new(Arc::clone(self), request, token);
-                    let refused = match registration.push(Delivery { invoked, pending }, size) {
-                        Ok(()) => return None,
-                        Err(Refused::Full(delivery) | Refused::Closed(delivery)) => delivery,
-                    };
-                    refused.pending.refuse(
-                        uri::error::UNAVAILABLE,
-                        "the callee has no room for another call at the moment, try again later",
-                    );
+            Effect::Invoked(port, invoked) => self.invoked(&port, invoked),
+            Effect::Interrupted(token) => token.cancel(),
+            Effect::Event(subscribers, published) => {
+                for inbox in subscribers {
+                    inbox.put(&published);
                 }
             }
-            Effect::Interrupted(token) => token.cancel(),
-            Effect::Event { subscribers, topic, payload } => {
+            Effect::RegistrationRevoked(port, reason) => {
+                port.intake.end(EndReason::Revoked(reason));
+            }
+            Effect::SubscriptionRevoked(subscribers, reason) => {
                 for inbox in subscribers {
-                    inbox.put(&topic, &payload);
+                    inbox.end(EndReason::Revoked(reason.clone()));
                 }
             }
             Effect::Left { answer, reason: uri, message, is_abort } => {
@@ -328,6 +326,30 @@ impl Shared {
             }
         }
         None
+    }
+
+    /// Puts a call where its registration's owner takes it.
+    fn invoked(self: &Arc<Self>, port: &CalleePort, invoked: Invoked) {
+        // Without a handle the session is about to end.
+        let Some(handle) = port.handle.upgrade() else { return };
+        let request = invoked.request;
+        let token = CancellationToken::new();
+        let size = invoked.payload.encoded_len() + size_of::<Delivery>();
+        // Accepted first, so that whatever becomes of it answers the call.
+        let accepted = token.clone();
+        if self.with_session(|session| session.accept(request, accepted)).is_err() {
+            return;
+        }
+        let pending = PendingInvocation::new(Arc::clone(self), request, token);
+        let delivery = Delivery { invoked, pending, handle };
+        if let Err(Refused::Full(delivery) | Refused::Closed(delivery)) =
+            port.intake.queue().push(delivery, size)
+        {
+            delivery.pending.refuse(
+                uri::error::UNAVAILABLE,
+                "the callee has no room for another call at the moment, try again later",
+            );
+        }
     }
 
     /// Forgets a call and tells the router.
@@ -367,18 +389,18 @@ impl Shared {
             if state.ended.is_some() {
                 return;
             }
-            state.ended = Some(reason);
+            state.ended = Some(reason.clone());
             state.session.end()
         };
         self.ended.cancel();
         for call in bereaved.calls {
             call.close();
         }
-        for registration in bereaved.registrations {
-            registration.close_now();
+        for port in bereaved.registrations {
+            port.intake.session_ended(&reason);
         }
-        for subscription in bereaved.subscriptions {
-            subscription.close();
+        for inbox in bereaved.subscriptions {
+            inbox.session_ended(&reason);
         }
         for invocation in bereaved.invocations {
             invocation.cancel();

@@ -9,6 +9,7 @@ use crate::PayloadError;
 
 pub(crate) const EMPTY_SEQUENCE: &[u8] = &[0x90];
 pub(crate) const EMPTY_MAP: &[u8] = &[0x80];
+pub(crate) const NIL: &[u8] = &[0xc0];
 
 /// The form itself.
 pub(super) struct Msgpack;

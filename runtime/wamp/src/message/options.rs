@@ -29,7 +29,7 @@ pub(crate) struct RegisterDetails {
 /// Which of several callees of one procedure gets a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum InvocationPolicy {
+pub enum InvocationPolicy {
     /// There is only one.
     #[default]
     Single,
@@ -97,21 +97,30 @@ impl Default for PublishDetails {
 /// Black- and whitelists of an event: whoever is on a blacklist does not get
 /// it, and whoever is not on each whitelist that there is does not either.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Audience {
-    pub(crate) exclude: Option<Vec<SessionId>>,
-    pub(crate) exclude_authid: Option<Vec<String>>,
-    pub(crate) exclude_authrole: Option<Vec<String>>,
-    pub(crate) eligible: Option<Vec<SessionId>>,
-    pub(crate) eligible_authid: Option<Vec<String>>,
-    pub(crate) eligible_authrole: Option<Vec<String>>,
+pub struct Audience {
+    /// Sessions that do not get it.
+    pub exclude: Option<Vec<SessionId>>,
+    /// Whoever is called so does not get it.
+    pub exclude_authid: Option<Vec<String>>,
+    /// Whoever has such a role does not get it.
+    pub exclude_authrole: Option<Vec<String>>,
+    /// Only these sessions get it.
+    pub eligible: Option<Vec<SessionId>>,
+    /// Only those who are called so get it.
+    pub eligible_authid: Option<Vec<String>>,
+    /// Only those who have such a role get it.
+    pub eligible_authrole: Option<Vec<String>>,
 }
 
 /// A session that is disclosed to another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Principal {
-    pub(crate) session: SessionId,
-    pub(crate) authid: String,
-    pub(crate) authrole: String,
+pub struct Principal {
+    /// Its id.
+    pub session: SessionId,
+    /// Who it is; empty where the router does not say.
+    pub authid: String,
+    /// In which role; empty where the router does not say.
+    pub authrole: String,
 }
 
 /// Details of EVENT.

@@ -1,7 +1,9 @@
 //! What a session owes those who wait, with numbers for those who wait.
 
 use super::*;
-use crate::message::{EventDetails, InvocationDetails};
+use crate::message::{
+    EventDetails, InvocationDetails, ProgressDetails, RegisterDetails, Revocation, SubscribeDetails,
+};
 
 #[derive(Debug)]
 enum Numbers {}
@@ -28,7 +30,7 @@ fn event(subscription: u64) -> Message {
 #[test]
 fn a_call_hears_its_results_and_nothing_after_the_answer() {
     let mut session = Test::new();
-    let (request, _) = session.call("a.b", Payload::empty(), true, 7);
+    let (request, _) = session.call("a.b", Payload::empty(), CallDetails::default(), 7);
     let effect = session.receive(result(request, true)).unwrap();
     assert!(matches!(effect, Effect::Progress(_, 7, _)));
     assert!(matches!(session.receive(result(request, false)).unwrap(), Effect::Answered(7, Ok(_))));
@@ -39,7 +41,7 @@ fn a_call_hears_its_results_and_nothing_after_the_answer() {
 #[test]
 fn a_cancelled_call_hears_nothing() {
     let mut session = Test::new();
-    let (request, _) = session.call("a.b", Payload::empty(), false, 7);
+    let (request, _) = session.call("a.b", Payload::empty(), CallDetails::default(), 7);
     assert!(matches!(session.cancel(request), Some(Message::Cancel { .. })));
     assert!(matches!(session.receive(result(request, false)).unwrap(), Effect::None));
 }
@@ -47,7 +49,7 @@ fn a_cancelled_call_hears_nothing() {
 #[test]
 fn a_registration_that_was_given_up_too_early_is_undone_when_it_comes() {
     let mut session = Test::new();
-    let (key, _) = session.register("a.b", MatchPolicy::Exact, 1, 2);
+    let (key, _) = session.register("a.b", RegisterDetails::default(), 1, 2);
     assert!(session.unregister(key, None).is_none());
     let registered = Message::Registered { request: key, registration: 50 };
     let effect = session.receive(registered).unwrap();
@@ -57,7 +59,7 @@ fn a_registration_that_was_given_up_too_early_is_undone_when_it_comes() {
 #[test]
 fn an_invocation_that_crosses_the_unregister_is_refused() {
     let mut session = Test::new();
-    let (key, _) = session.register("a.b", MatchPolicy::Exact, 1, 2);
+    let (key, _) = session.register("a.b", RegisterDetails::default(), 1, 2);
     session.receive(Message::Registered { request: key, registration: 50 }).unwrap();
     assert!(session.unregister(key, None).is_some());
     let details = InvocationDetails::default();
@@ -83,16 +85,16 @@ fn an_invocation_is_answered_once() {
 #[test]
 fn subscriptions_of_one_topic_share_the_routers_until_the_last_is_given_up() {
     let mut session = Test::new();
-    let (first, _) = session.subscribe("t", MatchPolicy::Exact, 1, 10);
-    let (second, _) = session.subscribe("t", MatchPolicy::Exact, 2, 20);
+    let (first, _) = session.subscribe("t", SubscribeDetails::default(), 1, 10);
+    let (second, _) = session.subscribe("t", SubscribeDetails::default(), 2, 20);
     session.receive(Message::Subscribed { request: first, subscription: 50 }).unwrap();
     // The second is on its way, and would lose the subscription that it gets.
     assert!(session.unsubscribe(first, None).is_none());
     session.receive(Message::Subscribed { request: second, subscription: 50 }).unwrap();
-    let Effect::Event { subscribers, topic, .. } = session.receive(event(50)).unwrap() else {
+    let Effect::Event(subscribers, published) = session.receive(event(50)).unwrap() else {
         panic!()
     };
-    assert_eq!((subscribers, topic.as_str()), (vec![20], "t"));
+    assert_eq!((subscribers, published.topic.as_str()), (vec![20], "t"));
     assert!(matches!(
         session.unsubscribe(second, None),
         Some(Message::Unsubscribe { subscription: 50, .. })
@@ -116,10 +118,10 @@ fn a_goodbye_is_answered_unless_it_is_the_answer() {
 #[test]
 fn everybody_who_waits_is_told_of_the_end() {
     let mut session = Test::new();
-    session.call("a.b", Payload::empty(), false, 1);
-    let (key, _) = session.register("a.b", MatchPolicy::Exact, 2, 3);
+    session.call("a.b", Payload::empty(), CallDetails::default(), 1);
+    let (key, _) = session.register("a.b", RegisterDetails::default(), 2, 3);
     session.receive(Message::Registered { request: key, registration: 50 }).unwrap();
-    session.subscribe("t", MatchPolicy::Exact, 4, 5);
+    session.subscribe("t", SubscribeDetails::default(), 4, 5);
     session.accept(9, 6);
     let bereaved = session.end();
     assert_eq!(bereaved.calls, [1]);
@@ -132,4 +134,105 @@ fn everybody_who_waits_is_told_of_the_end() {
 fn what_is_no_message_for_a_client_is_an_error() {
     let mut session = Test::new();
     assert!(session.receive(Message::Cancel { request: 1, options: Default::default() }).is_err());
+}
+
+fn invocation(request: RequestId, registration: u64) -> Message {
+    let details = InvocationDetails::default();
+    Message::Invocation { request, registration, details, payload: Payload::empty() }
+}
+
+fn revocation(registration: Option<u64>, subscription: Option<u64>) -> Option<Box<Revocation>> {
+    let reason = Some("wamp.reason".to_owned());
+    Some(Box::new(Revocation { registration, subscription, reason }))
+}
+
+/// A session that holds registration 50 and, twice, subscription 60.
+fn holder() -> (Test, RequestId, [RequestId; 2]) {
+    let mut session = Test::new();
+    let (key, _) = session.register("a.b", RegisterDetails::default(), 1, 2);
+    session.receive(Message::Registered { request: key, registration: 50 }).unwrap();
+    let keys = [3, 4].map(|port| {
+        let (key, _) = session.subscribe("t", SubscribeDetails::default(), 1, port);
+        session.receive(Message::Subscribed { request: key, subscription: 60 }).unwrap();
+        key
+    });
+    (session, key, keys)
+}
+
+#[test]
+fn a_revoked_registration_is_over_and_there_is_nothing_left_to_unregister() {
+    let (mut session, key, _) = holder();
+    let revoked = Message::Unregistered { request: 0, revocation: revocation(Some(50), None) };
+    let effect = session.receive(revoked.clone()).unwrap();
+    let Effect::RegistrationRevoked(2, Some(reason)) = effect else { panic!("{effect:?}") };
+    assert_eq!(reason, "wamp.reason");
+    assert!(session.unregister(key, None).is_none());
+    assert!(matches!(session.receive(revoked).unwrap(), Effect::None), "a second time");
+    assert!(matches!(session.receive(invocation(9, 50)).unwrap(), Effect::Send(_)));
+}
+
+#[test]
+fn a_revoked_subscription_is_over_for_all_who_share_it() {
+    let (mut session, _, keys) = holder();
+    let revoked = Message::Unsubscribed { request: 0, revocation: revocation(None, Some(60)) };
+    let effect = session.receive(revoked).unwrap();
+    let Effect::SubscriptionRevoked(mut ports, _) = effect else { panic!("{effect:?}") };
+    ports.sort_unstable();
+    assert_eq!(ports, [3, 4]);
+    assert!(keys.into_iter().all(|key| session.unsubscribe(key, None).is_none()));
+    assert!(matches!(session.receive(event(60)).unwrap(), Effect::None));
+}
+
+#[test]
+fn a_revocation_of_nothing_is_ignored() {
+    let (mut session, ..) = holder();
+    for revocation in [None, revocation(None, None), revocation(Some(1), Some(1))] {
+        for message in [
+            Message::Unregistered { request: 0, revocation: revocation.clone() },
+            Message::Unsubscribed { request: 0, revocation },
+        ] {
+            assert!(matches!(session.receive(message).unwrap(), Effect::None));
+        }
+    }
+}
+
+#[test]
+fn ids_of_invocations_are_whatever_the_router_likes_but_none_is_used_twice_at_a_time() {
+    let (mut session, ..) = holder();
+    for request in [21, 7, u64::MAX, 0] {
+        let effect = session.receive(invocation(request, 50)).unwrap();
+        assert!(matches!(effect, Effect::Invoked(2, Invoked { request: id, .. }) if id == request));
+        session.accept(request, 1);
+        assert!(session.receive(invocation(request, 50)).is_err());
+        session.answer(request, Ok(Payload::empty())).unwrap();
+    }
+    assert!(matches!(session.receive(invocation(7, 50)).unwrap(), Effect::Invoked(..)));
+}
+
+#[test]
+fn answers_that_come_twice_or_to_nothing_are_ignored() {
+    let (mut session, key, [subscribed, _]) = holder();
+    for message in [
+        Message::Registered { request: key, registration: 51 },
+        Message::Registered { request: 99, registration: 51 },
+        Message::Subscribed { request: subscribed, subscription: 61 },
+        Message::Published { request: 99, publication: 1 },
+        Message::Unregistered { request: 99, revocation: None },
+        Message::error(RequestKind::Register, key, "a.b", ""),
+        Message::error(RequestKind::Call, 99, "a.b", ""),
+        Message::Interrupt { request: 99, options: Default::default() },
+        result(99, true),
+        result(99, false),
+    ] {
+        let name = message.name();
+        assert!(matches!(session.receive(message).unwrap(), Effect::None), "{name}");
+    }
+    assert!(matches!(session.receive(event(60)).unwrap(), Effect::Event(ports, _) if ports.len() == 2));
+}
+
+#[test]
+fn one_id_is_not_given_to_two_registrations() {
+    let (mut session, ..) = holder();
+    let (second, _) = session.register("c.d", RegisterDetails::default(), 5, 6);
+    assert!(session.receive(Message::Registered { request: second, registration: 50 }).is_err());
 }
