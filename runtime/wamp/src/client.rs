@@ -21,14 +21,14 @@ use tokio::task::JoinSet;
 pub use call::RunningCall;
 pub use callee::Registration;
 pub(crate) use callee::{CalleePort, Intake};
-pub(crate) use connect::check_url;
 pub use error::{ApplicationError, CallError, CloseReason, Closed, ConnectError};
 pub(crate) use held::{Held, Hold, Keeper};
 pub use invocation::Invocation;
 pub use options::{CallOptions, ClientConfig, PublishOptions, RegisterOptions, SubscribeOptions};
 pub use status::{EndReason, Status};
-pub use subscriber::{Event, Subscription};
+pub(crate) use status::{Lifetime, StatusCell};
 pub(crate) use subscriber::Inbox;
+pub use subscriber::{Event, Subscription};
 
 use crate::id::SessionId;
 use crate::outbox::Outbox;
@@ -38,7 +38,6 @@ use crate::session::Refusal;
 use crate::uri;
 use connect::Opened;
 use shared::{Line, Shared, Source};
-use status::Lifetime;
 
 /// A session; a handle, cheap to clone.
 ///
@@ -204,8 +203,7 @@ impl Client {
     /// Registers what `intake` asks for; calls go there from now on.
     pub(crate) async fn hold_registration(&self, intake: &Arc<Intake>) -> Result<Held, CallError> {
         let shared = &self.handle.shared;
-        let port =
-            CalleePort { intake: Arc::clone(intake), handle: Arc::downgrade(&self.handle) };
+        let port = CalleePort { intake: Arc::clone(intake), handle: Arc::downgrade(&self.handle) };
         let (reply, answer) = oneshot::channel();
         let details = intake.options.details();
         let (key, message) = shared

@@ -34,6 +34,7 @@ mod auth;
 mod client;
 mod codec;
 mod id;
+mod link;
 mod message;
 mod outbox;
 mod payload;
@@ -53,6 +54,7 @@ pub use client::{
     RunningCall, Status, SubscribeOptions, Subscription,
 };
 pub use id::SessionId;
+pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};
 pub use message::{Audience, InvocationPolicy, Principal};
 pub use payload::{Payload, PayloadError};
 pub use router::{

@@ -125,8 +125,11 @@ impl Payload {
         } else if written == codec::msgpack::NIL {
             Ok(Self::empty())
         } else {
-            Err(PayloadError::Write("arguments must be a tuple, a sequence, a struct or a map; \
-                 write (value,) for a single one".into()))
+            Err(PayloadError::Write(
+                "arguments must be a tuple, a sequence, a struct or a map; \
+                 write (value,) for a single one"
+                    .into(),
+            ))
         }
     }
 

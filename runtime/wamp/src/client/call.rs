@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::Handle;
 use super::error::{ApplicationError, CallError};
 use super::options::CallOptions;
 use super::shared::{Shared, Update};
-use super::Handle;
 use crate::message::{Message, RequestId};
 use crate::payload::Payload;
 use crate::queue::Queue;
@@ -57,7 +57,8 @@ impl RunningCall {
     ) -> Result<Self, CallError> {
         uri::check(procedure)?;
         // One that is too far off to be an instant is none.
-        let timer = options.timeout.and_then(|after| Instant::now().checked_add(after).zip(Some(after)));
+        let timer =
+            options.timeout.and_then(|after| Instant::now().checked_add(after).zip(Some(after)));
         let deadline = timer.map(|(at, after)| Deadline {
             timer: Box::pin(sleep_until(at)),
             error: CallError::Timeout { procedure: procedure.to_owned(), after },

@@ -90,9 +90,14 @@ async fn open_socket(
     Ok((socket, serializer))
 }
 
-/// Checks that a configuration's URL can be one of a router.
-pub(crate) fn check_url(config: &ClientConfig) -> Result<(), ConnectError> {
-    request(config).map(|_| ())
+impl ClientConfig {
+    /// Checks what can be checked without a router.
+    ///
+    /// # Errors
+    /// When the URL can be none of a router.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        request(self).map(|_| ())
+    }
 }
 
 /// The request to send, and the address to send it to.

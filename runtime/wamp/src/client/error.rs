@@ -126,6 +126,12 @@ pub enum CallError {
     /// The session has ended; whether the request was carried out is unknown.
     #[error(transparent)]
     Closed(#[from] CloseReason),
+    /// The [`Link`](crate::Link) has no session at the moment; nothing was sent.
+    #[error("there is no session with the router at the moment: {0}")]
+    Away(
+        /// Why.
+        String,
+    ),
     /// The arguments cannot be written for this session.
     #[error(transparent)]
     Payload(#[from] PayloadError),

@@ -36,8 +36,7 @@ impl Held {
     pub(crate) async fn undo(self) -> Result<(), CallError> {
         let (reply, answer) = oneshot::channel();
         let shared = &self.handle.shared;
-        let message =
-            shared.with_session(|session| (self.undo)(session, self.key, Some(reply)))?;
+        let message = shared.with_session(|session| (self.undo)(session, self.key, Some(reply)))?;
         if let Some(message) = message {
             shared.send(message).await?;
             self.handle.acknowledged(answer).await?;

@@ -177,7 +177,7 @@ impl Shared {
             Ok(Standing::Left) if is_goodbye => Ok(()),
             Ok(Standing::Left) => Err(self.close_reason()),
             Err(violation) => {
-                self.end(CloseReason::Connection(violation.to_string()));
+                self.end(&CloseReason::Connection(violation.to_string()));
                 Err(self.close_reason())
             }
         }
@@ -225,7 +225,7 @@ impl Shared {
             CloseReason::Connection(_) => CloseCode::Protocol,
             _ => CloseCode::Normal,
         };
-        self.end(reason);
+        self.end(&reason);
         match source {
             Source::Wire(wire) => wire.finish(code, &text, FAREWELL).await,
             Source::Local(_) => {
@@ -383,7 +383,7 @@ impl Shared {
     }
 
     /// Marks the session as ended, and tells everyone who waits.
-    fn end(&self, reason: CloseReason) {
+    fn end(&self, reason: &CloseReason) {
         let bereaved = {
             let mut state = self.lock();
             if state.ended.is_some() {
@@ -397,10 +397,10 @@ impl Shared {
             call.close();
         }
         for port in bereaved.registrations {
-            port.intake.session_ended(&reason);
+            port.intake.session_ended(reason);
         }
         for inbox in bereaved.subscriptions {
-            inbox.session_ended(&reason);
+            inbox.session_ended(reason);
         }
         for invocation in bereaved.invocations {
             invocation.cancel();

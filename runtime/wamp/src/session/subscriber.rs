@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Effect, Ports, Request, Session};
-use crate::message::{
-    EventDetails, Message, Principal, RequestId, Revocation, SubscribeDetails,
-};
+use crate::message::{EventDetails, Message, Principal, RequestId, Revocation, SubscribeDetails};
 use crate::payload::Payload;
 use crate::uri::MatchPolicy;
 

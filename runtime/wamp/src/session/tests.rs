@@ -227,7 +227,9 @@ fn answers_that_come_twice_or_to_nothing_are_ignored() {
         let name = message.name();
         assert!(matches!(session.receive(message).unwrap(), Effect::None), "{name}");
     }
-    assert!(matches!(session.receive(event(60)).unwrap(), Effect::Event(ports, _) if ports.len() == 2));
+    assert!(
+        matches!(session.receive(event(60)).unwrap(), Effect::Event(ports, _) if ports.len() == 2)
+    );
 }
 
 #[test]

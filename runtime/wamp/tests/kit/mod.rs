@@ -38,14 +38,27 @@ impl Site {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::listen(limits, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// A router where another one was.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        Self::listen(Limits { max_message_bytes: MAX_MESSAGE, ..Limits::default() }, address).await
+    }
+
+    async fn listen(limits: Limits, address: SocketAddr) -> Self {
         let realms = vec![RealmConfig::open(REALM)];
         let router = Router::new(RouterConfig { realms, limits }).unwrap();
-        Self::of(router, None).await
+        Self::of_at(router, None, address).await
     }
 
     /// A listener of the router, with TLS if there is an identity.
     pub(crate) async fn of(router: Router, identity: Option<TlsIdentity>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::of_at(router, identity, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    async fn of_at(router: Router, identity: Option<TlsIdentity>, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
