@@ -77,7 +77,8 @@ async fn an_id_can_be_used_again_only_after_its_job_has_ended() {
     let mut command = Command::new("guests.until_cancelled");
 
     let payload = Payload::one(&command).unwrap();
-    let running = client.start(&procedures::run(A), payload, CallOptions::default());
+    let procedure = procedures::run(A);
+    let running = client.start(&procedure, payload, CallOptions::default());
     let mut running = running.await.unwrap();
     assert!(running.next().await.is_some(), "the job has ended");
 

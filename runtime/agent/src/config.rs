@@ -37,8 +37,8 @@ pub struct Config {
     /// Time between two signs of life.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
-    /// The first wait before the controller is dialled again; it doubles up
-    /// to `reconnect_longest`, and chance shortens it by up to half.
+    /// The bound of the first wait before the controller is dialled again; it
+    /// doubles up to `reconnect_longest`, and a wait is anything up to it.
     #[serde(with = "humantime_serde")]
     pub reconnect_first: Duration,
     /// See `reconnect_first`.

@@ -9,13 +9,12 @@
 //!                          +--heartbeats on their own timer, never behind work
 //! ```
 //!
-//! [`link`] dials, registers the prefix of the node's procedures, sends
-//! heartbeats and dials again for ever, waiting as [`backoff`] says.
+//! [`link`] registers the prefix of the node's procedures and sends heartbeats;
+//! what it stands on dials again for ever.
 //! [`dispatch`] turns an invocation into a job and its outcome into an answer.
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod config;
 mod dispatch;
 mod link;
