@@ -118,9 +118,9 @@ impl Payload {
     /// Like [`Payload::one`], and when the value is neither.
     pub fn arguments<T: Serialize + ?Sized>(arguments: &T) -> Result<Self, PayloadError> {
         let written = codec::msgpack::write(arguments)?;
-        if codec::msgpack::is_sequence(&written) {
+        if Form::Msgpack.is_sequence(&written) {
             Ok(Self { args: Some(Encoded::msgpack(written)), kwargs: None })
-        } else if codec::msgpack::is_map(&written) {
+        } else if Form::Msgpack.is_map(&written) {
             Ok(Self { args: None, kwargs: Some(Encoded::msgpack(written)) })
         } else if written == codec::msgpack::NIL {
             Ok(Self::empty())

@@ -20,8 +20,6 @@ pub mod error {
     pub const CANCELED: &str = "wamp.error.canceled";
     /// The call took longer than its caller wanted to wait.
     pub const TIMEOUT: &str = "wamp.error.timeout";
-    /// The callee cannot take the arguments.
-    pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
     /// The callee failed.
     pub const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
     /// The callee has no room for another call at the moment.
