@@ -1,4 +1,5 @@
-//! The components that scenarios load, built once per test run.
+//! The components that scenarios load, built once per test run, and what the
+//! set-up has installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +49,19 @@ fn built() -> &'static Path {
         assert!(status.success(), "the components do not build; `cargo xtask setup` says why");
         target_dir().join("wasm32-wasip2/plugin")
     })
+}
+
+/// A program or package that the set-up has put where cargo builds, such as
+/// `venv/bin/python`.
+///
+/// # Panics
+///
+/// If it is not there.
+#[must_use]
+pub fn installed(path: &str) -> PathBuf {
+    let full = target_dir().join(path);
+    assert!(full.exists(), "there is no {}: run `cargo xtask setup`", full.display());
+    full
 }
 
 fn root() -> &'static Path {

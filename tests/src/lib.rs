@@ -3,16 +3,21 @@
 //! A scenario makes a [`Site`], starts agents on it, and runs `drover` as an
 //! operator would. Everything listens on a port of its own choice, and ends
 //! with the value that started it. [`wait_for`] waits for what must become
-//! true and shows what was last seen when it does not.
+//! true and shows what was last seen when it does not. A [`Peer`] is a WAMP
+//! client that is not ours and a [`Crossbar`] is a router that is not ours.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 mod components;
+mod crossbar;
+mod peer;
 mod process;
 mod site;
 mod wait;
 
-pub use components::{built_in, compiled, component};
+pub use components::{built_in, compiled, component, installed};
+pub use crossbar::Crossbar;
+pub use peer::{Peer, PeerError, PeerSession};
 pub use process::{Process, Ran, run};
 pub use site::{Agent, Site};
 pub use wait::wait_for;

@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::wait_for;
+use crate::wait::{wait_at_most, wait_for};
 
 /// How a program ended and what it printed.
 #[derive(Debug)]
@@ -71,26 +72,57 @@ impl Process {
     /// Starts `program`.
     #[must_use]
     pub fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(Command::new(program).args(arguments))
+    }
+
+    /// Starts a command that reads nothing.
+    #[must_use]
+    pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_reading(command, Stdio::null()).0
+    }
+
+    /// Starts a command that is told by its standard input what to do.
+    #[must_use]
+    pub fn spawn_listening(command: &mut Command) -> (Self, ChildStdin) {
+        let (process, stdin) = Self::spawn_reading(command, Stdio::piped());
+        (process, stdin.unwrap())
+    }
+
+    fn spawn_reading(command: &mut Command, stdin: Stdio) -> (Self, Option<ChildStdin>) {
+        let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = command.spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        let stdin = child.stdin.take();
+        (Self { child, stdout, stderr }, stdin)
     }
 
     /// Waits for a line of standard output that `pick` takes something from.
     pub fn wait_for_output<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        wait_for_line(what, &self.stdout, pick, || self.log())
+        wait_for_line(what, &self.stdout, pick, || self.last_words())
     }
 
     /// Waits for a line of standard error that has `text` in it.
     pub fn wait_for_log(&self, text: &str) {
         wait_for_line(text, &self.stderr, |line| line.contains(text).then_some(()), || self.log());
+    }
+
+    /// The lines it wrote to standard output until now.
+    #[must_use]
+    pub fn output(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// The end of both outputs, for the message of a test that waits in vain.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let last = |lines: &Lines| {
+            let lines = lines.lock().unwrap();
+            let last = lines[lines.len().saturating_sub(20)..].iter();
+            last.map(|line| line.chars().take(500).collect()).collect::<Vec<String>>().join("\n")
+        };
+        format!("standard output:\n{}\nstandard error:\n{}", last(&self.stdout), last(&self.stderr))
     }
 
     /// What it wrote to standard error until now.
@@ -109,6 +141,16 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
         wait_for("the program to end", || child.try_wait().unwrap().ok_or("still running"))
+    }
+
+    /// Waits 10 seconds until it has ended by itself, and kills it if it has not.
+    pub fn wait_or_kill(&mut self) {
+        let child = &mut self.child;
+        let ended =
+            wait_at_most(Duration::from_secs(10), || child.try_wait().ok().flatten().ok_or(()));
+        if ended.is_err() {
+            let _ = self.child.kill();
+        }
     }
 
     /// Its process id.

@@ -11,16 +11,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 ///
 /// If it takes 30 seconds; the message shows the last `Err`.
+pub fn wait_for<T, E: Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
+    wait_at_most(PATIENCE, look)
+        .unwrap_or_else(|last| panic!("waited in vain for {what}; last seen: {last:?}"))
+}
+
+/// Asks again and again until `look` gives `Ok`; the last `Err` after `patience`.
 #[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
-pub fn wait_for<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn wait_at_most<T, E>(
+    patience: Duration,
+    mut look: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let deadline = Instant::now() + patience;
     loop {
         match look() {
-            Ok(value) => return value,
-            Err(last) if Instant::now() > deadline => {
-                panic!("waited in vain for {what}; last seen: {last:?}")
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome,
         }
     }
 }

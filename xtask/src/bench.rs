@@ -8,7 +8,7 @@ use crate::{build, setup};
 
 pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     setup::toolchain()?;
-    let venv = setup::peers()?;
+    let venv = setup::python_peers()?;
     let plugins = build::plugins()?;
     let programs = build::programs(&["drover", "drover-bench"], Profile::Release)?;
     run(Command::new(programs.join("drover-bench"))

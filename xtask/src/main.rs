@@ -25,7 +25,8 @@ Commands:
   test [ARGS...]          set up and run every test; ARGS go to `cargo test`
   bench call|footprint [--json]
                           measure against the peers and the limits, release build
-  setup                   only install what is missing and build the plugins
+  setup                   only install what is missing, the peers of the tests
+                          included, and build the plugins
 ";
 
 fn main() -> ExitCode {
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         ["demo", "--exit"] => demo::run(true),
         ["test", ref rest @ ..] => test::run_tests(rest),
         ["bench", name @ ("call" | "footprint"), ref rest @ ..] => bench::run_bench(name, rest),
-        ["setup"] => setup::toolchain().and_then(|()| build::plugins().map(drop)),
+        ["setup"] => setup::all().and_then(|()| build::plugins().map(drop)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

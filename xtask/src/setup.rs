@@ -1,6 +1,8 @@
-//! What the build needs beyond the toolchain: installed if it is missing.
+//! What the build and the tests need beyond the toolchain: installed if it is
+//! missing.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -26,24 +28,66 @@ pub(crate) fn toolchain() -> anyhow::Result<()> {
     })
 }
 
-/// A Python environment with the benchmarks' peers, made once.
-pub(crate) fn peers() -> anyhow::Result<PathBuf> {
-    let requirements = root().join("tests/bench/python/requirements.txt");
+/// Everything: the plugins' target, and the programs of others that the tests
+/// run beside ours. The tests find those in `venv` and `node` where cargo builds.
+pub(crate) fn all() -> anyhow::Result<()> {
+    toolchain()?;
+    python_peers()?;
+    node_peers()
+}
+
+/// A Python environment with Crossbar, autobahn and OCS, made once.
+pub(crate) fn python_peers() -> anyhow::Result<PathBuf> {
     let venv = target_dir().join("venv");
-    // The copy is made last, so it tells of a complete installation.
-    let installed = venv.join("installed.txt");
-    let wanted = std::fs::read_to_string(&requirements)
-        .with_context(|| format!("cannot read {}", requirements.display()))?;
-    if std::fs::read_to_string(&installed).is_ok_and(|present| present == wanted) {
-        return Ok(venv);
-    }
-    announce("installing the peers of the benchmarks (about a minute)");
-    if run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).is_err() {
-        bail!("the peers need Python 3 with venv: run `apt-get install python3-venv`");
-    }
-    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "-r"]).arg(&requirements))
-        .context("the peers could not be installed from PyPI")?;
-    std::fs::write(&installed, wanted)
-        .with_context(|| format!("cannot write {}", installed.display()))?;
+    let requirements = root().join("tests/peers/requirements.txt");
+    once(&requirements, &venv, || {
+        announce("installing the Python peers (about a minute)");
+        if run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).is_err() {
+            bail!("the peers need Python 3 with venv: run `apt-get install python3-venv`");
+        }
+        run(Command::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements))
+        .context("the Python peers could not be installed from PyPI")
+    })?;
     Ok(venv)
+}
+
+/// A folder with autobahn-js, made once.
+fn node_peers() -> anyhow::Result<()> {
+    let folder = target_dir().join("node");
+    let listed = root().join("tests/peers");
+    once(&listed.join("package-lock.json"), &folder, || {
+        announce("installing the JavaScript peers");
+        for program in ["node", "npm"] {
+            if read(Command::new(program).arg("--version")).is_err() {
+                bail!("the peers need Node.js with npm: run `apt-get install nodejs npm`");
+            }
+        }
+        fs::create_dir_all(&folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(listed.join(file), folder.join(file))?;
+        }
+        run(Command::new("npm")
+            .args(["ci", "--silent", "--no-audit", "--no-fund"])
+            .current_dir(&folder))
+        .context("the JavaScript peers could not be installed from npm")
+    })
+}
+
+/// Installs what `list` names into `folder`, unless that has been done.
+fn once(
+    list: &Path,
+    folder: &Path,
+    install: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    // The copy is made last, so it tells of a complete installation.
+    let installed = folder.join("installed.txt");
+    let wanted =
+        fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+    if fs::read_to_string(&installed).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
 }

@@ -76,7 +76,7 @@ impl Crossbar {
         ensure!(
             bin.join("crossbar").exists(),
             "there is no Crossbar in {}: make the environment with `python3 -m venv {0}` and \
-             `{0}/bin/pip install -r tests/bench/python/requirements.txt`",
+             `{0}/bin/pip install -r tests/peers/requirements.txt`",
             venv.display()
         );
         let address = free_address().context("cannot find a port for Crossbar")?;
@@ -257,6 +257,6 @@ mod tests {
     async fn an_environment_without_crossbar_is_refused_with_the_cure() {
         let dir = tempfile::tempdir().unwrap();
         let error = Crossbar::start(dir.path(), dir.path()).await.err().unwrap().to_string();
-        assert!(error.contains("pip install -r tests/bench/python/requirements.txt"), "{error}");
+        assert!(error.contains("pip install -r tests/peers/requirements.txt"), "{error}");
     }
 }

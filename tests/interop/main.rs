@@ -1,0 +1,21 @@
+//! Interoperation with the real thing: clients and routers of others, as they
+//! come from PyPI and npm.
+//!
+//! `cargo xtask setup` installs them. A test whose peer is not there fails and
+//! says so.
+
+mod autobahn_js;
+mod autobahn_python;
+
+use drover_tests::Site;
+
+/// The program under test.
+const DROVER: &str = env!("CARGO_BIN_EXE_drover-under-test");
+
+/// The realm that the controller has unless its configuration says otherwise.
+const REALM: &str = "drover";
+
+/// A site with a controller.
+fn site() -> Site {
+    Site::start(DROVER)
+}
