@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{REALM, site};
 
 /// What autobahn-js offers of what we speak.
-const SERIALIZERS: [&str; 2] = ["json", "msgpack"];
+const SERIALIZERS: [&str; 3] = ["json", "msgpack", "cbor"];
 
 /// Values that JavaScript can tell apart; in JSON it knows no bytes.
 fn values(serializer: &str) -> Value {

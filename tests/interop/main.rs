@@ -4,8 +4,11 @@
 //! `cargo xtask setup` installs them. A test whose peer is not there fails and
 //! says so.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 mod autobahn_js;
 mod autobahn_python;
+mod crossbar;
 
 use drover_tests::Site;
 

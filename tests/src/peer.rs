@@ -87,10 +87,12 @@ impl Peer {
         serializer: &str,
         login: &Value,
     ) -> Result<PeerSession<'_>, PeerError> {
-        let mut fields = json!({"url": url, "realm": realm, "serializer": serializer});
-        if !login.is_null() {
-            fields["login"] = login.clone();
-        }
+        let fields = [
+            ("url", url.into()),
+            ("realm", realm.into()),
+            ("serializer", serializer.into()),
+            ("login", login.clone()),
+        ];
         let name = format!("session {}", self.last_order.load(Ordering::Relaxed) + 1);
         let order = self.order("join", &name, fields);
         let welcome = self.answer(order)?;
@@ -102,13 +104,19 @@ impl Peer {
         self.wait_for(kind, |report| report.get(kind).cloned())
     }
 
-    fn order(&self, what: &str, session: &str, mut fields: Value) -> Order {
+    fn order<const N: usize>(
+        &self,
+        what: &str,
+        session: &str,
+        fields: [(&str, Value); N],
+    ) -> Order {
         let id = self.last_order.fetch_add(1, Ordering::Relaxed) + 1;
-        fields["id"] = id.into();
-        fields["do"] = what.into();
-        fields["session"] = session.into();
+        let mut order = json!({"id": id, "do": what, "session": session});
+        for (name, value) in fields {
+            order[name] = value;
+        }
         let mut orders = self.orders.lock().unwrap();
-        writeln!(orders, "{fields}").unwrap();
+        writeln!(orders, "{order}").unwrap();
         orders.flush().unwrap();
         Order(id)
     }
@@ -143,7 +151,7 @@ impl PeerSession<'_> {
         does: &str,
         options: Value,
     ) -> Result<Order, PeerError> {
-        let fields = json!({"procedure": procedure, "does": does, "options": options});
+        let fields = [("procedure", procedure.into()), ("does", does.into()), ("options", options)];
         self.done("register", fields)
     }
 
@@ -153,7 +161,7 @@ impl PeerSession<'_> {
     ///
     /// If the router refuses.
     pub fn subscribe(&self, topic: &str, options: Value) -> Result<Order, PeerError> {
-        self.done("subscribe", json!({"topic": topic, "options": options}))
+        self.done("subscribe", [("topic", topic.into()), ("options", options)])
     }
 
     /// Takes back a registration or a subscription.
@@ -162,7 +170,7 @@ impl PeerSession<'_> {
     ///
     /// If the router refuses.
     pub fn undo(&self, order: Order) -> Result<Order, PeerError> {
-        self.done("undo", json!({"of": order.0}))
+        self.done("undo", [("of", order.0.into())])
     }
 
     /// Publishes and waits for the acknowledgement.
@@ -177,7 +185,8 @@ impl PeerSession<'_> {
         kwargs: Value,
         options: Value,
     ) -> Result<Order, PeerError> {
-        let fields = json!({"topic": topic, "args": args, "kwargs": kwargs, "options": options});
+        let fields =
+            [("topic", topic.into()), ("args", args), ("kwargs", kwargs), ("options", options)];
         self.done("publish", fields)
     }
 
@@ -192,10 +201,13 @@ impl PeerSession<'_> {
 
     /// Begins a call that wants progressive results.
     pub fn begin(&self, procedure: &str, args: Value, kwargs: Value, options: Value) -> Order {
-        let fields = json!({
-            "procedure": procedure, "args": args, "kwargs": kwargs, "options": options,
-            "progress": true,
-        });
+        let fields = [
+            ("procedure", procedure.into()),
+            ("args", args),
+            ("kwargs", kwargs),
+            ("options", options),
+            ("progress", true.into()),
+        ];
         self.peer.order("call", &self.name, fields)
     }
 
@@ -205,7 +217,7 @@ impl PeerSession<'_> {
     ///
     /// If the peer knows of no such call.
     pub fn cancel(&self, call: Order) -> Result<Order, PeerError> {
-        self.done("cancel", json!({"of": call.0}))
+        self.done("cancel", [("of", call.0.into())])
     }
 
     /// Waits for the result of a call.
@@ -219,7 +231,7 @@ impl PeerSession<'_> {
 
     /// Says goodbye.
     pub fn leave(&self) {
-        self.done("leave", json!({})).unwrap();
+        self.done("leave", []).unwrap();
     }
 
     /// The progressive results of a call until now.
@@ -247,7 +259,11 @@ impl PeerSession<'_> {
             .collect()
     }
 
-    fn done(&self, what: &str, fields: Value) -> Result<Order, PeerError> {
+    fn done<const N: usize>(
+        &self,
+        what: &str,
+        fields: [(&str, Value); N],
+    ) -> Result<Order, PeerError> {
         let order = self.peer.order(what, &self.name, fields);
         self.peer.answer(order).map(|_| order)
     }

@@ -132,7 +132,7 @@ function join(order) {
 
 // The part of a connection's options that proves who it is.
 function login(how) {
-  if (how === undefined) {
+  if (how === null) {
     return {};
   }
   const { authid, method } = how;

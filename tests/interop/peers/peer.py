@@ -65,7 +65,7 @@ class Session(ApplicationSession):
     order = None
 
     def onConnect(self):
-        login = dict(self.order.get("login", {}))
+        login = dict(self.order["login"] or {})
         method = login.pop("method", None)
         if method is None:
             return self.join(self.order["realm"])
