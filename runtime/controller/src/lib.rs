@@ -16,7 +16,7 @@ mod service;
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use drover_wamp::{RealmConfig, Router, RouterConfig};
+use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, Router, RouterConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,13 @@ impl Controller {
         let router = Router::new(RouterConfig {
             realms: vec![RealmConfig::open(&config.realm)],
             limits: config.router_limits(),
+            http: HttpConfig {
+                bridge: Some(HttpBridge {
+                    realm: config.realm.clone(),
+                    role: "anonymous".to_owned(),
+                }),
+                ..HttpConfig::default()
+            },
         })
         .context("the realms cannot be served")?;
         let session = router.attach(&config.realm).context("cannot join the own router")?;

@@ -58,8 +58,8 @@ pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};
 pub use message::{Audience, InvocationPolicy, Principal};
 pub use payload::{Payload, PayloadError};
 pub use router::{
-    Allow, CraSecret, Disclose, Disclosure, Limits, Permission, PrincipalConfig, RealmConfig,
-    RoleConfig, Router, RouterConfig, RouterConfigError,
+    Allow, CraSecret, Disclose, Disclosure, HttpBridge, HttpConfig, Limits, Permission,
+    PrincipalConfig, RealmConfig, RoleConfig, Router, RouterConfig, RouterConfigError,
 };
 pub use serializer::Serializer;
 pub use tls::{TlsError, TlsIdentity};

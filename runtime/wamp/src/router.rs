@@ -27,6 +27,7 @@ pub use config::{
     RouterConfigError,
 };
 pub(crate) use entrance::Admission;
+pub use http::{HttpBridge, HttpConfig};
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 
@@ -48,6 +49,8 @@ pub struct RouterConfig {
     pub realms: Vec<RealmConfig>,
     /// What its sessions may take.
     pub limits: Limits,
+    /// What else its port offers.
+    pub http: HttpConfig,
 }
 
 /// What sessions may take from a router. All hold for one session unless they say otherwise.
@@ -58,8 +61,12 @@ pub struct Limits {
     /// How much may wait for a session that reads slowly; more ends it.
     /// At least one message of the longest fits in any case.
     pub max_queued_bytes: usize,
-    /// How long a connection may take from its first byte to its HELLO.
+    /// How long a connection may take for each step on its way to a session:
+    /// TLS, the head of an HTTP request, HELLO.
     pub handshake_timeout: Duration,
+    /// How long the body of an HTTP request may be on its way, and how long its
+    /// answer may wait for a peer that does not read.
+    pub http_timeout: Duration,
     /// How many connections one listener serves at a time.
     pub max_sessions: usize,
     /// How long a session may be silent before it is pinged; silent for three
@@ -75,6 +82,7 @@ impl Default for Limits {
             max_message_bytes: 16 << 20,
             max_queued_bytes: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
+            http_timeout: Duration::from_secs(60),
             max_sessions: 20_000,
             ping_interval: Duration::from_secs(10),
             max_entries: 65_536,
@@ -90,27 +98,32 @@ impl Default for Limits {
 pub struct Router {
     entrances: Arc<Entrances>,
     limits: Arc<Limits>,
+    http: Arc<http::Site>,
 }
 
 impl Router {
     /// A router with empty realms.
     ///
     /// # Errors
-    /// When a realm names something twice, or a role that it does not have.
+    /// When a realm names something twice, or a role that it does not have, or
+    /// the bridge does.
     pub fn new(config: RouterConfig) -> Result<Self, RouterConfigError> {
         RealmConfig::check_all(&config.realms)?;
+        config.http.check(&config.realms)?;
         let mut limits = config.limits;
         limits.max_queued_bytes = limits.max_queued_bytes.max(limits.max_message_bytes);
         let entrance = |config: &RealmConfig| {
             let realm = Realm::new(&config.name, rand::random(), limits.max_entries);
             (config.name.clone(), Entrance::new(config, Hall::new(realm)))
         };
+        let http = Arc::new(http::Site::new(config.http));
         let entrances = config.realms.iter().map(entrance).collect();
-        Ok(Self { entrances: Arc::new(entrances), limits: Arc::new(limits) })
+        Ok(Self { entrances: Arc::new(entrances), limits: Arc::new(limits), http })
     }
 
-    /// Accepts WebSockets at `/ws` (and `/`) until `stop`, then ends the
-    /// sessions that it accepted with GOODBYE `wamp.close.system_shutdown`.
+    /// Accepts WebSockets at `/ws` (and `/`), and what else there is over HTTP
+    /// ([`HttpConfig`]), until `stop`; then ends the sessions that it accepted
+    /// with GOODBYE `wamp.close.system_shutdown`.
     ///
     /// Attached sessions and those of other listeners stay. Dropping the
     /// future cuts the connections off.
@@ -166,19 +179,13 @@ impl Router {
             };
             let has_room = connections.len() < self.limits.max_sessions;
             let connection = connection::Connection {
-                entrances: Arc::clone(&self.entrances),
-                limits: Arc::clone(&self.limits),
+                router: self.clone(),
                 peer,
                 stop: stop.clone(),
                 tls: tls.clone(),
+                has_room,
             };
-            connections.spawn(async move {
-                if has_room {
-                    connection.run(stream).await;
-                } else {
-                    connection.refuse(stream).await;
-                }
-            });
+            connections.spawn(connection.run(stream));
         }
         drop(listener);
         while connections.join_next().await.is_some() {}

@@ -38,6 +38,7 @@ async fn site(certificate: &Certificate) -> Site {
     let router = Router::new(RouterConfig {
         realms: vec![RealmConfig::open(REALM)],
         limits: Limits { max_message_bytes: kit::MAX_MESSAGE, ..Limits::default() },
+        ..RouterConfig::default()
     })
     .unwrap();
     Site::of(router, Some(identity)).await

@@ -1,5 +1,6 @@
 //! One connection to the router, from its first byte to its last.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
-use super::entrance::Entrances;
 use super::handshake::{Handshake, Step};
-use super::http::{self, UpgradeError};
-use super::{Limits, Seat, Standing};
+use super::http::{self, Visit};
+use super::{Limits, Router, Seat, Standing};
+use crate::Serializer;
 use crate::message::Message;
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::Stream;
@@ -27,12 +29,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What a connection needs to know of the router.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) entrances: Arc<Entrances>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) router: Router,
     pub(super) peer: SocketAddr,
     pub(super) stop: CancellationToken,
     /// What the listener proves itself with, if it speaks TLS.
     pub(super) tls: Option<TlsIdentity>,
+    /// Whether there is room for one more session.
+    pub(super) has_room: bool,
 }
 
 /// Why a connection is over, from our side.
@@ -57,36 +60,14 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let patience = self.limits.handshake_timeout;
-        let upgrade = async {
-            let stream = self.secure(stream).await?;
-            http::upgrade(stream, self.limits.max_message_bytes).await
-        };
-        let upgraded = tokio::select! {
-            upgraded = timeout(patience, upgrade) => upgraded,
-            () = self.stop.cancelled() => return,
-        };
-        let (socket, serializer) = match upgraded {
-            Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(UpgradeError::Io(error))) => {
-                tracing::debug!(%peer, %error, "connection ended before its request");
-                return;
-            }
-            Ok(Err(error)) => {
-                tracing::info!(%peer, %error, "connection is no WAMP session");
-                return;
-            }
-            Err(_) => {
-                tracing::info!(%peer, "connection sent no request in time");
-                return;
-            }
-        };
-        let outbox = Arc::new(Outbox::new(self.limits.max_queued_bytes));
+        // In a box that is gone when the session begins: an idle session is to be small.
+        let Some((socket, serializer)) = Box::pin(self.upgrade(stream)).await else { return };
+        let outbox = Arc::new(Outbox::new(self.limits().max_queued_bytes));
         let mut wire = Wire::new(
             socket,
             serializer,
-            self.limits.max_message_bytes,
-            self.limits.ping_interval,
+            self.limits().max_message_bytes,
+            self.limits().ping_interval,
             Arc::clone(&outbox),
         );
         let finish = match self.shake_hands(&mut wire, &outbox).await {
@@ -103,15 +84,37 @@ impl Connection {
         self.finish(wire, &outbox, finish).await;
     }
 
-    /// Tells a connection that there is no room for it.
-    pub(super) async fn refuse(self, stream: TcpStream) {
-        tracing::warn!(peer = %self.peer, limit = self.limits.max_sessions, "too many sessions");
-        let refusal = async {
-            if let Ok(stream) = self.secure(stream).await {
-                http::refuse_for_load(stream, self.limits.max_sessions).await;
+    /// Lets the peer speak HTTP until that becomes a session, or ends.
+    async fn upgrade(&self, stream: TcpStream) -> Option<(WebSocketStream<Stream>, Serializer)> {
+        let peer = self.peer;
+        let secured = tokio::select! {
+            secured = timeout(self.limits().handshake_timeout, self.secure(stream)) => secured,
+            () = self.stop.cancelled() => return None,
+        };
+        let stream = match secured {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::info!(%peer, %error, "connection is not encrypted as it should be");
+                return None;
+            }
+            Err(_) => {
+                tracing::info!(%peer, "connection agreed on no encryption in time");
+                return None;
             }
         };
-        let _ = timeout(FAREWELL, refusal).await;
+        let visit = Visit { router: &self.router, stop: &self.stop, has_room: self.has_room };
+        let served = match self.has_room {
+            true => http::serve(stream, visit).await,
+            false => {
+                let limit = self.limits().max_sessions;
+                tracing::warn!(%peer, limit, "too many sessions");
+                timeout(FAREWELL, http::serve(stream, visit)).await.unwrap_or(Ok(None))
+            }
+        };
+        served.unwrap_or_else(|error| {
+            tracing::debug!(%peer, error = &error as &dyn Error, "connection broke, or is no HTTP");
+            None
+        })
     }
 
     async fn secure(&self, stream: TcpStream) -> io::Result<Stream> {
@@ -121,10 +124,14 @@ impl Connection {
         }
     }
 
+    fn limits(&self) -> &Limits {
+        &self.router.limits
+    }
+
     /// Lets the peer join, if it says who it is in time.
     async fn shake_hands(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {
-        let deadline = Instant::now() + self.limits.handshake_timeout;
-        let mut handshake = Handshake::new(&self.entrances);
+        let deadline = Instant::now() + self.limits().handshake_timeout;
+        let mut handshake = Handshake::new(&self.router.entrances);
         loop {
             let incoming = tokio::select! {
                 incoming = timeout_at(deadline, wire.next()) => incoming,

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test file uses its own part of the kit")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
+pub(crate) mod http;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,7 +50,8 @@ impl Site {
 
     async fn listen(limits: Limits, address: SocketAddr) -> Self {
         let realms = vec![RealmConfig::open(REALM)];
-        let router = Router::new(RouterConfig { realms, limits }).unwrap();
+        let router =
+            Router::new(RouterConfig { realms, limits, ..RouterConfig::default() }).unwrap();
         Self::of_at(router, None, address).await
     }
 
