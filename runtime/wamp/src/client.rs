@@ -1,8 +1,10 @@
 //! The client: a session on a router, over a socket or in the same process.
 
+mod authentication;
 mod call;
 mod callee;
 mod connect;
+mod dial;
 mod error;
 mod held;
 mod invocation;
@@ -18,9 +20,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+pub use authentication::Authentication;
 pub use call::RunningCall;
 pub use callee::Registration;
 pub(crate) use callee::{CalleePort, Intake};
+pub use dial::{Roots, TlsOptions};
 pub use error::{ApplicationError, CallError, CloseReason, Closed, ConnectError};
 pub(crate) use held::{Held, Hold, Keeper};
 pub use invocation::Invocation;

@@ -6,7 +6,7 @@ mod options;
 
 pub(crate) use features::{ClientRoles, Features, Role, RouterRoles};
 pub(crate) use greeting::{
-    AuthenticateDetails, ChallengeDetails, HelloDetails, ReasonDetails, WelcomeDetails,
+    AuthenticateDetails, ChallengeDetails, HelloDetails, HelloExtra, ReasonDetails, WelcomeDetails,
 };
 pub use options::{Audience, InvocationPolicy, Principal};
 pub(crate) use options::{

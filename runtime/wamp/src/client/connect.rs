@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::ClientConfig;
+use super::dial::{Destination, dial};
 use super::error::ConnectError;
 use crate::Serializer;
 use crate::id::SessionId;
-use crate::message::{ClientRoles, Features, HelloDetails, Message, Role};
+use crate::message::{
+    AuthenticateDetails, ChallengeDetails, ClientRoles, Features, HelloDetails, Message, Role,
+};
 use crate::outbox::Outbox;
 use crate::stream::Stream;
 use crate::wire::{Incoming, Wire, socket_config};
@@ -41,29 +43,60 @@ pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> 
         config.ping_interval,
         Arc::clone(&outbox),
     );
-    let details = HelloDetails {
+    let session = join(config, &mut wire, &outbox).await?;
+    Ok(Opened { session, wire, outbox, serializer })
+}
+
+/// From HELLO to WELCOME.
+async fn join(
+    config: &ClientConfig,
+    wire: &mut Wire,
+    outbox: &Outbox,
+) -> Result<SessionId, ConnectError> {
+    let mut details = HelloDetails {
         roles: our_roles(),
         agent: Some(concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned()),
         ..HelloDetails::default()
     };
+    config.authentication.introduce(&mut details);
     outbox.send_anyway(Message::Hello { realm: config.realm.clone(), details: Box::new(details) });
     let ended = |reason: String| ConnectError::Ended { url: config.url.clone(), reason };
-    match wire.next().await {
-        Ok(Incoming::Message(Message::Welcome { session, .. })) => {
-            Ok(Opened { session, wire, outbox, serializer })
+    let mut was_asked = false;
+    loop {
+        match wire.next().await {
+            Ok(Incoming::Message(Message::Welcome { session, .. })) => return Ok(session),
+            Ok(Incoming::Message(Message::Challenge { method, extra })) if !was_asked => {
+                was_asked = true;
+                let signature = prove(config, method, *extra).await?;
+                let extra = Box::new(AuthenticateDetails::default());
+                outbox.send_anyway(Message::Authenticate { signature, extra });
+            }
+            Ok(Incoming::Message(Message::Abort { details, reason })) => {
+                let message = details.message.unwrap_or_else(|| "it gives no reason".to_owned());
+                return Err(ConnectError::Aborted { uri: reason, message });
+            }
+            Ok(Incoming::Message(other)) => {
+                return Err(ended(format!("{} came where WELCOME was due", other.name())));
+            }
+            Ok(Incoming::Undeliverable { why, .. } | Incoming::BadRequest { why, .. }) => {
+                return Err(ended(why));
+            }
+            Err(end) => return Err(ended(end.to_string())),
         }
-        Ok(Incoming::Message(Message::Abort { details, reason })) => {
-            let message = details.message.unwrap_or_else(|| "it gives no reason".to_owned());
-            Err(ConnectError::Aborted { uri: reason, message })
-        }
-        Ok(Incoming::Message(other)) => {
-            Err(ended(format!("{} came where WELCOME was due", other.name())))
-        }
-        Ok(Incoming::Undeliverable { why, .. } | Incoming::BadRequest { why, .. }) => {
-            Err(ended(why))
-        }
-        Err(end) => Err(ended(end.to_string())),
     }
+}
+
+/// The signature for a CHALLENGE.
+async fn prove(
+    config: &ClientConfig,
+    method: String,
+    challenge: ChallengeDetails,
+) -> Result<String, ConnectError> {
+    let authentication = config.authentication.clone();
+    // Deriving a key takes as long as the router says, up to a second.
+    let proof = tokio::task::spawn_blocking(move || authentication.answer(&method, &challenge));
+    let failed = |reason| ConnectError::Authentication { url: config.url.clone(), reason };
+    proof.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
 }
 
 async fn open_socket(
@@ -71,19 +104,16 @@ async fn open_socket(
 ) -> Result<(WebSocketStream<Stream>, Serializer), ConnectError> {
     let url = &config.url;
     let refused = |reason: String| ConnectError::Refused { url: url.clone(), reason };
-    let (request, address) = request(config)?;
-    let unreachable = |source| ConnectError::Unreachable { url: url.clone(), source };
-    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    let (request, destination) = request(config)?;
+    let stream = dial(config, destination).await?;
     let socket_config = socket_config(config.max_message_bytes);
-    let (socket, response) =
-        client_async_with_config(request, Stream::Plain(stream), Some(socket_config))
-            .await
-            .map_err(|error| match error {
-                WsError::Http(response) => refused(in_words(&response)),
-                WsError::Io(source) => ConnectError::Unreachable { url: url.clone(), source },
-                other => refused(format!("it answered with no WebSocket: {other}")),
-            })?;
+    let (socket, response) = client_async_with_config(request, stream, Some(socket_config))
+        .await
+        .map_err(|error| match error {
+        WsError::Http(response) => refused(in_words(&response)),
+        WsError::Io(source) => ConnectError::of_stream(url, source),
+        other => refused(format!("it answered with no WebSocket: {other}")),
+    })?;
     let chosen = response.headers().get(SUBPROTOCOL).and_then(|name| name.to_str().ok());
     let serializer = chosen.and_then(Serializer::from_subprotocol);
     let serializer = serializer.ok_or_else(|| refused("it chose no serializer of ours".into()))?;
@@ -100,27 +130,27 @@ impl ClientConfig {
     }
 }
 
-/// The request to send, and the address to send it to.
-fn request(config: &ClientConfig) -> Result<(Request<()>, (String, u16)), ConnectError> {
+/// The request to send, and where to send it.
+fn request(config: &ClientConfig) -> Result<(Request<()>, Destination), ConnectError> {
     let invalid = |reason: &str| ConnectError::Url {
         url: config.url.clone(),
-        reason: format!("{reason}; it looks like ws://HOST:PORT/ws"),
+        reason: format!("{reason}; it looks like ws://HOST:PORT/ws or wss://HOST:PORT/ws"),
     };
     let request = config.url.as_str().into_client_request();
     let mut request = request.map_err(|error| invalid(&error.to_string()))?;
-    match request.uri().scheme_str() {
-        Some("ws") => {}
-        Some("wss") => return Err(invalid("this program has no TLS")),
-        _ => return Err(invalid("it does not begin with ws://")),
-    }
+    let has_tls = match request.uri().scheme_str() {
+        Some("ws") => false,
+        Some("wss") => true,
+        _ => return Err(invalid("it does not begin with ws:// or wss://")),
+    };
     let host = request.uri().host().ok_or_else(|| invalid("it names no host"))?;
     // An IPv6 address stands in brackets in a URL, and nowhere else.
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = request.uri().port_u16().unwrap_or(80);
+    let port = request.uri().port_u16().unwrap_or(if has_tls { 443 } else { 80 });
     let offer = HeaderValue::from_str(&Serializer::list(&config.serializers));
     let offer = offer.map_err(|error| invalid(&error.to_string()))?;
     request.headers_mut().insert(SUBPROTOCOL, offer);
-    Ok((request, (host, port)))
+    Ok((request, Destination { host, port, has_tls }))
 }
 
 fn in_words(response: &Response<Option<Vec<u8>>>) -> String {

@@ -27,6 +27,22 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no trustworthy TLS between here and there.
+    #[error("no TLS with the router at {url}: {reason}")]
+    Tls {
+        /// The URL.
+        url: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The router asked for a proof that this client cannot give.
+    #[error("cannot prove to the router at {url} who this is: {reason}")]
+    Authentication {
+        /// The URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// It took longer than [`connect_timeout`](super::ClientConfig::connect_timeout).
     #[error("the router at {url} did not answer within {} s", after.as_secs_f32())]
     Timeout {

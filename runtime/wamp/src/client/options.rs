@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::authentication::Authentication;
+use super::dial::TlsOptions;
 use crate::Serializer;
 use crate::id::MAX_ID;
 use crate::message::{
@@ -12,10 +14,14 @@ use crate::uri::MatchPolicy;
 /// Where a router is, and how to talk to it.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Its WebSocket, such as `ws://127.0.0.1:8080/ws`.
+    /// Its WebSocket, such as `ws://127.0.0.1:8080/ws` or `wss://router.example.org/ws`.
     pub url: String,
     /// The realm to join.
     pub realm: String,
+    /// Who to be there; anonymous by default.
+    pub authentication: Authentication,
+    /// How to know the router, for `wss://`.
+    pub tls: TlsOptions,
     /// What to offer, the preferred one first.
     pub serializers: Vec<Serializer>,
     /// The longest message that is sent or taken.
@@ -37,6 +43,8 @@ impl ClientConfig {
         Self {
             url: url.into(),
             realm: realm.into(),
+            authentication: Authentication::default(),
+            tls: TlsOptions::default(),
             serializers: Serializer::ALL.to_vec(),
             max_message_bytes: 16 << 20,
             max_queued_bytes: 1 << 20,

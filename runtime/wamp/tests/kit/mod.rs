@@ -60,7 +60,11 @@ impl Site {
         Self::of_at(router, identity, "127.0.0.1:0".parse().unwrap()).await
     }
 
-    async fn of_at(router: Router, identity: Option<TlsIdentity>, address: SocketAddr) -> Self {
+    pub(crate) async fn of_at(
+        router: Router,
+        identity: Option<TlsIdentity>,
+        address: SocketAddr,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
