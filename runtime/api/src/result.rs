@@ -72,6 +72,10 @@ fn both_are_empty(streams: &[String; 2]) -> bool {
 pub struct Level(pub u8);
 
 impl Level {
+    /// A line of standard output without a level of its own.
+    pub const STDOUT: Self = Self(1);
+    /// A line of standard error without a level of its own.
+    pub const STDERR: Self = Self(2);
     /// A message for the end user.
     pub const PUBLIC: Self = Self(3);
     /// A message for the operator.
@@ -86,13 +90,39 @@ impl Level {
     pub const ERROR: Self = Self(8);
     /// Somebody should be woken.
     pub const CRITICAL: Self = Self(9);
+    /// Metrics, as statsd writes them.
+    pub const STATSD: Self = Self(10);
     /// For the plugin's author.
     pub const DEBUG: Self = Self(11);
+    /// The job's result, in JSON.
+    pub const RESULT_JSON: Self = Self(20);
+    /// The job's result, in YAML.
+    pub const RESULT_YAML: Self = Self(21);
+    /// The job's result, in TOML.
+    pub const RESULT_TOML: Self = Self(22);
+    /// The job's result, as text of JumpScale's HRD kind.
+    pub const RESULT_HRD: Self = Self(23);
+    /// The whole result of a job, a JSON object.
+    pub const RESULT_JOB: Self = Self(30);
+
+    /// Whether the level has a meaning. Records of other levels are kept too.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.name() != "level"
+    }
+
+    /// Whether a record of this level carries the job's result.
+    #[must_use]
+    pub fn is_result(self) -> bool {
+        matches!(self.0, 20..=23 | 30)
+    }
 
     /// The level's name; levels without one are `level`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::STDOUT => "stdout",
+            Self::STDERR => "stderr",
             Self::PUBLIC => "public",
             Self::OPERATOR => "operator",
             Self::TEXT => "text",
@@ -100,7 +130,13 @@ impl Level {
             Self::WARNING => "warning",
             Self::ERROR => "error",
             Self::CRITICAL => "critical",
+            Self::STATSD => "statsd",
             Self::DEBUG => "debug",
+            Self::RESULT_JSON => "json",
+            Self::RESULT_YAML => "yaml",
+            Self::RESULT_TOML => "toml",
+            Self::RESULT_HRD => "hrd",
+            Self::RESULT_JOB => "job",
             _ => "level",
         }
     }
