@@ -4,12 +4,14 @@
 //! operator would. Everything listens on a port of its own choice, and ends
 //! with the value that started it. [`wait_for`] waits for what must become
 //! true and shows what was last seen when it does not. A [`Peer`] is a WAMP
-//! client that is not ours and a [`Crossbar`] is a router that is not ours.
+//! client that is not ours, a [`Crossbar`] is a router that is not ours, and [`Ocs`]
+//! is a site of programs that know nothing of us.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 mod components;
 mod crossbar;
+mod ocs;
 mod peer;
 mod process;
 mod site;
@@ -17,6 +19,7 @@ mod wait;
 
 pub use components::{built_in, compiled, component, installed};
 pub use crossbar::Crossbar;
+pub use ocs::Ocs;
 pub use peer::{Peer, PeerError, PeerSession};
 pub use process::{Process, Ran, run};
 pub use site::{Agent, Site};

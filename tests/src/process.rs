@@ -24,6 +24,18 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    #[must_use]
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Checks the exit status and returns standard output.
     ///
     /// # Panics
@@ -50,12 +62,7 @@ impl Ran {
 /// Runs `program` to its end.
 #[must_use]
 pub fn run(program: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
-    Ran {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(Command::new(program).args(arguments))
 }
 
 /// A program that is running. Killed when dropped.
@@ -101,6 +108,14 @@ impl Process {
     /// Waits for a line of standard output that `pick` takes something from.
     pub fn wait_for_output<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         wait_for_line(what, &self.stdout, pick, || self.last_words())
+    }
+
+    /// Waits until so many lines of standard output have `text` in them.
+    pub fn wait_for_outputs(&self, text: &str, count: usize) {
+        wait_for(&format!("{count} times {text:?}"), || {
+            let found = self.output().iter().filter(|line| line.contains(text)).count();
+            if found >= count { Ok(()) } else { Err(self.last_words()) }
+        });
     }
 
     /// Waits for a line of standard error that has `text` in it.
