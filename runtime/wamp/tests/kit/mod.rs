@@ -40,16 +40,20 @@ impl Site {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
-        Self::listen(limits, "127.0.0.1:0".parse().unwrap()).await
+        Self::with_realms(vec![RealmConfig::open(REALM)], limits).await
+    }
+
+    pub(crate) async fn with_realms(realms: Vec<RealmConfig>, limits: Limits) -> Self {
+        Self::listen(realms, limits, "127.0.0.1:0".parse().unwrap()).await
     }
 
     /// A router where another one was.
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
-        Self::listen(Limits { max_message_bytes: MAX_MESSAGE, ..Limits::default() }, address).await
+        let limits = Limits { max_message_bytes: MAX_MESSAGE, ..Limits::default() };
+        Self::listen(vec![RealmConfig::open(REALM)], limits, address).await
     }
 
-    async fn listen(limits: Limits, address: SocketAddr) -> Self {
-        let realms = vec![RealmConfig::open(REALM)];
+    async fn listen(realms: Vec<RealmConfig>, limits: Limits, address: SocketAddr) -> Self {
         let router =
             Router::new(RouterConfig { realms, limits, ..RouterConfig::default() }).unwrap();
         Self::of_at(router, None, address).await
