@@ -74,6 +74,22 @@ fn the_example_site_has_valid_configurations_that_fit_together() {
 }
 
 #[test]
+fn the_readmes_realms_and_those_of_the_example_are_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["ci.secret", "dashboard.ticket"] {
+        fs::write(dir.path().join(name), "a secret\n").unwrap();
+    }
+    let text = block("toml", "# realms of controller.toml");
+    let text = text.replace("/etc/drover", dir.path().to_str().unwrap());
+    let shown = drover_controller::Config::parse(&text).unwrap();
+    assert!(shown.realms.contains_key(&shown.realm));
+
+    let example = fs::read_to_string(root().join("examples/ocs/controller.toml")).unwrap();
+    let example = drover_controller::Config::parse(&example).unwrap();
+    assert!(example.realms.contains_key("test_realm"));
+}
+
+#[test]
 fn the_readme_names_every_subcommand_and_every_exit_status() {
     let readme = readme();
     let help = drover_tests::run(crate::DROVER.as_ref(), &["--help"]).ok();

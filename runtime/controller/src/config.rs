@@ -1,12 +1,16 @@
 //! The controller's configuration, read once from a TOML file.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::Presences;
+use crate::realms::Realm;
 
 /// Settings of a controller. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -16,7 +20,8 @@ pub struct Config {
     /// Address and port that agents and operators dial. Port 0 takes any free
     /// one. Only loopback addresses, until the link can be encrypted.
     pub listen: SocketAddr,
-    /// The WAMP realm that agents and operators join.
+    /// The WAMP realm that agents and operators join. Everybody may join it and
+    /// do everything there, unless it is among `realms`.
     pub realm: String,
     /// A node without a heartbeat for this long is lost.
     #[serde(with = "humantime_serde")]
@@ -28,6 +33,27 @@ pub struct Config {
     pub max_message: ByteSize,
     /// What may wait for one slow reader before its session is ended.
     pub max_queued: ByteSize,
+    /// Web pages that may open sessions and use the bridge, by origin, such as
+    /// `https://console.example:8443`. Those of this machine always may.
+    pub allowed_origins: Vec<String>,
+    /// The session on whose behalf `POST /call` calls. By default one in
+    /// `realm`, as somebody who proves nothing; if they are refused, there is
+    /// no bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<Bridge>,
+    /// Who may join which realm, and what they may do there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub realms: BTreeMap<String, Realm>,
+}
+
+/// The bridge from HTTP to the router: `[bridge]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// The realm that it joins.
+    pub realm: String,
+    /// The role in it; its permissions say what can be called.
+    pub role: String,
 }
 
 impl Default for Config {
@@ -39,6 +65,9 @@ impl Default for Config {
             forget_after: Duration::from_secs(7 * 24 * 3600),
             max_message: ByteSize::mib(16),
             max_queued: ByteSize::mib(64),
+            allowed_origins: Vec::new(),
+            bridge: None,
+            realms: BTreeMap::new(),
         }
     }
 }
@@ -49,10 +78,39 @@ pub enum ConfigError {
     /// The text is no TOML, has an unknown key or a value of the wrong type.
     #[error("{0}")]
     Syntax(toml::de::Error),
+    /// The same in a line that may hold a secret, which must not be shown.
+    #[error(
+        "line {line} holds a secret and cannot be used: look for unknown keys, and write the \
+         secret itself as a string in quotes"
+    )]
+    SecretSyntax {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A principal's secrets or keys do not fit together.
+    #[error("`{key}`: {rule}")]
+    Principal {
+        /// The key.
+        key: String,
+        /// What it may be.
+        rule: String,
+    },
+    /// A file with a secret cannot be read.
+    #[error("`{key}`: cannot read the secret in {}: {reason}", .path.display())]
+    SecretFile {
+        /// The key.
+        key: String,
+        /// What it was set to.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The realms contradict themselves.
+    #[error(transparent)]
+    Realms(#[from] drover_wamp::RouterConfigError),
     /// The address could be reached from other hosts.
     #[error(
-        "`listen = \"{0}\"` can be reached from other hosts, and this version has neither TLS nor \
-         authentication: use a loopback address such as 127.0.0.1:7117"
+        "`listen = \"{0}\"` can be reached from other hosts, and this version has no TLS: use a loopback address such as 127.0.0.1:7117"
     )]
     NotLoopback(SocketAddr),
     /// A value is out of range.
@@ -72,11 +130,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If a key is unknown, a value has the wrong type or is out of range, or
-    /// the controller would be open to other hosts.
+    /// If a key is unknown, a value has the wrong type or is out of range, a
+    /// file with a secret cannot be read, or the controller would be open to
+    /// other hosts.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(ConfigError::Syntax)?;
+        let config: Self = toml::from_str(text).map_err(|error| in_words(text, error))?;
         config.check()?;
+        config.router()?;
         Ok(config)
     }
 
@@ -112,6 +172,14 @@ impl Config {
                 "must not be below `max_message`",
             );
         }
+        let is_origin = |text: &String| {
+            let host = text.split_once("://").map_or("", |(_, host)| host);
+            !host.is_empty() && !host.contains('/')
+        };
+        if let Some(wrong) = self.allowed_origins.iter().find(|text| !is_origin(text)) {
+            let rule = "an origin is a scheme, a host and perhaps a port, without a path";
+            return range("allowed_origins", format!("[\"{wrong}\"]"), rule);
+        }
         Ok(())
     }
 
@@ -121,7 +189,40 @@ impl Config {
         toml::to_string_pretty(self).expect("a configuration has only what TOML can say")
     }
 
-    pub(crate) fn router_limits(&self) -> drover_wamp::Limits {
+    /// What the router is made of, with the files read that hold secrets.
+    pub(crate) fn router(&self) -> Result<RouterConfig, ConfigError> {
+        let realms = self.router_realms()?;
+        // Whoever reaches the port can use the bridge, so it does what they
+        // could do as well in a session.
+        let own = realms.iter().find(|realm| realm.name == self.realm);
+        let anonymous = own.and_then(|realm| realm.anonymous.clone());
+        let bridge = match &self.bridge {
+            Some(Bridge { realm, role }) => Some((realm.clone(), role.clone())),
+            None => anonymous.map(|role| (self.realm.clone(), role)),
+        };
+        let config = RouterConfig {
+            realms,
+            limits: self.router_limits(),
+            http: HttpConfig {
+                bridge: bridge.map(|(realm, role)| HttpBridge { realm, role }),
+                allowed_origins: self.allowed_origins.clone(),
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The controller's own realm is open unless it is listed.
+    fn router_realms(&self) -> Result<Vec<RealmConfig>, ConfigError> {
+        let listed = self.realms.iter().map(|(name, realm)| realm.resolve(name));
+        let mut realms = listed.collect::<Result<Vec<_>, _>>()?;
+        if !self.realms.contains_key(&self.realm) {
+            realms.push(RealmConfig::open(&self.realm));
+        }
+        Ok(realms)
+    }
+
+    fn router_limits(&self) -> drover_wamp::Limits {
         drover_wamp::Limits {
             max_message_bytes: bytes(self.max_message),
             max_queued_bytes: bytes(self.max_queued),
@@ -131,6 +232,19 @@ impl Config {
 
     pub(crate) fn presence(&self) -> Presences {
         Presences { lost_after: self.lost_after, forget_after: self.forget_after }
+    }
+}
+
+/// What is wrong with the text; the error shows the line where it begins,
+/// which must not be if that may hold a secret.
+fn in_words(text: &str, error: toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let index = before.matches('\n').count();
+    let line = text.lines().nth(index).unwrap_or_default();
+    if ["ticket", "secret", "salted", "key"].iter().any(|word| line.contains(word)) {
+        ConfigError::SecretSyntax { line: index + 1 }
+    } else {
+        ConfigError::Syntax(error)
     }
 }
 
@@ -154,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn the_bridge_does_what_somebody_who_proves_nothing_could_do() {
+        let bridge = |text: &str| Config::parse(text).unwrap().router().unwrap().http.bridge;
+        let named = |realm: &str, role: &str| {
+            Some(HttpBridge { realm: realm.to_owned(), role: role.to_owned() })
+        };
+        assert_eq!(bridge(""), named("drover", "anonymous"));
+        let closed = "[realms.drover.roles]\nguest = []\n";
+        assert_eq!(bridge(closed), None);
+        assert_eq!(
+            bridge(&format!("{closed}[realms.drover]\nanonymous = \"guest\"\n")),
+            named("drover", "guest")
+        );
+        let told = format!("bridge = {{ realm = \"drover\", role = \"guest\" }}\n{closed}");
+        assert_eq!(bridge(&told), named("drover", "guest"));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_name_and_line() {
         let error = Config::parse("realm = \"r\"\nlisten_on = 1\n").unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("`listen_on`"), "{error}");
@@ -169,6 +300,10 @@ mod tests {
             ("listen = \"0.0.0.0:7117\"", "listen"),
             ("listen = \"here\"", "listen"),
             ("lost_after = 5", "lost_after"),
+            ("allowed_origins = [\"https://a.example/\"]", "allowed_origins"),
+            ("allowed_origins = [\"a.example\"]", "allowed_origins"),
+            ("bridge = { realm = \"x\", role = \"y\" }", "http.bridge.realm"),
+            ("bridge = { realm = \"drover\", role = \"y\" }", "http.bridge.role"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(key), "{text}: {error}");

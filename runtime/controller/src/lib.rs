@@ -11,18 +11,20 @@
 
 mod config;
 mod nodes;
+mod realms;
 mod service;
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, Router, RouterConfig};
+use drover_wamp::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, ConfigError};
+pub use config::{Bridge, Config, ConfigError};
 pub use nodes::Nodes;
+pub use realms::{Hidden, Principal, Realm, Salted};
 
 /// A controller that has bound its address and serves nobody yet.
 pub struct Controller {
@@ -62,18 +64,7 @@ impl Controller {
     /// If the listener or the node service fails; the other is stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, listener, .. } = self;
-        let router = Router::new(RouterConfig {
-            realms: vec![RealmConfig::open(&config.realm)],
-            limits: config.router_limits(),
-            http: HttpConfig {
-                bridge: Some(HttpBridge {
-                    realm: config.realm.clone(),
-                    role: "anonymous".to_owned(),
-                }),
-                ..HttpConfig::default()
-            },
-        })
-        .context("the realms cannot be served")?;
+        let router = Router::new(config.router()?).context("the realms cannot be served")?;
         let session = router.attach(&config.realm).context("cannot join the own router")?;
 
         let mut tasks = JoinSet::new();

@@ -53,6 +53,18 @@ pub struct RouterConfig {
     pub http: HttpConfig,
 }
 
+impl RouterConfig {
+    /// Says what is wrong with it, if something is.
+    ///
+    /// # Errors
+    /// When a realm names something twice, or a role that it does not have, or
+    /// the bridge does.
+    pub fn check(&self) -> Result<(), RouterConfigError> {
+        RealmConfig::check_all(&self.realms)?;
+        self.http.check(&self.realms)
+    }
+}
+
 /// What sessions may take from a router. All hold for one session unless they say otherwise.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -108,8 +120,7 @@ impl Router {
     /// When a realm names something twice, or a role that it does not have, or
     /// the bridge does.
     pub fn new(config: RouterConfig) -> Result<Self, RouterConfigError> {
-        RealmConfig::check_all(&config.realms)?;
-        config.http.check(&config.realms)?;
+        config.check()?;
         let mut limits = config.limits;
         limits.max_queued_bytes = limits.max_queued_bytes.max(limits.max_message_bytes);
         let entrance = |config: &RealmConfig| {

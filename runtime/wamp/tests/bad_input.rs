@@ -283,7 +283,7 @@ async fn a_client_survives_a_router_that_is_none() {
 async fn a_closed_client_is_closed_for_good() {
     let router = Router::new(RouterConfig {
         realms: vec![RealmConfig::open("r")],
-        limits: Limits::default(),
+        ..RouterConfig::default()
     })
     .unwrap();
     let local = router.attach("r").unwrap();

@@ -150,7 +150,7 @@ impl RealmConfig {
     ///
     /// # Errors
     /// When something is named twice, a role is unknown, or a secret is empty.
-    pub fn check_all(realms: &[Self]) -> Result<(), RouterConfigError> {
+    pub(super) fn check_all(realms: &[Self]) -> Result<(), RouterConfigError> {
         for (index, realm) in realms.iter().enumerate() {
             if realms[..index].iter().any(|earlier| earlier.name == realm.name) {
                 return Err(realm.wrong("name", "there is another realm of this name"));
