@@ -48,7 +48,7 @@ impl Payload {
     ///
     /// # Errors
     /// When the value cannot be written: nested more than 100 deep, a map
-    /// whose keys are no scalars, or its `Serialize` refuses.
+    /// whose keys are no texts, or its `Serialize` refuses.
     pub fn one<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         Self::positional(&(value,))
     }

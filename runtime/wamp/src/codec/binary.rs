@@ -6,6 +6,10 @@ use super::{Form, MAX_DEPTH, Parts};
 
 /// A form in which every value begins with what it is and how long.
 pub(super) trait BinaryForm {
+    /// Whether maps with other keys than text and binary are refused, for
+    /// receivers are known that end their session for them.
+    const KEYS_ARE_TEXTS: bool;
+
     /// Reads what is at `at`, and tells where the next token begins. Text and
     /// binary are there in whole, and text is UTF-8.
     fn token(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), String>;
@@ -122,7 +126,7 @@ impl Open {
 
 /// The end of the value at `at`. Allocates nothing, whatever lengths the value
 /// claims, and refuses what would break the programs of innocent receivers:
-/// nesting beyond [`MAX_DEPTH`], and maps whose keys are maps or sequences.
+/// nesting beyond [`MAX_DEPTH`], and maps with keys that few programs can take.
 pub(super) fn skip<F: BinaryForm>(bytes: &[u8], at: usize) -> Result<usize, String> {
     let mut open = [Open { remaining: 0, is_map: false, is_endless: false }; MAX_DEPTH];
     let mut depth = 0;
@@ -130,6 +134,13 @@ pub(super) fn skip<F: BinaryForm>(bytes: &[u8], at: usize) -> Result<usize, Stri
     loop {
         let (token, end) = F::token(bytes, at)?;
         at = end;
+        let is_key = depth > 0 && open[depth - 1].is_at_key();
+        if F::KEYS_ARE_TEXTS
+            && is_key
+            && !matches!(token, Token::Scalar(Scalar::Text(_) | Scalar::Binary(_)))
+        {
+            return Err("a map whose key is no text".into());
+        }
         let container = match token {
             Token::Scalar(_) | Token::TextChunks(_) | Token::BinaryChunks(_) => None,
             Token::Sequence(length) => Some(Open::new(length, false)?),
@@ -145,7 +156,7 @@ pub(super) fn skip<F: BinaryForm>(bytes: &[u8], at: usize) -> Result<usize, Stri
             }
         };
         if let Some(container) = container {
-            if depth > 0 && open[depth - 1].is_at_key() {
+            if is_key {
                 return Err("a map whose key is a map or a sequence".into());
             }
             if depth == MAX_DEPTH {

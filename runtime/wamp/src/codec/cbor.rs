@@ -138,6 +138,8 @@ impl Head {
 }
 
 impl BinaryForm for Cbor {
+    const KEYS_ARE_TEXTS: bool = false;
+
     fn token(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), String> {
         let mut head = Head::read(bytes, at)?;
         for _ in 0..MAX_TAGS {

@@ -40,6 +40,8 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 impl BinaryForm for Msgpack {
+    const KEYS_ARE_TEXTS: bool = true;
+
     fn token(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), String> {
         let marker = *bytes.get(at).ok_or_else(binary::cut_off)?;
         let at = at + 1;
@@ -142,10 +144,11 @@ mod tests {
             (&[0xa1, 0xff], "text that is no UTF-8"),
             (&[0x81, 0x90, 0x01], "sequence as key"),
             (&[0x81, 0x80, 0x01], "map as key"),
-            (&[0x82, 0x01, 0x80, 0x80, 0x01], "map as second key"),
+            (&[0x82, 0xa0, 0x80, 0x80, 0x01], "map as second key"),
+            (&[0x81, 0x01, 0x01], "number as key"),
         ] {
             assert!(skip(bytes).is_err(), "{what}");
         }
-        assert_eq!(skip(&[0x82, 0x01, 0x80, 0xa1, b'k', 0x90]), Ok(6));
+        assert_eq!(skip(&[0x82, 0xc4, 0x00, 0x80, 0xa1, b'k', 0x90]), Ok(7));
     }
 }

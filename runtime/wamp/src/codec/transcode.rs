@@ -2,9 +2,9 @@
 //!
 //! JSON has no binary: it travels as a text of `U+0000` and base64, as the
 //! specification says. What else a form cannot write becomes what comes
-//! nearest. In JSON, NaN and infinities become null, and keys that are no
-//! texts become texts. Integers beyond 64 bits become floats. The bytes of
-//! msgpack's extension types become binary, and CBOR's tags are left out.
+//! nearest: in JSON, NaN and infinities become null; keys that are no texts
+//! become texts, integers beyond 64 bits floats, the bytes of msgpack's
+//! extension types binary, and CBOR's tags are left out.
 
 use std::fmt;
 
@@ -53,11 +53,6 @@ enum Container {
 trait Target {
     fn bytes(&mut self) -> &mut Vec<u8>;
     fn scalar(&mut self, scalar: Scalar<'_>);
-
-    /// Writes the key of a map.
-    fn key(&mut self, scalar: Scalar<'_>) {
-        self.scalar(scalar);
-    }
 
     /// Writes what is between the values of a container, before each of them.
     fn separate(&mut self, _container: Container, _index: u64) {}
@@ -124,7 +119,7 @@ fn copy<F: BinaryForm, T: Target>(
         if container == Container::Map {
             target.separate(container, 2 * count);
             let (key, end) = F::token(source, at)?;
-            copy_scalar(key, |scalar| target.key(scalar))?;
+            copy_scalar(key, |scalar| write_key(target, scalar))?;
             target.separate(container, 2 * count + 1);
             at = end;
         } else {
@@ -154,6 +149,19 @@ fn copy_scalar(token: Token<'_>, write: impl FnOnce(Scalar<'_>)) -> Result<(), S
         Token::End => return Err("an end where nothing can end".into()),
     }
     Ok(())
+}
+
+/// Keys are texts, as the specification asks and most programs expect.
+fn write_key<T: Target>(target: &mut T, key: Scalar<'_>) {
+    let text = match key {
+        Scalar::Text(_) | Scalar::Binary(_) => return target.scalar(key),
+        Scalar::Nil => "null".to_owned(),
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Unsigned(value) => value.to_string(),
+        Scalar::Signed(value) => value.to_string(),
+        Scalar::Float(value) => value.to_string(),
+    };
+    target.scalar(Scalar::Text(&text));
 }
 
 /// Writes msgpack. Writing to memory cannot fail; the type of its writer says otherwise.
@@ -252,17 +260,6 @@ impl Target for ToJson {
             Scalar::Float(value) => self.write(&value),
             Scalar::Text(value) => self.write(value),
             Scalar::Binary(value) => self.write(&format!("\0{}", BASE64.encode(value))),
-        }
-    }
-
-    fn key(&mut self, scalar: Scalar<'_>) {
-        match scalar {
-            Scalar::Nil => self.write("null"),
-            Scalar::Bool(value) => self.write(&value.to_string()),
-            Scalar::Unsigned(value) => self.write(&value.to_string()),
-            Scalar::Signed(value) => self.write(&value.to_string()),
-            Scalar::Float(value) => self.write(&value.to_string()),
-            text @ (Scalar::Text(_) | Scalar::Binary(_)) => self.scalar(text),
         }
     }
 

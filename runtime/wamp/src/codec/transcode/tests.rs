@@ -151,13 +151,25 @@ fn binary_travels_as_the_specification_says() {
 
 #[test]
 fn what_json_cannot_write_becomes_what_comes_nearest() {
-    // {1: NaN, "x": ext(5, 0xff)}
-    let mut packed = vec![0x82, 0x01, 0xcb];
+    // {"n": NaN, "x": ext(5, 0xff)}
+    let mut packed = vec![0x82, 0xa1, b'n', 0xcb];
     packed.extend(f64::NAN.to_be_bytes());
     packed.extend([0xa1, b'x', 0xd4, 0x05, 0xff]);
     let text = convert(Form::Msgpack, Form::Json, &packed).unwrap();
     let value: Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!(value, json!({"1": null, "x": "\u{0}/w=="}));
+    assert_eq!(value, json!({"n": null, "x": "\u{0}/w=="}));
+}
+
+#[test]
+fn keys_become_texts() {
+    // {1: 0, -1: 1, true: 2, nil: 3, 1.5: 4, "x": 5}
+    let cbor = b"\xa6\x01\x00\x20\x01\xf5\x02\xf6\x03\xf9\x3e\x00\x04\x61x\x05";
+    let expected = json!({"1": 0, "-1": 1, "true": 2, "null": 3, "1.5": 4, "x": 5});
+    for form in [Form::Msgpack, Form::Json] {
+        let bytes = convert(Form::Cbor, form, cbor).unwrap();
+        assert_eq!(skip(form, &bytes), Ok(bytes.len()));
+        assert_eq!(form.read::<Value>(&bytes).unwrap(), expected);
+    }
 }
 
 #[test]
