@@ -35,10 +35,11 @@ pub(crate) use subscriber::Inbox;
 pub use subscriber::{Event, Subscription};
 
 use crate::id::SessionId;
+use crate::message::PublishDetails;
 use crate::outbox::Outbox;
 use crate::payload::Payload;
 use crate::router::{Admission, Hall, Limits};
-use crate::session::Refusal;
+use crate::session::Acknowledgement;
 use crate::uri;
 use connect::Opened;
 use shared::{Line, Shared, Source};
@@ -84,10 +85,10 @@ impl Handle {
     /// Waits for the acknowledgement of a request.
     async fn acknowledged(
         &self,
-        answer: oneshot::Receiver<Result<(), Refusal>>,
-    ) -> Result<(), CallError> {
+        answer: oneshot::Receiver<Acknowledgement>,
+    ) -> Result<Option<u64>, CallError> {
         match answer.await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(publication)) => Ok(publication),
             Ok(Err(refusal)) => Err(ApplicationError::from(refusal).into()),
             Err(_) => Err(self.shared.closed().await.into()),
         }
@@ -261,15 +262,25 @@ impl Client {
         payload: Payload,
         options: PublishOptions,
     ) -> Result<(), CallError> {
+        let is_urgent = options.is_urgent;
+        self.publish_with(topic, payload, options.details(), is_urgent).await.map(drop)
+    }
+
+    /// Publishes an event, and returns its id if it was to be acknowledged.
+    pub(crate) async fn publish_with(
+        &self,
+        topic: &str,
+        payload: Payload,
+        details: PublishDetails,
+        is_urgent: bool,
+    ) -> Result<Option<u64>, CallError> {
         uri::check(topic)?;
         let shared = &self.handle.shared;
         let payload = shared.prepare(topic, &payload)?;
-        let (reply, answer) = match options.acknowledge {
+        let (reply, answer) = match details.acknowledge {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let is_urgent = options.is_urgent;
-        let details = options.details();
         let message =
             shared.with_session(|session| session.publish(topic, payload, details, reply))?;
         if is_urgent {
@@ -279,7 +290,7 @@ impl Client {
         }
         match answer {
             Some(answer) => self.handle.acknowledged(answer).await,
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 

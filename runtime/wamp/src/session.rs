@@ -76,6 +76,9 @@ enum Request<P: Ports> {
 /// An answer that is an error: its URI and arguments.
 pub(crate) type Refusal = (String, Payload);
 
+/// What comes of a request that is no call; a publication has its id.
+pub(crate) type Acknowledgement = Result<Option<u64>, Refusal>;
+
 /// What the shell has to do about a message.
 #[derive(Debug)]
 pub(crate) enum Effect<P: Ports> {
@@ -88,7 +91,7 @@ pub(crate) enum Effect<P: Ports> {
     /// Hand a caller the answer.
     Answered(P::Call, Result<Payload, Refusal>),
     /// Acknowledge a request.
-    Acknowledged(P::Reply, Result<(), Refusal>),
+    Acknowledged(P::Reply, Acknowledgement),
     /// Run a procedure, which begins with [`Session::accept`].
     Invoked(P::Registration, Invoked),
     /// Stop an invocation.
@@ -233,12 +236,11 @@ impl<P: Ports> Session<P> {
             Message::Unsubscribed { request: 0, revocation } => {
                 revocation.map_or(Effect::None, |revocation| self.subscription_revoked(*revocation))
             }
-            Message::Published { request, .. }
-            | Message::Unregistered { request, .. }
-            | Message::Unsubscribed { request, .. } => {
-                let request = self.requests.remove(&request);
-                let reply = request.and_then(Request::into_reply);
-                reply.map_or(Effect::None, |reply| Effect::Acknowledged(reply, Ok(())))
+            Message::Published { request, publication } => {
+                self.acknowledged(request, Some(publication))
+            }
+            Message::Unregistered { request, .. } | Message::Unsubscribed { request, .. } => {
+                self.acknowledged(request, None)
             }
             Message::Registered { request, registration } => {
                 self.registered(request, registration)?
@@ -263,6 +265,11 @@ impl<P: Ports> Session<P> {
             }
             other => return Err(format!("{} is no message for a client", other.name())),
         })
+    }
+
+    fn acknowledged(&mut self, request: RequestId, publication: Option<u64>) -> Effect<P> {
+        let reply = self.requests.remove(&request).and_then(Request::into_reply);
+        reply.map_or(Effect::None, |reply| Effect::Acknowledged(reply, Ok(publication)))
     }
 }
 

@@ -10,9 +10,9 @@ use super::Handle;
 use super::error::CallError;
 use super::shared::ClientPorts;
 use crate::message::{Message, RequestId};
-use crate::session::{Refusal, Session};
+use crate::session::{Acknowledgement, Session};
 
-type Reply = oneshot::Sender<Result<(), Refusal>>;
+type Reply = oneshot::Sender<Acknowledgement>;
 type Undo = fn(&mut Session<ClientPorts>, RequestId, Option<Reply>) -> Option<Message>;
 
 /// A registration or subscription in one session; dropping it undoes it.

@@ -19,7 +19,7 @@ use crate::outbox::{Outbox, Outgoing};
 use crate::payload::Payload;
 use crate::queue::{Queue, Refused};
 use crate::router::{Seat, Standing};
-use crate::session::{Effect, Invoked, Ports, Refusal, Session};
+use crate::session::{Acknowledgement, Effect, Invoked, Ports, Refusal, Session};
 use crate::uri;
 use crate::wire::{Incoming, Wire};
 
@@ -32,7 +32,7 @@ pub(crate) enum ClientPorts {}
 
 impl Ports for ClientPorts {
     type Call = Arc<Queue<Update>>;
-    type Reply = oneshot::Sender<Result<(), Refusal>>;
+    type Reply = oneshot::Sender<Acknowledgement>;
     type Registration = CalleePort;
     type Subscription = Arc<Inbox>;
     type Invocation = CancellationToken;

@@ -3,7 +3,7 @@
 //! | path | |
 //! |---|---|
 //! | `/ws`, `/` | a WebSocket |
-//! | `POST /call` | the bridge, if one is configured |
+//! | `POST /call`, `POST /publish` | the bridge, if one is configured |
 //! | `GET /info` | what this router is; no secrets |
 //! | `GET /health` | whether it is alive: it answers |
 //! | `GET /ready` | whether it takes sessions now, else 503 |
@@ -19,6 +19,7 @@ mod cors;
 mod origin;
 mod patient;
 mod reply;
+mod translate;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -52,6 +53,7 @@ use crate::wire::socket_config;
 use origin::Origins;
 use patient::Patient;
 use reply::Reply;
+use translate::Service;
 use upgrade::Agreed;
 
 /// The longest head of a request.
@@ -66,20 +68,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What HTTP peers can use beside WebSockets.
 #[derive(Debug, Clone, Default)]
 pub struct HttpConfig {
-    /// The bridge at `/call`; there is none unless it is configured, for
-    /// whoever reaches the port can use it.
+    /// The bridge at `/call` and `/publish`; there is none unless it is
+    /// configured, for whoever reaches the port can use it.
     pub bridge: Option<HttpBridge>,
     /// Web pages that may open sessions and use the bridge, by origin, such as
     /// `https://console.example:8443`. Those of this machine always may.
     pub allowed_origins: Vec<String>,
 }
 
-/// The session on whose behalf the bridge calls.
+/// On whose behalf the bridge calls and publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpBridge {
     /// The realm that it joins.
     pub realm: String,
-    /// The role in it; its permissions say what can be called.
+    /// The role in it; its permissions say what can be done.
     pub role: String,
 }
 
@@ -198,18 +200,20 @@ impl Visit<'_> {
             "/info" => monitored(&request, &self.info(), StatusCode::OK),
             _ if !self.has_room => self.refusal(),
             "/ws" | "/" => self.upgrade(&request, agreed),
-            "/call" => match &site.bridge {
-                Some(bridge) => bridge.answer(request, self.router, self.stop).await,
-                None => {
+            _ => match (Service::at(path), &site.bridge) {
+                (Some(service), Some(bridge)) => {
+                    bridge.answer(service, request, self.router, self.stop).await
+                }
+                (Some(_), None) => {
                     let text = format!("{path}: this router has no bridge, open a session at /ws");
                     reply::text(StatusCode::NOT_FOUND, &text)
                 }
+                (None, _) => {
+                    let path: String = path.chars().take(100).collect();
+                    let text = format!("there is nothing at {path}: the WebSocket is at /ws");
+                    reply::text(StatusCode::NOT_FOUND, &text)
+                }
             },
-            _ => {
-                let path: String = path.chars().take(100).collect();
-                let text = format!("there is nothing at {path}: the WebSocket is at /ws");
-                reply::text(StatusCode::NOT_FOUND, &text)
-            }
         }
     }
 

@@ -103,7 +103,7 @@ impl<P: Ports> Session<P> {
         }
         self.registered.insert(request, id);
         self.registrations.insert(id, registration);
-        Ok(Effect::Acknowledged(reply, Ok(())))
+        Ok(Effect::Acknowledged(reply, Ok(None)))
     }
 
     pub(super) fn registration_revoked(&mut self, revocation: Revocation) -> Effect<P> {

@@ -84,7 +84,7 @@ impl<P: Ports> Session<P> {
         if is_abandoned {
             return self.unsubscribe(request, None).map_or(Effect::None, Effect::Send);
         }
-        Effect::Acknowledged(reply, Ok(()))
+        Effect::Acknowledged(reply, Ok(None))
     }
 
     pub(super) fn subscription_revoked(&mut self, revocation: Revocation) -> Effect<P> {

@@ -1,7 +1,7 @@
-//! The bridge: calls by programs that speak HTTP and no WAMP.
+//! The bridge: calls and publications by programs that speak HTTP and no WAMP.
 //!
 //! As Crossbar has it, so that its clients work unchanged: one POST of a JSON
-//! object for one call. An error of the called procedure is an answer like
+//! object for each. An error of the called procedure is an answer like
 //! another, with status 200. Signed requests (`key`, `secret`) are Crossbar's
 //! own and not understood here.
 //!
@@ -13,9 +13,7 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +21,8 @@ use super::body;
 use super::cors::{self, METHODS};
 use super::origin::Asker;
 use super::reply::{self, Reply};
+use super::translate::{self, Asked, Service};
 use crate::client::{ApplicationError, CallError, CallOptions, Client, ConnectError};
-use crate::payload::{Payload, PayloadError};
 use crate::router::{HttpBridge, Router};
 use crate::uri;
 
@@ -41,16 +39,6 @@ pub(in crate::router) struct Bridge {
     requests: Semaphore,
 }
 
-/// The body of a request. What is unknown is ignored.
-#[derive(Debug, Deserialize)]
-struct Asked<'a> {
-    procedure: Option<String>,
-    #[serde(borrow)]
-    args: Option<&'a RawValue>,
-    #[serde(borrow)]
-    kwargs: Option<&'a RawValue>,
-}
-
 /// A request that is not carried out: the status, and why.
 type Denied = (StatusCode, String);
 
@@ -59,9 +47,10 @@ impl Bridge {
         Self { config, session: Mutex::new(None), requests: Semaphore::new(MAX_REQUESTS) }
     }
 
-    /// Answers a request at `/call`, whatever its method.
+    /// Answers a request, whatever its method.
     pub(super) async fn answer(
         &self,
+        service: Service,
         request: Request<Incoming>,
         router: &Router,
         stop: &CancellationToken,
@@ -70,12 +59,15 @@ impl Bridge {
         let asker = router.http.origins.asker(&head.headers);
         let mut reply = match (asker, head.method) {
             (Asker::Stranger(origin), _) => {
-                return failure(StatusCode::FORBIDDEN, &format!("pages of {origin} may not call"));
+                return failure(
+                    StatusCode::FORBIDDEN,
+                    &format!("pages of {origin} may not use the bridge"),
+                );
             }
             (_, Method::OPTIONS) => reply::empty(StatusCode::OK),
             (_, Method::POST | Method::PUT) => {
                 let answer = tokio::select! {
-                    answer = self.serve(&head.headers, body, router) => answer,
+                    answer = self.serve(service, &head.headers, body, router) => answer,
                     () = stop.cancelled() => {
                         Err((StatusCode::SERVICE_UNAVAILABLE, "this router is being stopped".into()))
                     }
@@ -96,24 +88,26 @@ impl Bridge {
 
     async fn serve(
         &self,
+        service: Service,
         headers: &HeaderMap,
         body: Incoming,
         router: &Router,
     ) -> Result<Reply, Denied> {
         check_content_type(headers)?;
         let Ok(_permit) = self.requests.try_acquire() else {
-            let text = format!("{MAX_REQUESTS} calls are under way already, try again later");
+            let text = format!("{MAX_REQUESTS} requests are under way already, try again later");
             return Err((StatusCode::SERVICE_UNAVAILABLE, text));
         };
         let limits = &router.limits;
         let body = body::read(body, limits.max_message_bytes, limits.http_timeout).await?;
-        let (procedure, payload) = parse(&body)?;
-        // It may be long, and so may the call.
+        let asked =
+            translate::request(service, &body).map_err(|text| (StatusCode::BAD_REQUEST, text))?;
+        // It may be long, and a call may last.
         drop(body);
         let session = self.session(router).map_err(|error| {
             (StatusCode::SERVICE_UNAVAILABLE, format!("the bridge cannot join its realm: {error}"))
         })?;
-        respond(session.call(&procedure, payload, CallOptions::default()).await)
+        respond(carry_out(&session, asked).await)
     }
 
     fn session(&self, router: &Router) -> Result<Client, ConnectError> {
@@ -146,51 +140,40 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Denied> {
     Err((StatusCode::BAD_REQUEST, text))
 }
 
-fn parse(body: &[u8]) -> Result<(String, Payload), Denied> {
-    let bad = |text: String| (StatusCode::BAD_REQUEST, text);
-    let asked: Asked<'_> = serde_json::from_slice(body)
-        .map_err(|error| bad(format!("the body is no JSON object of a call: {error}")))?;
-    let name = asked.procedure.ok_or_else(|| bad("the body has no `procedure`".into()))?;
-    let args = asked.args.map_or("[]", RawValue::get);
-    let kwargs = asked.kwargs.map_or("{}", RawValue::get);
-    let payload = Payload::from_json(args, kwargs)
-        .map_err(|error| bad(format!("`args` is a list and `kwargs` an object: {error}")))?;
-    Ok((name, payload))
-}
-
-fn respond(answer: Result<Payload, CallError>) -> Result<Reply, Denied> {
-    let unsayable = |error: PayloadError| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    match answer {
-        Ok(payload) => {
-            let (args, kwargs) = payload.to_json().map_err(unsayable)?;
-            Ok(reply::json(
-                StatusCode::OK,
-                match (args.as_str(), kwargs.as_str()) {
-                    ("[]", "{}") => r#"{"args":[null]}"#.to_owned(),
-                    ("[]", kwargs) => format!(r#"{{"kwargs":{kwargs}}}"#),
-                    (args, "{}") => format!(r#"{{"args":{args}}}"#),
-                    (args, kwargs) => format!(r#"{{"args":{args},"kwargs":{kwargs}}}"#),
-                },
-            ))
+async fn carry_out(session: &Client, asked: Asked) -> Result<String, CallError> {
+    match asked {
+        Asked::Call { procedure, payload } => {
+            let answer = session.call(&procedure, payload, CallOptions::default()).await?;
+            Ok(translate::result(&answer)?)
         }
-        Err(CallError::Application(error)) => application_error(&error).map_err(unsayable),
-        Err(CallError::InvalidUri(error)) => {
-            let error = ApplicationError::new(uri::error::INVALID_URI, &error.to_string());
-            application_error(&error).map_err(unsayable)
+        Asked::Publish { topic, payload, details } => {
+            let publication = session.publish_with(&topic, payload, *details, false).await?;
+            Ok(translate::published(publication))
         }
-        Err(error @ CallError::TooLarge { .. }) => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))
-        }
-        Err(error @ CallError::Payload(_)) => Err((StatusCode::BAD_REQUEST, error.to_string())),
-        Err(error) => Err((StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
     }
 }
 
-fn application_error(error: &ApplicationError) -> Result<Reply, PayloadError> {
-    let (args, kwargs) = error.payload.to_json()?;
-    let uri = json!(error.uri);
-    let text = format!(r#"{{"error":{uri},"args":{args},"kwargs":{kwargs}}}"#);
-    Ok(reply::json(StatusCode::OK, text))
+fn respond(answer: Result<String, CallError>) -> Result<Reply, Denied> {
+    let error = match answer {
+        Ok(json) => return Ok(reply::json(StatusCode::OK, json)),
+        Err(CallError::Application(error)) => error,
+        Err(CallError::InvalidUri(error)) => {
+            ApplicationError::new(uri::error::INVALID_URI, &error.to_string())
+        }
+        Err(error) => {
+            let status = match &error {
+                CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                // What a callee answered has no form in JSON.
+                CallError::Payload(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                // The session is gone; whether the request was carried out is unknown.
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            return Err((status, error.to_string()));
+        }
+    };
+    let json = translate::error(&error)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(reply::json(StatusCode::OK, json))
 }
 
 /// A request that did not become a call.
