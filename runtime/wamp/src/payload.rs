@@ -254,6 +254,28 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_read_in_whatever_form_they_came() {
+        let payload = Payload::positional(&json!([{"a": [1]}, "two"])).unwrap();
+        let payload = payload.with_keywords_of(Payload::keyword(&json!({"k": -1.5})).unwrap());
+        for form in Form::ALL {
+            let payload = payload.in_form(form).unwrap();
+            assert_eq!(payload.args.as_ref().unwrap().form, form);
+            assert_eq!(payload.first::<Value>().unwrap(), json!({"a": [1]}));
+            assert_eq!(payload.args::<(Value, String)>().unwrap().1, "two");
+            assert_eq!(payload.kwargs::<Value>().unwrap(), json!({"k": -1.5}));
+            assert!(payload.first::<u32>().is_err() && !payload.is_empty());
+        }
+        // CBOR that does not tell its lengths: an empty sequence, an empty map, and ["x"].
+        let cbor = |bytes: &'static [u8]| {
+            Some(Encoded { form: Form::Cbor, bytes: Bytes::from_static(bytes) })
+        };
+        let empty = Payload { args: cbor(&[0x9f, 0xff]), kwargs: cbor(&[0xbf, 0xff]) };
+        assert!(empty.is_empty() && empty.first::<Value>().is_err());
+        let one = Payload { args: cbor(&[0x9f, 0x7f, 0x61, b'x', 0xff, 0xff]), kwargs: None };
+        assert_eq!(one.first::<String>().unwrap(), "x");
+    }
+
+    #[test]
     fn binary_in_json_is_a_text_with_a_mark() {
         let payload = Payload::from_json(r#"["\u0000ECD/"]"#, "{}").unwrap();
         let packed = payload.in_form(Form::Msgpack).unwrap();

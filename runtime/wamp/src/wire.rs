@@ -233,7 +233,15 @@ impl Wire {
         if let Poll::Ready(result) = self.poll_send(cx) {
             return Poll::Ready(result);
         }
-        if is_received { Poll::Pending } else { self.poll_receive(cx) }
+        if is_received {
+            return Poll::Pending;
+        }
+        if !self.batch.is_empty() {
+            // Sockets see to it that a task yields; what is in memory does not.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.poll_receive(cx)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, End>> {

@@ -54,6 +54,22 @@ async fn a_batch_is_handled_in_order_and_its_answers_share_a_frame() {
 }
 
 #[tokio::test]
+async fn a_long_batch_is_handled_in_whole_even_when_it_begins_the_session() {
+    let site = Site::start().await;
+    let mut client = raw_client(&site, "wamp.2.json.batched").await;
+    let requests = [hello(), subscribe(1)].into_iter().chain((2..=2000).map(publish));
+    send(&mut client, &requests.collect::<Vec<_>>()).await;
+    let mut answers = Vec::new();
+    while answers.len() < 2001 {
+        answers.extend(receive(&mut client).await);
+    }
+    assert_eq!((&answers[0][0], &answers[1][0]), (&json!(2), &json!(33)));
+    for (request, event) in (2..=2000_u64).zip(&answers[2..]) {
+        assert_eq!((&event[0], &event[4]), (&json!(36), &json!([request])));
+    }
+}
+
+#[tokio::test]
 async fn a_long_message_has_a_frame_of_its_own_and_the_order_stays() {
     let site = Site::start().await;
     let mut client = raw_client(&site, "wamp.2.json.batched").await;
