@@ -8,6 +8,7 @@ mod calling;
 mod contract;
 mod documents;
 mod joining;
+mod permissions;
 mod wamp_callers;
 
 use drover_tests::Site;
