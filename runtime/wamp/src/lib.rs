@@ -24,12 +24,13 @@
 //!
 //! What is spoken: msgpack, CBOR and JSON, each also batched; the basic
 //! profile, call cancelling, progressive results, pattern-based registration
-//! and subscription, publisher exclusion, and the topics
-//! `wamp.session.on_join` and `wamp.session.on_leave`.
+//! and subscription, publisher exclusion, the topics `wamp.session.on_join`
+//! and `wamp.session.on_leave`, and authentication by ticket, WAMP-CRA (salted
+//! too) and cryptosign. What a session may do is decided by its role, from the
+//! rules of its realm ([`RealmConfig`]).
 
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "the handshakes of both sides take it up next")]
 mod auth;
 mod client;
 mod codec;

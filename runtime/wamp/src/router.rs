@@ -74,7 +74,7 @@ pub struct Limits {
     /// At least one message of the longest fits in any case.
     pub max_queued_bytes: usize,
     /// How long a connection may take for each step on its way to a session:
-    /// TLS, the head of an HTTP request, HELLO.
+    /// TLS, the head of an HTTP request, HELLO with the proof of who it is.
     pub handshake_timeout: Duration,
     /// How long the body of an HTTP request may be on its way, and how long its
     /// answer may wait for a peer that does not read.

@@ -35,6 +35,10 @@ use challenge::Question;
 /// What is written for a principal who is kept in the configuration.
 const PROVIDER: &str = "static";
 
+/// How many of the methods that a client offers are looked at; nobody knows as
+/// many, and each may cost a signature.
+const MAX_OFFERED: usize = 16;
+
 /// The principals of a realm.
 #[derive(Debug)]
 pub(super) struct Authenticator {
@@ -103,6 +107,7 @@ impl Authenticator {
         let offered = details.authmethods.as_deref().filter(|methods| !methods.is_empty());
         let anonymous = [method::ANONYMOUS.to_owned()];
         let offered = offered.unwrap_or(&anonymous);
+        let offered = &offered[..offered.len().min(MAX_OFFERED)];
         for name in offered {
             let greeting = match name.as_str() {
                 method::ANONYMOUS => self.admit_anonymous(),

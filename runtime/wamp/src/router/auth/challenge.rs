@@ -118,7 +118,7 @@ impl Pending {
             }
         };
         if !(is_right & self.claim.is_known) {
-            let text = format!("{}: nobody of this name has this proof", self.method());
+            let text = format!("{}: the name is unknown, or the proof is wrong", self.method());
             return Err(Refusal { uri: error::AUTHENTICATION_DENIED, text });
         }
         let identity = Identity {

@@ -173,6 +173,8 @@ fn the_first_method_that_both_sides_know_is_taken() {
     let offered = hello(&["wampcra", "ticket"], Some("tina"));
     assert_eq!(asked(&offered).0.method(), "ticket", "hers, though others have the other");
     assert_eq!(aborted(&realm(), &hello(&["scram"], Some("tina"))).uri, error::NO_AUTH_METHOD);
+    let many = [&["scram"; MAX_OFFERED][..], &["ticket"]].concat();
+    assert_eq!(aborted(&realm(), &hello(&many, Some("tina"))).uri, error::NO_AUTH_METHOD);
     let nameless = aborted(&realm(), &hello(&["ticket"], None));
     assert_eq!(nameless.uri, error::NO_SUCH_PRINCIPAL);
 }
