@@ -2,15 +2,18 @@
 //!
 //! A child's output goes through an [`OutputParser`], one for each stream,
 //! which finds the level of every line and block. Result levels go to a
-//! [`ResultCollector`]. [`LevelSet`] is how a command says which levels it
-//! wants where.
+//! [`ResultCollector`], and metrics to [`statsd`]. [`LevelSet`] is how a command
+//! says which levels it wants where.
 
 #![forbid(unsafe_code)]
 
 mod level_set;
 mod protocol;
 mod result_data;
+mod source;
+pub mod statsd;
 
 pub use level_set::{LevelSet, LevelSetError};
 pub use protocol::{Message, OutputParser, Part, Stream};
 pub use result_data::{ResultCollector, ResultData, ResultDataError};
+pub use source::Source;
