@@ -1,9 +1,61 @@
 //! WAMP v2 over WebSocket: the link between Drover's programs.
 //!
 //! A [`Client`] is a session: it calls, registers, publishes and subscribes.
+//! A [`Link`] does the same and makes its session again whenever it ends.
 //! A [`Router`] connects sessions, over sockets ([`Router::serve`]) or in the
 //! same process ([`Router::attach`]). What travels is a [`Payload`], which
 //! stays encoded from the one who writes it to the one who reads it.
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//!
+//! use drover_wamp::{
+//!     CallOptions, Client, ClientConfig, Link, LinkConfig, Payload, PublishOptions, RealmConfig,
+//!     RegisterOptions, Router, RouterConfig, SubscribeOptions,
+//! };
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A router, here in the same program.
+//! let realms = vec![RealmConfig::open("realm1")];
+//! let router = Router::new(RouterConfig { realms, ..RouterConfig::default() })?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let url = format!("ws://{}/ws", listener.local_addr()?);
+//! let mut tasks = tokio::task::JoinSet::new();
+//! let stop = CancellationToken::new();
+//! let until = stop.clone();
+//! tasks.spawn(async move { drop(router.serve(listener, until).await) });
+//!
+//! // A callee, which survives the router: at most 16 calls run at a time.
+//! let link = Link::open(LinkConfig::new(ClientConfig::new(&url, "realm1")))?;
+//! let add = link.register("com.example.add", RegisterOptions::default())?;
+//! add.settled().await?;
+//! let at_a_time = NonZeroUsize::new(16).ok_or("none")?;
+//! tasks.spawn(async move {
+//!     add.serve_as(at_a_time, |(a, b): (i64, i64)| async move { Ok(a + b) }).await;
+//! });
+//!
+//! // A caller and publisher.
+//! let client = Client::connect(&ClientConfig::new(&url, "realm1")).await?;
+//! let sum: i64 = client.call_as("com.example.add", &(19, 23), CallOptions::default()).await?;
+//! assert_eq!(sum, 42);
+//!
+//! let mut news = link.subscribe("com.example.news", SubscribeOptions::default())?;
+//! news.settled().await?;
+//! client.publish("com.example.news", Payload::one("hello")?, PublishOptions::default()).await?;
+//! let event = news.next().await.ok_or("the subscription is over")?;
+//! assert_eq!(event.payload.first::<String>()?, "hello");
+//!
+//! client.close().await;
+//! link.close().await;
+//! stop.cancel();
+//! tasks.join_all().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! More are in `examples/`. What is inside:
 //!
 //! ```text
 //!   Client ── session ── wire ~~ WebSocket ~~ wire ── connection ── seat ─┐
@@ -15,6 +67,7 @@
 //! - `session`: the core of a client's session; `router/realm`, with `broker`
 //!   and `dealer`: the core of a router. Both are functions of their inputs.
 //! - `auth`: proofs of who somebody is, made by clients and checked by routers.
+//! - `link`: sessions one after the other, and what goes on living over them.
 //! - `client`, `router`: the tasks around them. A client's task is owned by its
 //!   handles; a router's connections by the future of [`Router::serve`].
 //! - `stream`, `tls`: the bytes below a connection.
