@@ -9,6 +9,7 @@
 mod autobahn_js;
 mod autobahn_python;
 mod crossbar;
+mod logins;
 mod ocs;
 
 use drover_tests::Site;

@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::DROVER;
 
-/// A controller with the realm that OCS joins.
+/// The controller for OCS that we ship as an example.
+const EXAMPLE: &str = include_str!("../../examples/ocs/controller.toml");
+
+/// A controller as in the example, on a port of its own.
 fn hub() -> (Site, Ocs) {
-    let site = Site::start_with(DROVER, &format!("realm = {:?}\n", Ocs::REALM));
+    let site = Site::start_with(DROVER, &EXAMPLE.replace("listen =", "# not"));
     let ocs = Ocs::new(&site.url);
     (site, ocs)
 }
