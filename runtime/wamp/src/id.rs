@@ -35,6 +35,12 @@ impl Ids {
         self.0.random_range(1..=MAX_ID)
     }
 
+    /// Draws one of several.
+    pub(crate) fn draw_from<T: Copy>(&mut self, several: &[T]) -> Option<T> {
+        let index = (!several.is_empty()).then(|| self.0.random_range(..several.len()))?;
+        several.get(index).copied()
+    }
+
     /// Draws until `is_taken` says no.
     pub(crate) fn draw_unless(&mut self, is_taken: impl Fn(u64) -> bool) -> u64 {
         loop {

@@ -76,11 +76,19 @@
 //!   sent, bounded in bytes.
 //!
 //! What is spoken: msgpack, CBOR and JSON, each also batched; the basic
-//! profile, call cancelling, progressive results, pattern-based registration
-//! and subscription, publisher exclusion, the topics `wamp.session.on_join`
-//! and `wamp.session.on_leave`, and authentication by ticket, WAMP-CRA (salted
-//! too) and cryptosign. What a session may do is decided by its role, from the
-//! rules of its realm ([`RealmConfig`]).
+//! profile; of the advanced profile
+//! - for calls: cancelling in all modes, timeouts, progressive results,
+//!   pattern-based and shared registration, `force_reregister` and the
+//!   revocation that comes of it, caller identification;
+//! - for events: pattern-based subscription, publisher exclusion, black- and
+//!   whitelists, retention, publisher identification;
+//! - for whoever looks after a realm: the meta API of sessions, registrations
+//!   and subscriptions with its topics, and testaments;
+//! - authentication by ticket, WAMP-CRA (salted too) and cryptosign.
+//!
+//! What a session may do, and who learns that it did, is decided by its role,
+//! from the rules of its realm ([`RealmConfig`]). A router sees to timeouts
+//! itself, and tells the callee only to stop.
 
 #![forbid(unsafe_code)]
 

@@ -199,6 +199,22 @@ impl Payload {
         self.args.iter().chain(&self.kwargs).map(|part| part.bytes.len()).sum()
     }
 
+    /// A copy that shares no memory with the frame in which the arguments came.
+    pub(crate) fn detached(&self) -> Self {
+        let copy = |part: &Option<Encoded>| {
+            part.as_ref()
+                .map(|part| Encoded { form: part.form, bytes: Bytes::copy_from_slice(&part.bytes) })
+        };
+        Self { args: copy(&self.args), kwargs: copy(&self.kwargs) }
+    }
+
+    /// One of the positional arguments, if there are so many.
+    pub(crate) fn element(&self, index: usize) -> Result<Option<Encoded>, PayloadError> {
+        let Some(args) = &self.args else { return Ok(None) };
+        let element = codec::msgpack::element(&args.in_form(Form::Msgpack)?.bytes, index);
+        Ok(element.map(Encoded::msgpack))
+    }
+
     /// The same arguments in another form.
     pub(crate) fn in_form(&self, form: Form) -> Result<Self, PayloadError> {
         let turn =
@@ -218,11 +234,23 @@ impl Encoded {
         Ok(Self { form: Form::Json, bytes })
     }
 
+    pub(crate) fn is_null(&self) -> bool {
+        self.form.is_nil(&self.bytes)
+    }
+
+    pub(crate) fn is_sequence(&self) -> bool {
+        self.form.is_sequence(&self.bytes)
+    }
+
+    pub(crate) fn is_map(&self) -> bool {
+        self.form.is_map(&self.bytes)
+    }
+
     fn is_empty(&self) -> bool {
         self.form.is_empty(&self.bytes)
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         self.form.read(&self.bytes).map_err(PayloadError::Read)
     }
 

@@ -6,17 +6,21 @@ mod config;
 mod connection;
 mod dealer;
 mod entrance;
+mod entries;
 mod handshake;
 mod http;
 mod identity;
+mod members;
 mod patterns;
 mod permissions;
 mod realm;
 mod seat;
+mod timekeeper;
+mod turn;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -86,6 +90,11 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// How many registrations, subscriptions and pending calls, each.
     pub max_entries: usize,
+    /// How many events one realm keeps for later subscribers. A publication
+    /// that would be one more is refused, unless its topic has one already.
+    pub max_retained_events: usize,
+    /// How many bytes these events may take together.
+    pub max_retained_bytes: usize,
 }
 
 impl Default for Limits {
@@ -98,6 +107,8 @@ impl Default for Limits {
             max_sessions: 20_000,
             ping_interval: Duration::from_secs(10),
             max_entries: 65_536,
+            max_retained_events: 65_536,
+            max_retained_bytes: 64 << 20,
         }
     }
 }
@@ -124,7 +135,7 @@ impl Router {
         let mut limits = config.limits;
         limits.max_queued_bytes = limits.max_queued_bytes.max(limits.max_message_bytes);
         let entrance = |config: &RealmConfig| {
-            let realm = Realm::new(&config.name, rand::random(), limits.max_entries);
+            let realm = Realm::new(&config.name, rand::random(), SystemTime::now(), &limits);
             (config.name.clone(), Entrance::new(config, Hall::new(realm)))
         };
         let http = Arc::new(http::Site::new(config.http));

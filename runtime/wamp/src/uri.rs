@@ -8,6 +8,13 @@ pub mod error {
     pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
     /// Somebody else registered the procedure.
     pub const PROCEDURE_ALREADY_EXISTS: &str = "wamp.error.procedure_already_exists";
+    /// Others share the procedure, by another policy than the one that was asked for.
+    pub const INVOCATION_POLICY_CONFLICT: &str =
+        "wamp.error.procedure_exists_with_different_invocation_policy";
+    /// The registration was taken away.
+    pub const UNREGISTERED: &str = "wamp.error.unregistered";
+    /// No such session is in the realm.
+    pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
     /// The session holds no such registration.
     pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
     /// The session holds no such subscription.
@@ -52,6 +59,8 @@ pub mod close {
     pub const NORMAL: &str = "wamp.close.normal";
     /// The answer to a GOODBYE.
     pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
+    /// Somebody who may ended the session.
+    pub const KILLED: &str = "wamp.close.killed";
     /// The router stops.
     pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 }

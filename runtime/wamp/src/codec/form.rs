@@ -63,7 +63,7 @@ impl Form {
     }
 
     /// Whether the value says that there is none.
-    pub(super) fn is_nil(self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_nil(self, bytes: &[u8]) -> bool {
         match self {
             Self::Msgpack => binary::is_nil::<Msgpack>(bytes),
             Self::Cbor => binary::is_nil::<Cbor>(bytes),

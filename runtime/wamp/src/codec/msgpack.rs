@@ -39,6 +39,21 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     T::deserialize(&mut deserializer).map_err(|error| error.to_string())
 }
 
+/// One element of a well-formed sequence, if it has so many.
+pub(crate) fn element(bytes: &Bytes, index: usize) -> Option<Bytes> {
+    let (Token::Sequence(Some(length)), mut at) = Msgpack::token(bytes, 0).ok()? else {
+        return None;
+    };
+    if u64::try_from(index).ok()? >= length {
+        return None;
+    }
+    for _ in 0..index {
+        at = binary::skip::<Msgpack>(bytes, at).ok()?;
+    }
+    let end = binary::skip::<Msgpack>(bytes, at).ok()?;
+    Some(bytes.slice(at..end))
+}
+
 impl BinaryForm for Msgpack {
     const KEYS_ARE_TEXTS: bool = true;
 

@@ -6,6 +6,7 @@
 
 mod wire;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,18 @@ pub enum InvocationPolicy {
     First,
     /// The one that registered last.
     Last,
+}
+
+impl fmt::Display for InvocationPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "single",
+            Self::RoundRobin => "roundrobin",
+            Self::Random => "random",
+            Self::First => "first",
+            Self::Last => "last",
+        })
+    }
 }
 
 /// Options of SUBSCRIBE.
@@ -110,6 +123,23 @@ pub struct Audience {
     pub eligible_authid: Option<Vec<String>>,
     /// Only those who have such a role get it.
     pub eligible_authrole: Option<Vec<String>>,
+}
+
+impl Audience {
+    /// About how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let sessions = [&self.exclude, &self.eligible].into_iter().flatten();
+        let names = [
+            &self.exclude_authid,
+            &self.exclude_authrole,
+            &self.eligible_authid,
+            &self.eligible_authrole,
+        ];
+        let names = names.into_iter().flatten().flatten();
+        size_of::<Self>()
+            + sessions.map(|list| size_of_val(list.as_slice())).sum::<usize>()
+            + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()
+    }
 }
 
 /// A session that is disclosed to another one.

@@ -1,48 +1,71 @@
 //! The broker of a realm: who subscribed what, and who gets which event.
 
+mod audience;
+mod event;
+mod retained;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use super::patterns::Patterns;
+pub(super) use event::Event;
+use retained::{Full, Retained};
+
+use super::Limits;
+use super::entries::{Entries, Entry};
+use super::members::Members;
 use super::realm::Output;
-use crate::id::{Ids, SessionId};
-use crate::message::{EventDetails, Message, PublishDetails, RequestId, RequestKind};
+use super::turn::{Change, EntryKind, Turn};
+use crate::id::SessionId;
+use crate::message::{
+    EventDetails, Message, Principal, PublishDetails, RequestId, RequestKind, SubscribeDetails,
+};
 use crate::payload::Payload;
-use crate::uri::{self, MatchPolicy};
+use crate::uri;
 
-/// Subscriptions by pattern, and by session.
+/// Subscriptions by pattern and by session, and the retained events.
 #[derive(Debug)]
 pub(super) struct Broker {
-    topics: Patterns<u64>,
-    subscriptions: HashMap<u64, Subscription>,
+    subscriptions: Entries<BTreeSet<SessionId>>,
     sessions: HashMap<SessionId, HashSet<u64>>,
+    retained: Retained,
     max_entries: usize,
 }
 
-/// One pattern, shared by all who subscribed it.
+/// A PUBLISH, and who sent it.
 #[derive(Debug)]
-struct Subscription {
-    topic: String,
-    policy: MatchPolicy,
-    subscribers: BTreeSet<SessionId>,
+pub(super) struct Publication {
+    pub(super) id: u64,
+    pub(super) publisher: SessionId,
+    pub(super) request: RequestId,
+    pub(super) options: PublishDetails,
+    pub(super) topic: String,
+    pub(super) payload: Payload,
+    /// The publisher, if subscribers may learn who it is.
+    pub(super) disclosed: Option<Arc<Principal>>,
 }
 
 impl Broker {
-    pub(super) fn new(max_entries: usize) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            topics: Patterns::default(),
-            subscriptions: HashMap::new(),
+            subscriptions: Entries::default(),
             sessions: HashMap::new(),
-            max_entries,
+            retained: Retained::new(limits.max_retained_events, limits.max_retained_bytes),
+            max_entries: limits.max_entries,
         }
+    }
+
+    /// All subscriptions, to be asked about.
+    pub(super) fn subscriptions(&self) -> &Entries<BTreeSet<SessionId>> {
+        &self.subscriptions
     }
 
     pub(super) fn join(&mut self, session: SessionId) {
         self.sessions.insert(session, HashSet::new());
     }
 
-    pub(super) fn leave(&mut self, session: SessionId) {
+    pub(super) fn leave(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         for id in self.sessions.remove(&session).unwrap_or_default() {
-            self.forget(session, id);
+            self.release(session, id, turn);
         }
     }
 
@@ -50,38 +73,54 @@ impl Broker {
         &mut self,
         session: SessionId,
         request: RequestId,
+        options: SubscribeDetails,
         topic: &str,
-        policy: MatchPolicy,
-        ids: &mut Ids,
-        outputs: &mut Vec<Output>,
+        members: &Members,
+        turn: &mut Turn<'_>,
     ) {
-        let refuse = |error, text: &str| Output::Send {
-            to: session,
-            message: Message::error(RequestKind::Subscribe, request, error, text),
-        };
+        let policy = options.policy;
         if let Err(error) = uri::check_pattern(topic, policy) {
-            return outputs.push(refuse(uri::error::INVALID_URI, &error.to_string()));
+            let kind = (RequestKind::Subscribe, request);
+            return turn.refuse(session, kind, uri::error::INVALID_URI, &error.to_string());
         }
         let Some(own) = self.sessions.get_mut(&session) else { return };
-        let known = self.topics.get(topic, policy);
+        let known = self.subscriptions.lookup(topic, policy);
         if own.len() >= self.max_entries && known.is_none_or(|id| !own.contains(&id)) {
             let text = format!("a session may have {} subscriptions", self.max_entries);
-            return outputs.push(refuse(uri::error::LIMIT_REACHED, &text));
+            let kind = (RequestKind::Subscribe, request);
+            return turn.refuse(session, kind, uri::error::LIMIT_REACHED, &text);
         }
         let id = known.unwrap_or_else(|| {
-            let id = ids.draw_unless(|id| self.subscriptions.contains_key(&id));
-            self.topics.insert(topic, policy, id);
-            let subscribers = BTreeSet::new();
-            let subscription = Subscription { topic: topic.to_owned(), policy, subscribers };
-            self.subscriptions.insert(id, subscription);
+            let entry = Entry {
+                uri: topic.to_owned(),
+                policy,
+                created: turn.now,
+                holders: BTreeSet::new(),
+            };
+            let id = self.subscriptions.insert(entry, turn.ids);
+            tell(topic, Change::Created, session, id, turn);
             id
         });
-        own.insert(id);
-        if let Some(subscription) = self.subscriptions.get_mut(&id) {
-            subscription.subscribers.insert(session);
+        if own.insert(id) {
+            if let Some(entry) = self.subscriptions.get_mut(id) {
+                entry.holders.insert(session);
+            }
+            tell(topic, Change::Held, session, id, turn);
         }
-        let message = Message::Subscribed { request, subscription: id };
-        outputs.push(Output::Send { to: session, message });
+        turn.send(session, Message::Subscribed { request, subscription: id });
+        if options.get_retained {
+            for event in self.retained.matching(topic, policy) {
+                if event.filter().admits(session, members) {
+                    let message = Message::Event {
+                        subscription: id,
+                        publication: event.publication,
+                        details: EventDetails { retained: true, ..event.details(policy) },
+                        payload: event.payload.clone(),
+                    };
+                    turn.send(session, message);
+                }
+            }
+        }
     }
 
     pub(super) fn unsubscribe(
@@ -89,93 +128,119 @@ impl Broker {
         session: SessionId,
         request: RequestId,
         subscription: u64,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
         let own = self.sessions.get_mut(&session);
-        let message = if own.is_some_and(|own| own.remove(&subscription)) {
-            self.forget(session, subscription);
-            Message::Unsubscribed { request, revocation: None }
+        if own.is_some_and(|own| own.remove(&subscription)) {
+            self.release(session, subscription, turn);
+            turn.send(session, Message::Unsubscribed { request, revocation: None });
         } else {
             let text = format!("this session has no subscription {subscription}");
             let error = uri::error::NO_SUCH_SUBSCRIPTION;
-            Message::error(RequestKind::Unsubscribe, request, error, &text)
-        };
-        outputs.push(Output::Send { to: session, message });
-    }
-
-    /// `ids` are those of the request and of the publication.
-    pub(super) fn publish(
-        &mut self,
-        session: SessionId,
-        ids: (RequestId, u64),
-        options: &PublishDetails,
-        topic: &str,
-        payload: &Payload,
-        outputs: &mut Vec<Output>,
-    ) {
-        let (request, publication) = ids;
-        let refusal = match uri::check(topic) {
-            Err(error) => Some(error.to_string()),
-            Ok(()) if uri::is_reserved(topic) => {
-                Some(format!("only the router publishes `{topic}`"))
-            }
-            Ok(()) => None,
-        };
-        let answer = if let Some(text) = refusal {
-            Message::error(RequestKind::Publish, request, uri::error::INVALID_URI, &text)
-        } else {
-            let except = options.exclude_me.then_some(session);
-            self.distribute(except, publication, topic, payload, outputs);
-            Message::Published { request, publication }
-        };
-        // Without `acknowledge` the publisher wants to hear nothing, not even a refusal.
-        if options.acknowledge {
-            outputs.push(Output::Send { to: session, message: answer });
+            turn.refuse(session, (RequestKind::Unsubscribe, request), error, &text);
         }
     }
 
-    /// Sends an event to every subscriber of the topic but one.
-    pub(super) fn distribute(
-        &self,
-        except: Option<SessionId>,
-        publication: u64,
-        topic: &str,
-        payload: &Payload,
-        outputs: &mut Vec<Output>,
+    /// Publishes for a session, and answers if it wants an answer: without
+    /// `acknowledge` it hears nothing, not even a refusal.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        members: &Members,
+        turn: &mut Turn<'_>,
     ) {
-        for id in self.topics.all(topic) {
-            let Some(subscription) = self.subscriptions.get(&id) else { continue };
-            let is_pattern = subscription.policy != MatchPolicy::Exact;
+        let Publication { id, publisher, request, options, topic, payload, disclosed } =
+            publication;
+        let event = Event {
+            publication: id,
+            topic,
+            payload,
+            publisher: disclosed,
+            except: options.exclude_me.then_some(publisher),
+            audience: options.audience,
+        };
+        let refusal = self.check(&event, options.retain).err();
+        if refusal.is_none() {
+            self.distribute(&event, members, turn.outputs);
+            if options.retain {
+                self.retained.keep(event);
+            }
+        }
+        match refusal {
+            _ if !options.acknowledge => {}
+            None => turn.send(publisher, Message::Published { request, publication: id }),
+            Some((error, text)) => {
+                turn.refuse(publisher, (RequestKind::Publish, request), error, &text);
+            }
+        }
+    }
+
+    /// Whether anybody would get an event of the topic, were it for everybody.
+    pub(super) fn has_subscribers(&self, topic: &str) -> bool {
+        !self.subscriptions.all(topic).is_empty()
+    }
+
+    /// Sends an event to every subscriber of its topic that it is for.
+    pub(super) fn distribute(&self, event: &Event, members: &Members, outputs: &mut Vec<Output>) {
+        let found = self.subscriptions.all(&event.topic);
+        if found.is_empty() {
+            return;
+        }
+        let filter = event.filter();
+        for id in found {
+            let Some(subscription) = self.subscriptions.get(id) else { continue };
+            let mut to = filter.receivers(&subscription.holders, members);
+            if to.is_empty() {
+                continue;
+            }
             let message = Message::Event {
                 subscription: id,
-                publication,
-                details: EventDetails {
-                    topic: is_pattern.then(|| topic.to_owned()),
-                    ..EventDetails::default()
-                },
-                payload: payload.clone(),
+                publication: event.publication,
+                details: event.details(subscription.policy),
+                payload: event.payload.clone(),
             };
-            let receivers = subscription.subscribers.iter().copied();
-            let mut to: Vec<_> = receivers.filter(|to| Some(*to) != except).collect();
             match to.len() {
-                0 => {}
                 1 => outputs.extend(to.pop().map(|to| Output::Send { to, message })),
                 _ => outputs.push(Output::Broadcast { to, message }),
             }
         }
     }
 
-    fn forget(&mut self, session: SessionId, id: u64) {
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.subscribers.remove(&session);
-        if subscription.subscribers.is_empty() {
-            self.topics.remove(&subscription.topic, subscription.policy);
-            self.subscriptions.remove(&id);
+    fn check(&self, event: &Event, retain: bool) -> Result<(), (&'static str, String)> {
+        let topic = &event.topic;
+        uri::check(topic).map_err(|error| (uri::error::INVALID_URI, error.to_string()))?;
+        if uri::is_reserved(topic) {
+            return Err((uri::error::INVALID_URI, format!("only the router publishes `{topic}`")));
+        }
+        if retain {
+            let full = |error: Full| (uri::error::LIMIT_REACHED, error.to_string());
+            self.retained.check(event).map_err(full)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a session out of a subscription that it has forgotten already.
+    fn release(&mut self, session: SessionId, id: u64, turn: &mut Turn<'_>) {
+        let Some(entry) = self.subscriptions.get_mut(id) else { return };
+        entry.holders.remove(&session);
+        tell(&entry.uri, Change::Released, session, id, turn);
+        if entry.holders.is_empty()
+            && let Some(entry) = self.subscriptions.remove(id)
+        {
+            tell(&entry.uri, Change::Deleted, session, id, turn);
         }
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty() && self.subscriptions.is_empty() && self.sessions.is_empty()
+        self.subscriptions.is_empty() && self.sessions.is_empty()
+    }
+}
+
+/// Tells of a subscription, unless it is one of the router's own topics: those
+/// who watch subscriptions do not watch each other.
+fn tell(topic: &str, change: Change, session: SessionId, id: u64, turn: &mut Turn<'_>) {
+    if !uri::is_reserved(topic) {
+        turn.tell(EntryKind::Subscription, change, session, id);
     }
 }

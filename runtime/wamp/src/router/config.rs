@@ -85,6 +85,17 @@ pub enum Disclosure {
     Always,
 }
 
+impl Disclosure {
+    /// Whether others learn who sent a message with this `disclose_me`.
+    pub(crate) fn allows(self, disclose_me: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::OnRequest => disclose_me,
+            Self::Always => true,
+        }
+    }
+}
+
 /// Somebody who can prove who they are, by any of the methods that are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrincipalConfig {

@@ -6,97 +6,99 @@
 //!                          |                                              ^
 //!                          | CANCEL kill, callee can be interrupted       |
 //!                          +------------> cancelling ---------------------+
-//!                          | CANCEL skip or killnowait, caller lost       |
+//!                          | CANCEL skip or killnowait, caller lost,      |
+//!                          | or the time is over                          |
 //!                          +----------------------------------------------+
 //! ```
 //!
 //! Whatever leads to nothing answers the caller, once, unless it is gone. An
 //! answer that comes for a forgotten call is late, not wrong, and is ignored.
+//!
+//! A registration that a callee gives up, or loses to another one by force,
+//! takes no more calls; those that the callee has taken are still its to answer.
+
+mod callees;
+mod calls;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::patterns::Patterns;
+use super::entries::{Entries, Entry, Holders};
 use super::realm::{Output, Violation};
-use crate::id::{Ids, SessionId};
+use super::turn::{Change, EntryKind, Turn};
+use crate::id::SessionId;
 use crate::message::{
-    CallDetails, CancelDetails, CancelMode, InvocationDetails, Message, ProgressDetails, RequestId,
-    RequestKind,
+    CallDetails, CancelMode, Features, InvocationDetails, InvocationPolicy, Message, Principal,
+    ProgressDetails, RegisterDetails, RequestId, RequestKind, Revocation,
 };
 use crate::payload::Payload;
 use crate::uri::{self, MatchPolicy};
 
-/// Registrations by pattern, calls by id, both by session.
+pub(super) use callees::Callees;
+use calls::{Call, Calls, NewCall};
+
+/// Registrations by pattern, and pending calls.
 #[derive(Debug)]
 pub(super) struct Dealer {
-    procedures: Patterns<u64>,
-    registrations: HashMap<u64, Registration>,
-    calls: HashMap<CallId, Call>,
-    last_call: CallId,
+    registrations: Entries<Callees>,
     peers: HashMap<SessionId, Peer>,
+    calls: Calls,
     max_entries: usize,
 }
 
-/// Ours alone; never on the wire.
-type CallId = u64;
-
+/// A session as callee.
 #[derive(Debug)]
-struct Registration {
-    procedure: String,
-    policy: MatchPolicy,
-    callee: SessionId,
-}
-
-#[derive(Debug)]
-struct Call {
-    caller: SessionId,
-    request: RequestId,
-    callee: SessionId,
-    invocation: RequestId,
-    wants_progress: bool,
-    is_cancelling: bool,
-}
-
-/// A session as caller and callee.
-#[derive(Debug, Default)]
 struct Peer {
-    /// Whether it understands INTERRUPT.
-    can_be_interrupted: bool,
+    /// What it understands.
+    features: Features,
     registrations: HashSet<u64>,
-    made: HashMap<RequestId, CallId>,
-    taken: HashMap<RequestId, CallId>,
-    last_invocation: RequestId,
+}
+
+/// A CALL, and who made it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) caller: SessionId,
+    pub(super) request: RequestId,
+    pub(super) options: CallDetails,
+    pub(super) procedure: String,
+    pub(super) payload: Payload,
+    /// The caller, if the callee may learn who it is.
+    pub(super) disclosed: Option<Arc<Principal>>,
 }
 
 impl Dealer {
     pub(super) fn new(max_entries: usize) -> Self {
         Self {
-            procedures: Patterns::default(),
-            registrations: HashMap::new(),
-            calls: HashMap::new(),
-            last_call: 0,
+            registrations: Entries::default(),
             peers: HashMap::new(),
+            calls: Calls::default(),
             max_entries,
         }
     }
 
-    pub(super) fn join(&mut self, session: SessionId, can_be_interrupted: bool) {
-        self.peers.insert(session, Peer { can_be_interrupted, ..Peer::default() });
+    /// All registrations, to be asked about.
+    pub(super) fn registrations(&self) -> &Entries<Callees> {
+        &self.registrations
     }
 
-    pub(super) fn leave(&mut self, session: SessionId, outputs: &mut Vec<Output>) {
+    /// `features` are those that the session announces as a callee.
+    pub(super) fn join(&mut self, session: SessionId, features: Features) {
+        self.calls.join(session);
+        self.peers.insert(session, Peer { features, registrations: HashSet::new() });
+    }
+
+    pub(super) fn leave(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         let Some(peer) = self.peers.remove(&session) else { return };
         for id in peer.registrations {
-            self.forget_registration(id);
+            self.release(session, id, turn);
         }
-        for id in peer.taken.into_values() {
-            let Some(call) = self.forget_call(id) else { continue };
-            if call.caller != session {
-                outputs.push(call.cancelled("the callee has left"));
-            }
+        let (taken, made) = self.calls.leave(session);
+        for call in taken.into_iter().filter(|call| call.caller != session) {
+            turn.outputs.push(call.failed(uri::error::CANCELED, "the callee has left"));
         }
-        for id in peer.made.into_values() {
-            let Some(call) = self.forget_call(id) else { continue };
-            outputs.extend(self.interrupt(&call, CancelMode::KillNoWait));
+        for call in made {
+            turn.outputs.extend(self.interrupt(&call));
         }
     }
 
@@ -104,36 +106,55 @@ impl Dealer {
         &mut self,
         session: SessionId,
         request: RequestId,
+        options: RegisterDetails,
         procedure: String,
-        policy: MatchPolicy,
-        ids: &mut Ids,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
-        let Some(peer) = self.peers.get_mut(&session) else { return };
-        let refusal = if let Err(error) = uri::check_pattern(&procedure, policy) {
+        let Some(peer) = self.peers.get(&session) else { return };
+        let has_room = peer.registrations.len() < self.max_entries;
+        let known = self.registrations.lookup(&procedure, options.policy);
+        let sharable = known.filter(|_| !options.force_reregister);
+        let refusal = if let Err(error) = uri::check_pattern(&procedure, options.policy) {
             Some((uri::error::INVALID_URI, error.to_string()))
         } else if uri::is_reserved(&procedure) {
-            let text = format!("only the router registers `{procedure}`");
-            Some((uri::error::INVALID_URI, text))
-        } else if self.procedures.get(&procedure, policy).is_some() {
-            let text = format!("`{procedure}` is registered already");
-            Some((uri::error::PROCEDURE_ALREADY_EXISTS, text))
-        } else if peer.registrations.len() >= self.max_entries {
+            Some((uri::error::INVALID_URI, format!("only the router registers `{procedure}`")))
+        } else if !has_room {
             let text = format!("a session may have {} registrations", self.max_entries);
             Some((uri::error::LIMIT_REACHED, text))
         } else {
-            None
+            let entry = sharable.and_then(|id| self.registrations.get(id));
+            entry.and_then(|entry| cannot_share(entry, session, options.invoke))
         };
-        let message = if let Some((error, text)) = refusal {
-            Message::error(RequestKind::Register, request, error, &text)
-        } else {
-            let id = ids.draw_unless(|id| self.registrations.contains_key(&id));
+        if let Some((error, text)) = refusal {
+            return turn.refuse(session, (RequestKind::Register, request), error, &text);
+        }
+        let id = match (sharable, known) {
+            (Some(id), _) => {
+                if let Some(entry) = self.registrations.get_mut(id) {
+                    entry.holders.join(session);
+                }
+                id
+            }
+            (None, taken) => {
+                if let Some(taken) = taken {
+                    self.revoke(taken, turn);
+                }
+                let entry = Entry {
+                    uri: procedure,
+                    policy: options.policy,
+                    created: turn.now,
+                    holders: Callees::new(options.invoke, session),
+                };
+                let id = self.registrations.insert(entry, turn.ids);
+                turn.tell(EntryKind::Registration, Change::Created, session, id);
+                id
+            }
+        };
+        if let Some(peer) = self.peers.get_mut(&session) {
             peer.registrations.insert(id);
-            self.procedures.insert(&procedure, policy, id);
-            self.registrations.insert(id, Registration { procedure, policy, callee: session });
-            Message::Registered { request, registration: id }
-        };
-        outputs.push(Output::Send { to: session, message });
+        }
+        turn.tell(EntryKind::Registration, Change::Held, session, id);
+        turn.send(session, Message::Registered { request, registration: id });
     }
 
     pub(super) fn unregister(
@@ -141,75 +162,69 @@ impl Dealer {
         session: SessionId,
         request: RequestId,
         registration: u64,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
         let peer = self.peers.get_mut(&session);
-        let message = if peer.is_some_and(|peer| peer.registrations.remove(&registration)) {
-            self.forget_registration(registration);
-            Message::Unregistered { request, revocation: None }
+        if peer.is_some_and(|peer| peer.registrations.remove(&registration)) {
+            self.release(session, registration, turn);
+            turn.send(session, Message::Unregistered { request, revocation: None });
         } else {
             let text = format!("this session has no registration {registration}");
             let error = uri::error::NO_SUCH_REGISTRATION;
-            Message::error(RequestKind::Unregister, request, error, &text)
-        };
-        outputs.push(Output::Send { to: session, message });
+            turn.refuse(session, (RequestKind::Unregister, request), error, &text);
+        }
     }
 
-    pub(super) fn call(
-        &mut self,
+    /// Makes sure that a session has no pending call of this id.
+    pub(super) fn check_request(
+        &self,
         caller: SessionId,
         request: RequestId,
-        options: CallDetails,
-        procedure: String,
-        payload: Payload,
-        outputs: &mut Vec<Output>,
     ) -> Result<(), Violation> {
-        let Some(peer) = self.peers.get(&caller) else { return Ok(()) };
-        if peer.made.contains_key(&request) {
-            return Err(Violation(format!("the request id {request} belongs to a pending call")));
+        match self.calls.made(caller, request) {
+            Some(_) => {
+                Err(Violation(format!("the request id {request} belongs to a pending call")))
+            }
+            None => Ok(()),
         }
-        let pending = peer.made.len();
-        let mut refuse = |error, text: String| {
-            let message = Message::error(RequestKind::Call, request, error, &text);
-            outputs.push(Output::Send { to: caller, message });
-            Ok(())
+    }
+
+    /// Passes a call on to a callee; its request id has been checked.
+    pub(super) fn call(&mut self, call: Request, turn: &mut Turn<'_>) {
+        let Request { caller, request, options, procedure, payload, disclosed } = call;
+        let mut refuse = |error, text: &str| {
+            turn.refuse(caller, (RequestKind::Call, request), error, text);
         };
         if let Err(error) = uri::check(&procedure) {
-            return refuse(uri::error::INVALID_URI, error.to_string());
+            return refuse(uri::error::INVALID_URI, &error.to_string());
         }
-        if pending >= self.max_entries {
+        if self.calls.made_by(caller) >= self.max_entries {
             let text = format!("a session may have {} pending calls", self.max_entries);
-            return refuse(uri::error::LIMIT_REACHED, text);
+            return refuse(uri::error::LIMIT_REACHED, &text);
         }
-        let best = self.procedures.best(&procedure);
-        let Some((id, found)) = best.and_then(|id| Some((id, self.registrations.get(&id)?))) else {
+        let best = self.registrations.best(&procedure);
+        let found = best.and_then(|id| Some((id, self.registrations.get_mut(id)?)));
+        let Some((registration, entry)) = found else {
             let text = format!("nobody has registered the procedure {procedure}");
-            return refuse(uri::error::NO_SUCH_PROCEDURE, text);
+            return refuse(uri::error::NO_SUCH_PROCEDURE, &text);
         };
-        let (callee, is_pattern) = (found.callee, found.policy != MatchPolicy::Exact);
-        self.last_call += 1;
-        let call = self.last_call;
-        let Some(peer) = self.peers.get_mut(&callee) else { return Ok(()) };
-        peer.last_invocation += 1;
-        let invocation = peer.last_invocation;
-        peer.taken.insert(invocation, call);
-        if let Some(peer) = self.peers.get_mut(&caller) {
-            peer.made.insert(request, call);
-        }
+        let is_pattern = entry.policy != MatchPolicy::Exact;
+        let Some(callee) = entry.holders.next(turn.ids) else { return };
         let wants_progress = options.receive_progress;
-        self.calls.insert(
-            call,
-            Call { caller, request, callee, invocation, wants_progress, is_cancelling: false },
-        );
+        let timeout = options.timeout.filter(|timeout| *timeout > 0).map(Duration::from_millis);
+        // A time that no clock reaches is none.
+        let deadline = timeout.and_then(|timeout| turn.now.checked_add(timeout));
+        let new = NewCall { caller, request, callee, wants_progress, deadline };
+        let Some(invocation) = self.calls.begin(new) else { return };
         let details = InvocationDetails {
             procedure: is_pattern.then_some(procedure),
             receive_progress: wants_progress,
-            ..InvocationDetails::default()
+            // We see to it ourselves, whatever the callee can do.
+            timeout: None,
+            caller: disclosed,
         };
-        let message =
-            Message::Invocation { request: invocation, registration: id, details, payload };
-        outputs.push(Output::Send { to: callee, message });
-        Ok(())
+        let message = Message::Invocation { request: invocation, registration, details, payload };
+        turn.send(callee, message);
     }
 
     pub(super) fn cancel(
@@ -217,32 +232,41 @@ impl Dealer {
         caller: SessionId,
         request: RequestId,
         mode: Option<CancelMode>,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
-        let made = self.peers.get(&caller).and_then(|peer| peer.made.get(&request).copied());
+        let made = self.calls.made(caller, request);
         // A CANCEL that crosses the answer finds nothing.
-        let Some((id, call)) = made.and_then(|id| Some((id, self.calls.get_mut(&id)?))) else {
+        let Some((id, call)) = made.and_then(|id| Some((id, self.calls.get_mut(id)?))) else {
             return;
         };
         let callee = self.peers.get(&call.callee);
-        let can_wait = callee.is_some_and(|peer| peer.can_be_interrupted);
-        match mode.unwrap_or(CancelMode::KillNoWait) {
-            CancelMode::Kill if can_wait => {
-                if !call.is_cancelling {
-                    call.is_cancelling = true;
-                    outputs.push(call.interrupt(CancelMode::Kill));
-                }
+        let can_wait = callee.is_some_and(|peer| peer.features.call_canceling);
+        let mode = mode.unwrap_or(CancelMode::KillNoWait);
+        if mode == CancelMode::Kill && can_wait {
+            if !call.is_cancelling {
+                call.is_cancelling = true;
+                turn.outputs.push(call.interrupt(CancelMode::Kill));
             }
-            CancelMode::Kill | CancelMode::Skip => {
-                let call = self.forget_call(id);
-                outputs
-                    .extend(call.map(|call| call.cancelled("the caller has cancelled the call")));
-            }
-            CancelMode::KillNoWait => {
-                let Some(call) = self.forget_call(id) else { return };
-                outputs.push(call.cancelled("the caller has cancelled the call"));
-                outputs.extend(self.interrupt(&call, CancelMode::KillNoWait));
-            }
+            return;
+        }
+        let Some(call) = self.calls.forget(id) else { return };
+        turn.outputs.push(call.failed(uri::error::CANCELED, "the caller has cancelled the call"));
+        if mode == CancelMode::KillNoWait {
+            turn.outputs.extend(self.interrupt(&call));
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do, since the realm began.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.calls.next_deadline()
+    }
+
+    /// Ends the calls whose time is over.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        while let Some(call) = self.calls.overdue(turn.now).and_then(|id| self.calls.forget(id)) {
+            let text = "the call took longer than its caller allows";
+            turn.outputs.push(call.failed(uri::error::TIMEOUT, text));
+            turn.outputs.extend(self.interrupt(&call));
         }
     }
 
@@ -253,20 +277,20 @@ impl Dealer {
         invocation: RequestId,
         is_progress: bool,
         payload: Payload,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
-        let Some(id) = self.taken(callee, invocation) else { return };
+        let Some(id) = self.calls.taken(callee, invocation) else { return };
         let call = if is_progress {
             // Progress that nobody asked for has nowhere to go.
-            let call = self.calls.get(&id).filter(|call| call.wants_progress);
+            let call = self.calls.get_mut(id).filter(|call| call.wants_progress);
             call.map(|call| (call.caller, call.request))
         } else {
-            self.forget_call(id).map(|call| (call.caller, call.request))
+            self.calls.forget(id).map(|call| (call.caller, call.request))
         };
-        outputs.extend(call.map(|(to, request)| {
+        if let Some((to, request)) = call {
             let details = ProgressDetails { progress: is_progress };
-            Output::Send { to, message: Message::Result { request, details, payload } }
-        }));
+            turn.send(to, Message::Result { request, details, payload });
+        }
     }
 
     /// Handles an ERROR for an invocation.
@@ -276,74 +300,82 @@ impl Dealer {
         invocation: RequestId,
         error: String,
         payload: Payload,
-        outputs: &mut Vec<Output>,
+        turn: &mut Turn<'_>,
     ) {
-        let call = self.taken(callee, invocation).and_then(|id| self.forget_call(id));
-        outputs.extend(call.map(|call| {
+        let call = self.calls.taken(callee, invocation).and_then(|id| self.calls.forget(id));
+        if let Some(call) = call {
             let kind = RequestKind::Call;
             let message = Message::Error { kind, request: call.request, error, payload };
-            Output::Send { to: call.caller, message }
-        }));
+            turn.send(call.caller, message);
+        }
     }
 
     /// Forgets a call that its caller cannot hear the answer of.
-    pub(super) fn abandon(
-        &mut self,
-        caller: SessionId,
-        request: RequestId,
-        outputs: &mut Vec<Output>,
-    ) {
-        let made = self.peers.get(&caller).and_then(|peer| peer.made.get(&request).copied());
-        let Some(call) = made.and_then(|id| self.forget_call(id)) else { return };
-        outputs.extend(self.interrupt(&call, CancelMode::KillNoWait));
+    pub(super) fn abandon(&mut self, caller: SessionId, request: RequestId, turn: &mut Turn<'_>) {
+        let made = self.calls.made(caller, request);
+        let Some(call) = made.and_then(|id| self.calls.forget(id)) else { return };
+        turn.outputs.extend(self.interrupt(&call));
     }
 
-    fn taken(&self, callee: SessionId, invocation: RequestId) -> Option<CallId> {
-        self.peers.get(&callee)?.taken.get(&invocation).copied()
-    }
-
-    fn forget_registration(&mut self, id: u64) {
-        if let Some(registration) = self.registrations.remove(&id) {
-            self.procedures.remove(&registration.procedure, registration.policy);
+    /// Takes a callee out of a registration that it has forgotten already.
+    fn release(&mut self, session: SessionId, id: u64, turn: &mut Turn<'_>) {
+        let Some(entry) = self.registrations.get_mut(id) else { return };
+        turn.tell(EntryKind::Registration, Change::Released, session, id);
+        if entry.holders.leave(session) {
+            self.registrations.remove(id);
+            turn.tell(EntryKind::Registration, Change::Deleted, session, id);
         }
     }
 
-    fn forget_call(&mut self, id: CallId) -> Option<Call> {
-        let call = self.calls.remove(&id)?;
-        if let Some(caller) = self.peers.get_mut(&call.caller) {
-            caller.made.remove(&call.request);
+    /// Takes a registration away from all its callees, and tells those who understand.
+    fn revoke(&mut self, id: u64, turn: &mut Turn<'_>) {
+        let Some(entry) = self.registrations.get(id) else { return };
+        for callee in entry.holders.sessions() {
+            if let Some(peer) = self.peers.get_mut(&callee) {
+                peer.registrations.remove(&id);
+                if peer.features.registration_revocation {
+                    let revocation = Revocation {
+                        registration: Some(id),
+                        reason: Some(uri::error::UNREGISTERED.to_owned()),
+                        ..Revocation::default()
+                    };
+                    let revocation = Some(Box::new(revocation));
+                    turn.send(callee, Message::Unregistered { request: 0, revocation });
+                }
+            }
+            self.release(callee, id, turn);
         }
-        if let Some(callee) = self.peers.get_mut(&call.callee) {
-            callee.taken.remove(&call.invocation);
-        }
-        Some(call)
     }
 
-    /// Tells the callee, if it is there and understands.
-    fn interrupt(&self, call: &Call, mode: CancelMode) -> Option<Output> {
+    /// Tells the callee that nobody waits any more, if it is there and understands.
+    fn interrupt(&self, call: &Call) -> Option<Output> {
         let callee = self.peers.get(&call.callee)?;
-        callee.can_be_interrupted.then(|| call.interrupt(mode))
+        callee.features.call_canceling.then(|| call.interrupt(CancelMode::KillNoWait))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.procedures.is_empty()
-            && self.registrations.is_empty()
-            && self.calls.is_empty()
-            && self.peers.is_empty()
+        self.registrations.is_empty() && self.calls.is_empty() && self.peers.is_empty()
     }
 }
 
-impl Call {
-    fn cancelled(&self, text: &str) -> Output {
-        let error = uri::error::CANCELED;
-        let message = Message::error(RequestKind::Call, self.request, error, text);
-        Output::Send { to: self.caller, message }
-    }
-
-    fn interrupt(&self, mode: CancelMode) -> Output {
-        let options = CancelDetails { mode: Some(mode) };
-        let message = Message::Interrupt { request: self.invocation, options };
-        Output::Send { to: self.callee, message }
+/// Why a session cannot join the callees of a registration, if it cannot.
+fn cannot_share(
+    entry: &Entry<Callees>,
+    session: SessionId,
+    wanted: InvocationPolicy,
+) -> Option<(&'static str, String)> {
+    let (uri, policy) = (&entry.uri, entry.holders.policy());
+    if policy == InvocationPolicy::Single || entry.holders.contains(session) {
+        let text = format!("`{uri}` is registered already");
+        Some((uri::error::PROCEDURE_ALREADY_EXISTS, text))
+    } else if policy != wanted {
+        let text = format!(
+            "`{uri}` is registered already, and its callees share it with `invoke` = `{policy}`, \
+             not `{wanted}`"
+        );
+        Some((uri::error::INVOCATION_POLICY_CONFLICT, text))
+    } else {
+        None
     }
 }

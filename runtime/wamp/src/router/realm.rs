@@ -1,22 +1,30 @@
 //! The core of a realm: sessions come, send messages and go; messages go out.
 //!
 //! A function of its inputs: no I/O, no clock, ids from a seeded generator.
-//! What the broker and the dealer do with a message is in their modules; here
-//! is who may say what, and what happens when somebody leaves.
+//! What the broker and the dealer do with a message is in their modules, and
+//! what the router answers itself in `meta`; here is who may say what, and
+//! what happens when somebody leaves.
 
-use std::collections::HashMap;
+mod meta;
+
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use meta::{SessionDetails, Testaments};
 
-use super::broker::Broker;
-use super::dealer::Dealer;
+use super::Limits;
+use super::broker::{Broker, Event, Publication};
+use super::config::Disclosure;
+use super::dealer::{Dealer, Request};
 use super::entrance::Admission;
 use super::identity::Identity;
-use super::permissions::{Action, Denied, Permissions};
+use super::members::{Member, Members};
+use super::permissions::{Action, Denied};
+use super::turn::{News, Turn};
 use crate::id::{Ids, SessionId};
 use crate::message::{
-    ClientRoles, Features, Message, RequestId, RequestKind, Role, RouterRoles, WelcomeDetails,
+    ClientRoles, Features, Message, Principal, RequestId, RequestKind, Role, RouterRoles,
+    WelcomeDetails,
 };
 use crate::payload::Payload;
 use crate::uri;
@@ -25,17 +33,17 @@ use crate::uri;
 #[derive(Debug)]
 pub(super) struct Realm {
     name: String,
+    /// By the clock on the wall, for people.
+    began: SystemTime,
+    /// The latest time that the realm was told, since it began.
+    now: Duration,
     ids: Ids,
-    sessions: HashMap<SessionId, Member>,
+    members: Members,
     broker: Broker,
     dealer: Dealer,
-}
-
-/// A session and what it may do.
-#[derive(Debug)]
-struct Member {
-    identity: Identity,
-    permissions: Arc<Permissions>,
+    testaments: Testaments,
+    /// What happened while a message is handled; empty between messages.
+    news: Vec<News>,
 }
 
 /// What is to be sent.
@@ -45,6 +53,9 @@ pub(super) enum Output {
     Send { to: SessionId, message: Message },
     /// The same message for several.
     Broadcast { to: Vec<SessionId>, message: Message },
+    /// The last message for a session, which the realm has forgotten: its
+    /// connection ends.
+    End { session: SessionId, message: Message },
 }
 
 /// What becomes of the session that sent a message.
@@ -52,7 +63,7 @@ pub(super) enum Output {
 pub(crate) enum Standing {
     /// It stays.
     Joined,
-    /// It said goodbye, and the realm has forgotten it.
+    /// It said goodbye, or was ended, and the realm has forgotten it.
     Left,
 }
 
@@ -62,15 +73,18 @@ pub(crate) enum Standing {
 pub(crate) struct Violation(pub(crate) String);
 
 impl Realm {
-    /// An empty realm; `max_entries` is how many registrations, subscriptions
-    /// and pending calls a session may have, each.
-    pub(super) fn new(name: &str, seed: u64, max_entries: usize) -> Self {
+    /// An empty realm, which begins now.
+    pub(super) fn new(name: &str, seed: u64, began: SystemTime, limits: &Limits) -> Self {
         Self {
             name: name.to_owned(),
+            began,
+            now: Duration::ZERO,
             ids: Ids::from_seed(seed),
-            sessions: HashMap::new(),
-            broker: Broker::new(max_entries),
-            dealer: Dealer::new(max_entries),
+            members: Members::default(),
+            broker: Broker::new(limits),
+            dealer: Dealer::new(limits.max_entries),
+            testaments: Testaments::default(),
+            news: Vec::new(),
         }
     }
 
@@ -81,38 +95,33 @@ impl Realm {
         roles: &ClientRoles,
         outputs: &mut Vec<Output>,
     ) -> (SessionId, WelcomeDetails) {
-        let session =
-            SessionId(self.ids.draw_unless(|id| self.sessions.contains_key(&SessionId(id))));
+        let session = SessionId(self.ids.draw_unless(|id| self.members.contains(SessionId(id))));
         let callee = roles.callee.as_ref().map_or(Features::default(), |role| role.features);
         self.broker.join(session);
-        self.dealer.join(session, callee.call_canceling);
+        self.dealer.join(session, callee);
         let Admission { identity, permissions } = admission;
-        self.sessions.insert(session, Member { identity: identity.clone(), permissions });
         let Identity { authid, authrole, authmethod, authprovider } = identity;
-        self.tell(
-            uri::ON_JOIN,
-            &[Joined {
-                session,
-                authid: &authid,
-                authrole: &authrole,
-                authmethod: &authmethod,
-                authprovider: &authprovider,
-            }],
-            outputs,
-        );
+        let principal = Arc::new(Principal { session, authid, authrole });
+        let member = Member { principal, authmethod, authprovider, permissions };
         let welcome = WelcomeDetails {
             realm: self.name.clone(),
-            authid,
-            authrole,
-            authmethod,
-            authprovider,
+            authid: member.principal.authid.clone(),
+            authrole: member.principal.authrole.clone(),
+            authmethod: member.authmethod.clone(),
+            authprovider: member.authprovider.clone(),
             agent: concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned(),
             roles: our_roles(),
         };
+        if self.broker.has_subscribers(uri::ON_JOIN)
+            && let Ok(payload) = Payload::one(&SessionDetails::of(&member))
+        {
+            self.tell(uri::ON_JOIN, payload, outputs);
+        }
+        self.members.insert(member);
         (session, welcome)
     }
 
-    /// Handles one message of a session that joined.
+    /// Handles one message of a session that joined, `now` since the realm began.
     ///
     /// # Errors
     /// When the message is none that a client may send now.
@@ -120,71 +129,68 @@ impl Realm {
         &mut self,
         from: SessionId,
         message: Message,
+        now: Duration,
         outputs: &mut Vec<Output>,
     ) -> Result<Standing, Violation> {
-        let Some(member) = self.sessions.get(&from) else { return Ok(Standing::Left) };
-        if let Some((kind, request, denied)) = member.denial(&message) {
-            // Without `acknowledge` the publisher wants to hear nothing, not even a refusal.
-            if !matches!(&message, Message::Publish { options, .. } if !options.acknowledge) {
-                let error = uri::error::NOT_AUTHORIZED;
-                let message = Message::error(kind, request, error, &denied.to_string());
-                outputs.push(Output::Send { to: from, message });
+        self.now = now;
+        let Some(member) = self.members.get(from) else { return Ok(Standing::Left) };
+        let disclosure = match member.judge(&message) {
+            Ok(disclosure) => disclosure,
+            Err((kind, request, denied)) => {
+                // Without `acknowledge` the publisher wants to hear nothing, not even a refusal.
+                if !matches!(&message, Message::Publish { options, .. } if !options.acknowledge) {
+                    let error = uri::error::NOT_AUTHORIZED;
+                    let message = Message::error(kind, request, error, &denied.to_string());
+                    outputs.push(Output::Send { to: from, message });
+                }
+                return Ok(Standing::Joined);
             }
-            return Ok(Standing::Joined);
-        }
+        };
+        let disclosed =
+            |disclose_me| disclosure.allows(disclose_me).then(|| Arc::clone(&member.principal));
+        let turn = &mut Turn { now, ids: &mut self.ids, news: &mut self.news, outputs };
         match message {
             Message::Publish { request, options, topic, payload } => {
-                let publication = self.ids.draw();
-                self.broker.publish(
-                    from,
-                    (request, publication),
-                    &options,
-                    &topic,
-                    &payload,
-                    outputs,
-                );
+                let (id, disclosed) = (turn.ids.draw(), disclosed(options.disclose_me));
+                let publisher = from;
+                let publication =
+                    Publication { id, publisher, request, options, topic, payload, disclosed };
+                self.broker.publish(publication, &self.members, turn);
             }
             Message::Subscribe { request, options, topic } => {
-                self.broker.subscribe(
-                    from,
-                    request,
-                    &topic,
-                    options.policy,
-                    &mut self.ids,
-                    outputs,
-                );
+                self.broker.subscribe(from, request, options, &topic, &self.members, turn);
             }
             Message::Unsubscribe { request, subscription } => {
-                self.broker.unsubscribe(from, request, subscription, outputs);
+                self.broker.unsubscribe(from, request, subscription, turn);
             }
             Message::Register { request, options, procedure } => {
-                self.dealer.register(
-                    from,
-                    request,
-                    procedure,
-                    options.policy,
-                    &mut self.ids,
-                    outputs,
-                );
+                self.dealer.register(from, request, options, procedure, turn);
             }
             Message::Unregister { request, registration } => {
-                self.dealer.unregister(from, request, registration, outputs);
+                self.dealer.unregister(from, request, registration, turn);
             }
             Message::Call { request, options, procedure, payload } => {
-                self.dealer.call(from, request, options, procedure, payload, outputs)?;
+                self.dealer.check_request(from, request)?;
+                if uri::is_reserved(&procedure) {
+                    self.answer_call(from, request, &procedure, &payload, outputs);
+                } else {
+                    let disclosed = disclosed(options.disclose_me);
+                    let caller = from;
+                    let call = Request { caller, request, options, procedure, payload, disclosed };
+                    self.dealer.call(call, turn);
+                }
             }
             Message::Cancel { request, options } => {
-                self.dealer.cancel(from, request, options.mode, outputs);
+                self.dealer.cancel(from, request, options.mode, turn);
             }
             Message::Yield { request, options, payload } => {
-                self.dealer.answer(from, request, options.progress, payload, outputs);
+                self.dealer.answer(from, request, options.progress, payload, turn);
             }
             Message::Error { kind: RequestKind::Invocation, request, error, payload } => {
-                self.dealer.refuse(from, request, error, payload, outputs);
+                self.dealer.refuse(from, request, error, payload, turn);
             }
             Message::Goodbye { .. } => {
-                let message = Message::goodbye(uri::close::GOODBYE_AND_OUT);
-                outputs.push(Output::Send { to: from, message });
+                turn.send(from, Message::goodbye(uri::close::GOODBYE_AND_OUT));
                 self.leave(from, outputs);
                 return Ok(Standing::Left);
             }
@@ -196,15 +202,41 @@ impl Realm {
                 return Err(Violation(format!("{} is no message for a router", other.name())));
             }
         }
+        self.spread_news(outputs);
         Ok(Standing::Joined)
     }
 
     /// Forgets a session, and all that is owed to it and by it. Leaving twice is leaving once.
     pub(super) fn leave(&mut self, session: SessionId, outputs: &mut Vec<Output>) {
-        let Some(Member { identity, .. }) = self.sessions.remove(&session) else { return };
-        self.broker.leave(session);
-        self.dealer.leave(session, outputs);
-        self.tell(uri::ON_LEAVE, &(session, identity.authid, identity.authrole), outputs);
+        let Some(member) = self.members.remove(session) else { return };
+        let turn = &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs };
+        let principal = member.principal;
+        self.broker.leave(session, turn);
+        self.dealer.leave(session, turn);
+        self.spread_news(outputs);
+        for testament in self.testaments.take(session) {
+            let publication = testament.into_publication(&principal);
+            let turn =
+                &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs };
+            self.broker.publish(publication, &self.members, turn);
+        }
+        let left = (session, &principal.authid, &principal.authrole);
+        if self.broker.has_subscribers(uri::ON_LEAVE)
+            && let Ok(payload) = Payload::positional(&left)
+        {
+            self.tell(uri::ON_LEAVE, payload, outputs);
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do, since the realm began.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.dealer.next_deadline()
+    }
+
+    /// Does what is due `now`, since the realm began.
+    pub(super) fn expire(&mut self, now: Duration, outputs: &mut Vec<Output>) {
+        self.now = now;
+        self.dealer.expire(&mut Turn { now, ids: &mut self.ids, news: &mut self.news, outputs });
     }
 
     /// Handles a message that could not be written for its receiver, so that
@@ -220,10 +252,20 @@ impl Realm {
         match message {
             Message::Invocation { request, .. } => {
                 let payload = Payload::one(why).unwrap_or_default();
-                self.dealer.refuse(to, request, error.to_owned(), payload, outputs);
+                self.dealer.refuse(
+                    to,
+                    request,
+                    error.to_owned(),
+                    payload,
+                    &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs },
+                );
             }
             Message::Result { request, .. } => {
-                self.dealer.abandon(to, request, outputs);
+                self.dealer.abandon(
+                    to,
+                    request,
+                    &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs },
+                );
                 let message = Message::error(RequestKind::Call, request, error, why);
                 outputs.push(Output::Send { to, message });
             }
@@ -236,67 +278,107 @@ impl Realm {
         }
     }
 
+    /// Answers a call of a procedure of the router.
+    fn answer_call(
+        &mut self,
+        to: SessionId,
+        request: RequestId,
+        procedure: &str,
+        payload: &Payload,
+        outputs: &mut Vec<Output>,
+    ) {
+        let message = match self.ask(to, procedure, payload, outputs) {
+            Ok(payload) => Message::Result { request, details: Default::default(), payload },
+            Err(refusal) => {
+                Message::error(RequestKind::Call, request, refusal.error, &refusal.text)
+            }
+        };
+        outputs.push(Output::Send { to, message });
+    }
+
+    /// Publishes what happened to registrations and subscriptions.
+    fn spread_news(&mut self, outputs: &mut Vec<Output>) {
+        for news in std::mem::take(&mut self.news) {
+            let topic = meta::topic(news);
+            if self.broker.has_subscribers(topic)
+                && let Some(payload) = self.in_words(news)
+            {
+                self.tell(topic, payload, outputs);
+            }
+        }
+    }
+
     /// Publishes what only the router may.
-    fn tell<T: Serialize>(&mut self, topic: &str, arguments: &T, outputs: &mut Vec<Output>) {
-        let Ok(payload) = Payload::positional(arguments) else { return };
-        let publication = self.ids.draw();
-        self.broker.distribute(None, publication, topic, &payload, outputs);
+    fn tell(&mut self, topic: &str, payload: Payload, outputs: &mut Vec<Output>) {
+        let event = Event {
+            publication: self.ids.draw(),
+            topic: topic.to_owned(),
+            payload,
+            publisher: None,
+            except: None,
+            audience: None,
+        };
+        self.broker.distribute(&event, &self.members, outputs);
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.broker.is_empty() && self.dealer.is_empty()
+        self.members.is_empty()
+            && self.broker.is_empty()
+            && self.dealer.is_empty()
+            && self.testaments.is_empty()
     }
 }
 
 impl Member {
-    /// Which request of the session's is denied, if the message is one that is.
-    fn denial(&self, message: &Message) -> Option<(RequestKind, RequestId, Denied)> {
+    /// Whether the session may do what a message asks for; and if it may,
+    /// whether others learn who did.
+    fn judge(&self, message: &Message) -> Result<Disclosure, (RequestKind, RequestId, Denied)> {
         let permissions = &self.permissions;
         let (kind, request, verdict) = match message {
             Message::Call { request, procedure, .. } => {
-                let verdict = permissions.check(Action::Call, procedure).map(|_| ());
-                (RequestKind::Call, request, verdict)
+                (RequestKind::Call, request, permissions.check(Action::Call, procedure))
             }
             Message::Publish { request, topic, .. } => {
-                let verdict = permissions.check(Action::Publish, topic).map(|_| ());
-                (RequestKind::Publish, request, verdict)
+                (RequestKind::Publish, request, permissions.check(Action::Publish, topic))
             }
             Message::Register { request, options, procedure } => {
                 let verdict =
                     permissions.check_pattern(Action::Register, procedure, options.policy);
-                (RequestKind::Register, request, verdict)
+                (RequestKind::Register, request, verdict.map(|()| Disclosure::Never))
             }
             Message::Subscribe { request, options, topic } => {
                 let verdict = permissions.check_pattern(Action::Subscribe, topic, options.policy);
-                (RequestKind::Subscribe, request, verdict)
+                (RequestKind::Subscribe, request, verdict.map(|()| Disclosure::Never))
             }
-            _ => return None,
+            _ => return Ok(Disclosure::Never),
         };
-        verdict.err().map(|denied| (kind, *request, denied))
+        verdict.map_err(|denied| (kind, *request, denied))
     }
-}
-
-/// What subscribers of [`uri::ON_JOIN`] are told.
-#[derive(Debug, Serialize)]
-struct Joined<'a> {
-    session: SessionId,
-    authid: &'a str,
-    authrole: &'a str,
-    authmethod: &'a str,
-    authprovider: &'a str,
 }
 
 fn our_roles() -> RouterRoles {
     let broker = Features {
+        event_retention: true,
         pattern_based_subscription: true,
         publisher_exclusion: true,
+        publisher_identification: true,
+        session_meta_api: true,
+        subscriber_blackwhite_listing: true,
+        subscription_meta_api: true,
         ..Features::default()
     };
     let dealer = Features {
         call_canceling: true,
+        call_timeout: true,
+        caller_identification: true,
         pattern_based_registration: true,
         progressive_call_results: true,
+        registration_meta_api: true,
+        registration_revocation: true,
+        session_meta_api: true,
+        shared_registration: true,
+        testament_meta_api: true,
         ..Features::default()
     };
     RouterRoles { broker: Role { features: broker }, dealer: Role { features: dealer } }

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::entrance::Admission;
 use super::realm::{Output, Realm, Standing, Violation};
+use super::timekeeper::Timekeeper;
 use crate::id::SessionId;
 use crate::message::{ClientRoles, Message, WelcomeDetails};
 use crate::outbox::{Outbox, Outgoing, Shared};
@@ -18,6 +22,7 @@ use crate::outbox::{Outbox, Outgoing, Shared};
 #[derive(Debug)]
 pub(crate) struct Hall {
     state: Mutex<State>,
+    timekeeper: Timekeeper,
 }
 
 #[derive(Debug)]
@@ -25,15 +30,26 @@ struct State {
     realm: Realm,
     outboxes: HashMap<SessionId, Arc<Outbox>>,
     outputs: Vec<Output>,
+    /// The zero of the realm's time.
+    began: Instant,
+    /// What the timekeeper sleeps for, in the realm's time.
+    alarm: Option<Duration>,
 }
 
 impl Hall {
     pub(super) fn new(realm: Realm) -> Arc<Self> {
-        let state = State { realm, outboxes: HashMap::new(), outputs: Vec::new() };
-        Arc::new(Self { state: Mutex::new(state) })
+        let state = State {
+            realm,
+            outboxes: HashMap::new(),
+            outputs: Vec::new(),
+            began: Instant::now(),
+            alarm: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), timekeeper: Timekeeper::default() })
     }
 
     /// Lets a session in. Its outbox gets nothing before `welcome` has been called.
+    /// Must be called within a runtime.
     pub(crate) fn join(
         self: &Arc<Self>,
         admission: Admission,
@@ -41,6 +57,7 @@ impl Hall {
         outbox: &Arc<Outbox>,
         welcome: impl FnOnce(SessionId, WelcomeDetails),
     ) -> Seat {
+        self.timekeeper.start(self);
         let mut state = self.lock();
         let state = &mut *state;
         let (session, details) = state.realm.join(admission, roles, &mut state.outputs);
@@ -48,6 +65,18 @@ impl Hall {
         state.outboxes.insert(session, Arc::clone(outbox));
         state.deliver();
         Seat { hall: Arc::clone(self), session }
+    }
+
+    /// Does what is due; when there is something to do again.
+    pub(super) fn expire(&self) -> Option<Instant> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let now = state.began.elapsed();
+        state.realm.expire(now, &mut state.outputs);
+        state.deliver();
+        state.alarm = state.realm.next_deadline();
+        // A time that the clock never reaches is none.
+        state.alarm.and_then(|alarm| state.began.checked_add(alarm))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -71,8 +100,25 @@ impl State {
                         outbox.send_or_overflow(Outgoing::Shared(Arc::clone(&shared)));
                     }
                 }
+                Output::End { session, message } => {
+                    if let Some(outbox) = self.outboxes.remove(&session) {
+                        outbox.send_anyway(message);
+                        // Its connection ends when this has been sent.
+                        outbox.queue().close();
+                    }
+                }
             }
         }
+    }
+
+    /// Whether something is due before the timekeeper looks again.
+    fn is_due_sooner(&mut self) -> bool {
+        let next = self.realm.next_deadline();
+        let is_sooner = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
+        if is_sooner {
+            self.alarm = next;
+        }
+        is_sooner
     }
 }
 
@@ -94,8 +140,12 @@ impl Seat {
     pub(crate) fn receive(&self, message: Message) -> Result<Standing, Violation> {
         let mut state = self.hall.lock();
         let state = &mut *state;
-        let standing = state.realm.receive(self.session, message, &mut state.outputs);
+        let now = state.began.elapsed();
+        let standing = state.realm.receive(self.session, message, now, &mut state.outputs);
         state.deliver();
+        if state.is_due_sooner() {
+            self.hall.timekeeper.wake();
+        }
         if standing == Ok(Standing::Left) {
             state.outboxes.remove(&self.session);
         }
