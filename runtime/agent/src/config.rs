@@ -16,6 +16,15 @@ pub struct Config {
     pub controller: String,
     /// The WAMP realm to join there.
     pub realm: String,
+    /// PEM file of the certificates that may sign the controller's, for an
+    /// address that begins with `wss://`; those of the platform by default.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub ca_file: PathBuf,
+    /// File with the private key by which the controller knows the node: an
+    /// Ed25519 key of 64 hexadecimal digits. Without one it joins as nobody in
+    /// particular.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub key_file: PathBuf,
     /// The grid that the node belongs to.
     pub gid: u32,
     /// The node's number, unique in its grid.
@@ -77,6 +86,8 @@ impl Default for Config {
         Self {
             controller: "ws://127.0.0.1:7117/ws".to_owned(),
             realm: drover_api::procedures::REALM.to_owned(),
+            ca_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             gid: 1,
             nid: 1,
             name: host_name(),
@@ -147,10 +158,11 @@ impl Config {
         let quoted = |text: &str| format!("{text:?}");
         let rules: &[(bool, &'static str, String, &'static str)] = &[
             (
-                !self.controller.starts_with("ws://"),
+                !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
                 quoted(&self.controller),
-                "must be a WebSocket address such as \"ws://127.0.0.1:7117/ws\"",
+                "must be a WebSocket address such as \"ws://127.0.0.1:7117/ws\" or \
+                 \"wss://controller.example.org/ws\"",
             ),
             (self.name.trim().is_empty(), "name", quoted(&self.name), "must not be empty"),
             (
@@ -277,7 +289,7 @@ fn host_name() -> String {
         .unwrap_or_else(|| "node".to_owned())
 }
 
-fn is_unset(path: &Path) -> bool {
+pub(crate) fn is_unset(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 

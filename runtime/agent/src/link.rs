@@ -1,17 +1,21 @@
 //! The link: WAMP sessions to the controller, one after the other, for ever.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{Heartbeat, procedures};
 use drover_wamp::{
-    AwayError, Backoff, CallError, ClientConfig, EndReason, Link, LinkConfig, LinkState,
-    MatchPolicy, Payload, PublishOptions, RegisterOptions, Registration, SessionId, Status,
+    Authentication, AwayError, Backoff, CallError, ClientConfig, EndReason, Link, LinkConfig,
+    LinkState, MatchPolicy, Payload, PublishOptions, RegisterOptions, Registration, Roots,
+    SessionId, SigningKey, Status,
 };
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::is_unset;
 use crate::node::Node;
 use crate::{Config, dispatch};
 
@@ -32,7 +36,7 @@ pub(crate) async fn keep(
         () = stop.cancelled() => return Ok(()),
         _ = timeout(LOAD_BEFORE_JOINING, loaded.cancelled()) => {}
     }
-    let link = Link::open(link_config(&config))?;
+    let link = Link::open(link_config(&config)?)?;
     let mut watching = JoinSet::new();
     watching.spawn(tell(config.controller.clone(), link.clone()));
 
@@ -57,13 +61,26 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-fn link_config(config: &Config) -> LinkConfig {
+fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {
     let mut client = ClientConfig::new(&config.controller, &config.realm);
     client.max_message_bytes = config.max_message_bytes();
+    if !is_unset(&config.ca_file) {
+        client.tls.roots = Roots::File(config.ca_file.clone());
+    }
+    if !is_unset(&config.key_file) {
+        let key = read_key(&config.key_file).with_context(|| {
+            format!("cannot use `key_file = {:?}`", config.key_file.display().to_string())
+        })?;
+        client.authentication = Authentication::Cryptosign { authid: None, key: Arc::new(key) };
+    }
     let mut link = LinkConfig::new(client);
     link.first_wait = config.reconnect_first;
     link.longest_wait = config.reconnect_longest;
-    link
+    Ok(link)
+}
+
+fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
+    Ok(std::fs::read_to_string(path)?.parse()?)
 }
 
 /// Serves calls and sends heartbeats until the agent is to end, or the
@@ -171,5 +188,38 @@ async fn heartbeat(node: &Node, link: &Link, joined: Option<SessionId>) {
     // A session that has just ended is noticed by whoever watches it.
     if let Err(error) = published.await {
         tracing::debug!(%error, "heartbeat not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_a_key_proves_who_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("node.key");
+        std::fs::write(&key_file, format!("{}\n", "07".repeat(32))).unwrap();
+        let config = Config { key_file, ca_file: "/etc/ca.pem".into(), ..Config::default() };
+        let client = link_config(&config).unwrap().client;
+        let Authentication::Cryptosign { key, .. } = client.authentication else { panic!() };
+        let expected = SigningKey::from_seed(&[7; 32]).unwrap().public_key();
+        assert_eq!(key.public_key(), expected);
+        assert_eq!(client.tls.roots, Roots::File("/etc/ca.pem".into()));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_told_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("node.key");
+        for text in [None, Some("not a key")] {
+            if let Some(text) = text {
+                std::fs::write(&key_file, text).unwrap();
+            }
+            let config = Config { key_file: key_file.clone(), ..Config::default() };
+            let error = format!("{:#}", link_config(&config).unwrap_err());
+            assert!(error.contains("key_file") && error.contains("node.key"), "{error}");
+            assert!(!error.contains("not a key"), "{error}");
+        }
     }
 }
