@@ -118,6 +118,9 @@ pub(crate) enum End {
     /// The peer sent what is no message.
     #[error("{0}")]
     Violation(String),
+    /// The peer sent text that is none.
+    #[error("text that is no UTF-8")]
+    BadText,
     /// The peer answers no pings.
     #[error("the peer has been silent for {} s", .0.as_secs_f32())]
     Silent(Duration),
@@ -196,8 +199,11 @@ impl Wire {
                 end -= 1;
             }
             let frame = CloseFrame { code, reason: reason[..end].into() };
-            // Where the peer has closed already, this sends the answer to that.
-            self.socket.send(WsMessage::Close(Some(frame))).await.ok();
+            // Where the peer has closed already, no frame is taken any more, and
+            // the answer to its own is still to be written.
+            if self.socket.send(WsMessage::Close(Some(frame))).await.is_err() {
+                self.socket.flush().await.ok();
+            }
             // A socket that is closed with unread bytes in it resets the
             // connection, and the peer would never see why.
             let tcp = self.socket.get_mut();
@@ -443,6 +449,7 @@ impl Wire {
             }
             WsError::Io(error) => End::Lost(error.to_string()),
             WsError::Protocol(error) => End::Violation(format!("no WebSocket: {error}")),
+            WsError::Utf8(_) => End::BadText,
             other => End::Violation(other.to_string()),
         }
     }
@@ -456,6 +463,7 @@ impl End {
             Self::TooSlow | Self::Silent(_) => CloseCode::Policy,
             Self::TooLong { .. } => CloseCode::Size,
             Self::Violation(_) => CloseCode::Protocol,
+            Self::BadText => CloseCode::Invalid,
         }
     }
 }

@@ -228,10 +228,11 @@ impl Connection {
                 outbox.send_anyway(Message::abort(uri, &text));
                 wire.finish(CloseCode::Normal, &text, FAREWELL).await;
             }
-            Finish::End(End::Violation(text)) => {
+            Finish::End(end @ (End::Violation(_) | End::BadText)) => {
+                let text = end.to_string();
                 tracing::info!(%peer, text, "session broke the protocol");
                 outbox.send_anyway(Message::abort(uri::error::PROTOCOL_VIOLATION, &text));
-                wire.finish(CloseCode::Protocol, &text, FAREWELL).await;
+                wire.finish(end.close_code(), &text, FAREWELL).await;
             }
             Finish::End(end @ (End::TooSlow | End::TooLong { .. } | End::Silent(_))) => {
                 tracing::warn!(%peer, reason = %end, "session ended");

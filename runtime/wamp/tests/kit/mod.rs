@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of the kit")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
+pub(crate) mod frames;
 pub(crate) mod http;
 
 use std::future::Future;
