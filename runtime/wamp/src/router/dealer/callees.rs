@@ -155,6 +155,10 @@ impl Crew {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn crew(policy: InvocationPolicy) -> Callees {
@@ -197,5 +201,38 @@ mod tests {
         assert_eq!(calls(&mut random, 2), [2, 2]);
         assert!(random.leave(SessionId(2)), "nobody is left");
         assert!(calls(&mut random, 1).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_call_goes_to_one_who_is_there(
+            policy in 0..4_usize,
+            steps in prop::collection::vec((any::<bool>(), 0..6_u64), 0..60),
+        ) {
+            use InvocationPolicy::{First, Last, Random, RoundRobin};
+            let policy = [First, Last, Random, RoundRobin][policy];
+            let mut ids = Ids::from_seed(1);
+            let mut callees = Callees::new(policy, SessionId(0));
+            let mut there = vec![SessionId(0)];
+            for (joins, session) in steps {
+                let session = SessionId(session);
+                if joins && !there.contains(&session) {
+                    there.push(session);
+                    callees.join(session);
+                } else if !joins && there.contains(&session) {
+                    there.retain(|other| *other != session);
+                    prop_assert_eq!(callees.leave(session), there.is_empty());
+                }
+                prop_assert_eq!(callees.sessions(), there.clone());
+                let next = callees.next(&mut ids);
+                match policy {
+                    First => prop_assert_eq!(next, there.first().copied()),
+                    Last => prop_assert_eq!(next, there.last().copied()),
+                    _ => prop_assert!(next.map_or(there.is_empty(), |next| there.contains(&next))),
+                }
+            }
+            let round: HashSet<_> = there.iter().filter_map(|_| callees.next(&mut ids)).collect();
+            prop_assert!(policy != RoundRobin || round.len() == there.len());
+        }
     }
 }
