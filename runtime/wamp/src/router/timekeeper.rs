@@ -51,3 +51,79 @@ async fn keep_time(hall: Weak<Hall>, wake: Arc<Notify>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::message::{
+        CallDetails, CancelMode, ClientRoles, Features, Message, RegisterDetails, RequestKind, Role,
+    };
+    use crate::outbox::Outbox;
+    use crate::payload::Payload;
+    use crate::router::entrance::Admission;
+    use crate::router::realm::Realm;
+    use crate::router::{Limits, Seat};
+    use crate::uri;
+
+    fn join(hall: &Arc<Hall>) -> (Seat, Arc<Outbox>) {
+        let features = Features { call_canceling: true, ..Features::default() };
+        let roles = ClientRoles { callee: Some(Role { features }), ..ClientRoles::default() };
+        let outbox = Arc::new(Outbox::new(1 << 20));
+        (hall.join(Admission::trusted(), &roles, &outbox, |_, _| {}), outbox)
+    }
+
+    async fn next(outbox: &Outbox) -> Message {
+        let next = timeout(Duration::from_secs(30), outbox.queue().pop()).await;
+        next.expect("nothing came").expect("the outbox is closed").into_message()
+    }
+
+    fn call(request: u64, milliseconds: u64) -> Message {
+        let options = CallDetails { timeout: Some(milliseconds), ..CallDetails::default() };
+        let payload = Payload::empty();
+        Message::Call { request, options, procedure: "a.b".into(), payload }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_ends_while_nobody_says_anything() {
+        let realm = Realm::new("test", 1, SystemTime::now(), &Limits::default());
+        let hall = Hall::new(realm);
+        let ((callee, to_callee), (caller, to_caller)) = (join(&hall), join(&hall));
+        let (options, procedure) = (RegisterDetails::default(), "a.b".to_owned());
+        callee.receive(Message::Register { request: 1, options, procedure }).unwrap();
+        assert!(matches!(next(&to_callee).await, Message::Registered { .. }));
+
+        // The second one is due before the one that the timekeeper sleeps for.
+        caller.receive(call(1, 3_600_000)).unwrap();
+        tokio::task::yield_now().await;
+        caller.receive(call(2, 20)).unwrap();
+        for request in [1, 2] {
+            let invocation = next(&to_callee).await;
+            assert!(matches!(invocation, Message::Invocation { request: r, .. } if r == request));
+        }
+        let Message::Error { kind: RequestKind::Call, request: 2, error, .. } =
+            next(&to_caller).await
+        else {
+            panic!("no error for the second call")
+        };
+        assert_eq!(error, uri::error::TIMEOUT);
+        let Message::Interrupt { request: 2, options } = next(&to_callee).await else {
+            panic!("the callee was not interrupted")
+        };
+        assert_eq!(options.mode, Some(CancelMode::KillNoWait));
+    }
+
+    #[tokio::test]
+    async fn the_task_ends_with_its_realm() {
+        let realm = Realm::new("test", 1, SystemTime::now(), &Limits::default());
+        let hall = Hall::new(realm);
+        let weak = Arc::downgrade(&hall);
+        let (seat, _) = join(&hall);
+        tokio::task::yield_now().await;
+        drop((seat, hall));
+        assert!(weak.upgrade().is_none(), "the task holds no realm while it sleeps");
+    }
+}
