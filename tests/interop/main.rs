@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod advanced;
 mod autobahn_js;
 mod autobahn_python;
 mod crossbar;
