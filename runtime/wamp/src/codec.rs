@@ -59,3 +59,5 @@ pub(crate) fn encode(form: Form, message: &Message) -> Result<Bytes, PayloadErro
 
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;

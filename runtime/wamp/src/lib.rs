@@ -95,6 +95,9 @@
 mod auth;
 mod client;
 mod codec;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod link;
 mod message;

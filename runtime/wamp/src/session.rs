@@ -8,6 +8,7 @@ mod callee;
 mod subscriber;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Debug;
 
 pub(crate) use callee::Invoked;
@@ -223,9 +224,8 @@ impl<P: Ports> Session<P> {
                 let call = self.calls.remove(&request);
                 call.map_or(Effect::None, |call| Effect::Answered(call, Err((error, payload))))
             }
-            Message::Error { request, error, payload, .. } => {
-                let request = self.requests.remove(&request);
-                let reply = request.and_then(Request::into_reply);
+            Message::Error { kind, request, error, payload } => {
+                let reply = self.take(request, kind).and_then(Request::into_reply);
                 reply.map_or(Effect::None, |reply| {
                     Effect::Acknowledged(reply, Err((error, payload)))
                 })
@@ -237,10 +237,13 @@ impl<P: Ports> Session<P> {
                 revocation.map_or(Effect::None, |revocation| self.subscription_revoked(*revocation))
             }
             Message::Published { request, publication } => {
-                self.acknowledged(request, Some(publication))
+                self.acknowledged(request, RequestKind::Publish, Some(publication))
             }
-            Message::Unregistered { request, .. } | Message::Unsubscribed { request, .. } => {
-                self.acknowledged(request, None)
+            Message::Unregistered { request, .. } => {
+                self.acknowledged(request, RequestKind::Unregister, None)
+            }
+            Message::Unsubscribed { request, .. } => {
+                self.acknowledged(request, RequestKind::Unsubscribe, None)
             }
             Message::Registered { request, registration } => {
                 self.registered(request, registration)?
@@ -267,13 +270,36 @@ impl<P: Ports> Session<P> {
         })
     }
 
-    fn acknowledged(&mut self, request: RequestId, publication: Option<u64>) -> Effect<P> {
-        let reply = self.requests.remove(&request).and_then(Request::into_reply);
+    /// The request that an answer of that kind is for. One of another kind answers nothing.
+    fn take(&mut self, request: RequestId, kind: RequestKind) -> Option<Request<P>> {
+        match self.requests.entry(request) {
+            Entry::Occupied(pending) if pending.get().kind() == kind => Some(pending.remove()),
+            _ => None,
+        }
+    }
+
+    fn acknowledged(
+        &mut self,
+        request: RequestId,
+        kind: RequestKind,
+        publication: Option<u64>,
+    ) -> Effect<P> {
+        let reply = self.take(request, kind).and_then(Request::into_reply);
         reply.map_or(Effect::None, |reply| Effect::Acknowledged(reply, Ok(publication)))
     }
 }
 
 impl<P: Ports> Request<P> {
+    fn kind(&self) -> RequestKind {
+        match self {
+            Self::Publish { .. } => RequestKind::Publish,
+            Self::Register { .. } => RequestKind::Register,
+            Self::Unregister { .. } => RequestKind::Unregister,
+            Self::Subscribe { .. } => RequestKind::Subscribe,
+            Self::Unsubscribe { .. } => RequestKind::Unsubscribe,
+        }
+    }
+
     fn into_reply(self) -> Option<P::Reply> {
         match self {
             Self::Publish { reply }
@@ -286,3 +312,5 @@ impl<P: Ports> Request<P> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;

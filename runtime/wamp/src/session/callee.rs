@@ -89,7 +89,7 @@ impl<P: Ports> Session<P> {
 
     pub(super) fn registered(&mut self, request: RequestId, id: u64) -> Result<Effect<P>, String> {
         let Some(Request::Register { reply, registration, is_abandoned }) =
-            self.requests.remove(&request)
+            self.take(request, RequestKind::Register)
         else {
             return Ok(Effect::None);
         };

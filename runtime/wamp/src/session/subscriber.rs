@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Effect, Ports, Request, Session};
-use crate::message::{EventDetails, Message, Principal, RequestId, Revocation, SubscribeDetails};
+use crate::message::{
+    EventDetails, Message, Principal, RequestId, RequestKind, Revocation, SubscribeDetails,
+};
 use crate::payload::Payload;
 use crate::uri::MatchPolicy;
 
@@ -73,7 +75,7 @@ impl<P: Ports> Session<P> {
 
     pub(super) fn subscribed(&mut self, request: RequestId, id: u64) -> Effect<P> {
         let Some(Request::Subscribe { reply, pattern, subscription, is_abandoned }) =
-            self.requests.remove(&request)
+            self.take(request, RequestKind::Subscribe)
         else {
             return Effect::None;
         };

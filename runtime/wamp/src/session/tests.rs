@@ -73,6 +73,23 @@ fn an_invocation_that_crosses_the_unregister_is_refused() {
 }
 
 #[test]
+fn an_answer_of_the_wrong_kind_answers_nothing() {
+    let mut session = Test::new();
+    let (key, _) = session.register("a.b", RegisterDetails::default(), 1, 2);
+    for message in [
+        Message::Published { request: key, publication: 9 },
+        Message::Subscribed { request: key, subscription: 50 },
+        Message::Unregistered { request: key, revocation: None },
+        Message::error(RequestKind::Subscribe, key, "a.b", "no"),
+    ] {
+        assert!(matches!(session.receive(message).unwrap(), Effect::None));
+    }
+    let registered = Message::Registered { request: key, registration: 50 };
+    let effect = session.receive(registered).unwrap();
+    assert!(matches!(effect, Effect::Acknowledged(1, Ok(None))));
+}
+
+#[test]
 fn an_invocation_is_answered_once() {
     let mut session = Test::new();
     session.accept(9, 3);
