@@ -11,6 +11,7 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod fuzz;
 mod setup;
 mod test;
 
@@ -25,6 +26,8 @@ Commands:
   test [ARGS...]          set up and run every test; ARGS go to `cargo test`
   bench call|footprint [--json]
                           measure against the peers and the limits, release build
+  fuzz [--seconds N]      look for bytes that break the WAMP cores, N seconds for
+                          each target, 20 if nothing is said
   setup                   only install what is missing, the peers of the tests
                           included, and build the plugins
 ";
@@ -37,6 +40,11 @@ fn main() -> ExitCode {
         ["demo", "--exit"] => demo::run(true),
         ["test", ref rest @ ..] => test::run_tests(rest),
         ["bench", name @ ("call" | "footprint"), ref rest @ ..] => bench::run_bench(name, rest),
+        ["fuzz"] => fuzz::run_fuzz(20),
+        ["fuzz", "--seconds", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run_fuzz(seconds),
+            Err(_) => Err(anyhow::anyhow!("`{seconds}` is no number of seconds")),
+        },
         ["setup"] => setup::all().and_then(|()| build::plugins().map(drop)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -28,13 +28,4 @@ impl<'a> Choices<'a> {
     pub(crate) fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[usize::from(self.byte()) % all.len()]
     }
-
-    /// One of the ids that are known, or else one that nobody has.
-    pub(crate) fn id(&mut self, known: &[u64]) -> u64 {
-        let byte = self.byte();
-        if known.is_empty() || byte == u8::MAX {
-            return u64::from(self.byte());
-        }
-        known[usize::from(byte) % known.len()]
-    }
 }

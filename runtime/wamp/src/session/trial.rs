@@ -261,11 +261,13 @@ impl Trial {
                 }
             }
             Effect::RegistrationRevoked(registration, _) => {
-                assert!(self.registrations.remove(&registration).unwrap().is_acknowledged);
+                let lost = self.registrations.remove(&registration);
+                assert!(lost.is_some_and(|lost| lost.is_acknowledged));
             }
             Effect::SubscriptionRevoked(subscriptions, _) => {
                 for subscription in subscriptions {
-                    assert!(self.subscriptions.remove(&subscription).unwrap().is_acknowledged);
+                    let lost = self.subscriptions.remove(&subscription);
+                    assert!(lost.is_some_and(|lost| lost.is_acknowledged));
                 }
             }
             Effect::Left { .. } => unreachable!("it is handled before"),
@@ -279,9 +281,11 @@ impl Trial {
         assert_eq!(calls, self.calls.into_keys().collect());
         let replies: BTreeSet<u32> = bereaved.replies.into_iter().collect();
         assert!(self.replies.is_subset(&replies), "{:?}", self.replies);
-        assert!(replies.iter().all(|reply| {
-            self.replies.contains(reply) || self.forgotten.contains(reply)
-        }));
+        assert!(
+            replies
+                .iter()
+                .all(|reply| { self.replies.contains(reply) || self.forgotten.contains(reply) })
+        );
         assert_eq!(sorted(bereaved.registrations), acknowledged(self.registrations));
         assert_eq!(sorted(bereaved.subscriptions), acknowledged(self.subscriptions));
         assert_eq!(sorted(bereaved.invocations), sorted(self.invocations.into_values().collect()));
