@@ -12,7 +12,7 @@ fn readme() -> String {
 }
 
 /// The README's code block that begins with `start`.
-fn block(language: &str, start: &str) -> String {
+pub(crate) fn block(language: &str, start: &str) -> String {
     let readme = readme();
     let fence = format!("```{language}\n{start}");
     let (_, rest) = readme.split_once(&fence).unwrap_or_else(|| panic!("no block {start:?}"));

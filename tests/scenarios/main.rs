@@ -7,6 +7,7 @@ mod bad_input;
 mod calling;
 mod contract;
 mod documents;
+mod http;
 mod joining;
 mod permissions;
 mod wamp_callers;

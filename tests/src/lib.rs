@@ -11,6 +11,7 @@
 
 mod components;
 mod crossbar;
+mod http;
 mod ocs;
 mod peer;
 mod process;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use components::{built_in, compiled, component, installed};
 pub use crossbar::Crossbar;
+pub use http::{HttpAnswer, http};
 pub use ocs::Ocs;
 pub use peer::{Peer, PeerError, PeerSession};
 pub use process::{Process, Ran, run};
