@@ -69,7 +69,7 @@ pub mod close {
 pub const ON_LEAVE: &str = "wamp.session.on_leave";
 
 /// The topic on which a router tells which session joined: one map with
-/// `session`, `authid`, `authrole` and `authmethod`.
+/// `session`, `authid`, `authrole`, `authmethod` and `authprovider`.
 pub const ON_JOIN: &str = "wamp.session.on_join";
 
 /// The longest URI, in bytes. The specification has no limit; a router needs one.
