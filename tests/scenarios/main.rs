@@ -8,6 +8,7 @@ mod calling;
 mod contract;
 mod documents;
 mod http;
+mod identities;
 mod joining;
 mod permissions;
 mod wamp_callers;

@@ -17,6 +17,8 @@ pub struct Site {
     pub controller: Option<Process>,
     /// Where the controller listens.
     pub url: String,
+    /// The key of whoever looks at the site; none is nobody in particular.
+    pub key_file: Option<String>,
 }
 
 /// A running agent.
@@ -42,6 +44,7 @@ impl Site {
             dir: TempDir::new().unwrap(),
             controller: None,
             url: String::new(),
+            key_file: None,
         };
         site.write("controller.toml", &format!("listen = \"127.0.0.1:0\"\n{config}"));
         site.start_controller();
@@ -66,10 +69,16 @@ impl Site {
     /// present with them.
     #[must_use]
     pub fn agent(&self, nid: u32, name: &str) -> Agent {
+        self.agent_with(nid, name, "")
+    }
+
+    /// The same with more in its configuration.
+    #[must_use]
+    pub fn agent_with(&self, nid: u32, name: &str, config: &str) -> Agent {
         let plugins = self.path(&format!("{name}/plugins"));
         fs::create_dir_all(&plugins).unwrap();
         built_in(&plugins);
-        let agent = self.start_agent(nid, name, "");
+        let agent = self.start_agent(nid, name, config);
         self.wait_until_ready(name, 2);
         agent
     }
@@ -103,17 +112,21 @@ impl Site {
     /// Runs `drover` against this site's controller.
     #[must_use]
     pub fn drover(&self, arguments: &[&str]) -> Ran {
-        let mut line = arguments.to_vec();
-        line.extend(["--controller", &self.url]);
-        run(&self.program, &line)
+        run(&self.program, &self.line(arguments))
     }
 
     /// Starts `drover` against this site's controller and leaves it running.
     #[must_use]
     pub fn start_drover(&self, arguments: &[&str]) -> Process {
+        Process::start(&self.program, &self.line(arguments))
+    }
+
+    /// A command line for this site's controller.
+    fn line<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let mut line = arguments.to_vec();
         line.extend(["--controller", &self.url]);
-        Process::start(&self.program, &line)
+        line.extend(self.key_file.iter().flat_map(|file| ["--key-file", file]));
+        line
     }
 
     /// What the controller knows of its nodes.

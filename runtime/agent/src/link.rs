@@ -1,15 +1,13 @@
 //! The link: WAMP sessions to the controller, one after the other, for ever.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{Heartbeat, procedures};
 use drover_wamp::{
-    Authentication, AwayError, Backoff, CallError, ClientConfig, EndReason, Link, LinkConfig,
-    LinkState, MatchPolicy, Payload, PublishOptions, RegisterOptions, Registration, Roots,
-    SessionId, SigningKey, Status,
+    Authentication, AwayError, Backoff, CallError, Client, ClientConfig, ConnectError, EndReason,
+    Link, LinkConfig, LinkState, MatchPolicy, Payload, PublishOptions, RegisterOptions,
+    Registration, Roots, SessionId, Status, uri,
 };
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -36,9 +34,11 @@ pub(crate) async fn keep(
         () = stop.cancelled() => return Ok(()),
         _ = timeout(LOAD_BEFORE_JOINING, loaded.cancelled()) => {}
     }
-    let link = Link::open(link_config(&config)?)?;
+    let link_config = link_config(&config)?;
+    let authentication = link_config.client.authentication.clone();
+    let link = Link::open(link_config)?;
     let mut watching = JoinSet::new();
-    watching.spawn(tell(config.controller.clone(), link.clone()));
+    watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
 
     let mut jobs = JoinSet::new();
     let mut backoff = Backoff::new(config.reconnect_first, config.reconnect_longest);
@@ -68,19 +68,13 @@ fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {
         client.tls.roots = Roots::File(config.ca_file.clone());
     }
     if !is_unset(&config.key_file) {
-        let key = read_key(&config.key_file).with_context(|| {
-            format!("cannot use `key_file = {:?}`", config.key_file.display().to_string())
-        })?;
-        client.authentication = Authentication::Cryptosign { authid: None, key: Arc::new(key) };
+        client.authentication = Authentication::from_key_file(&config.key_file)
+            .context("the agent's `key_file` cannot be used")?;
     }
     let mut link = LinkConfig::new(client);
     link.first_wait = config.reconnect_first;
     link.longest_wait = config.reconnect_longest;
     Ok(link)
-}
-
-fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
-    Ok(std::fs::read_to_string(path)?.parse()?)
 }
 
 /// Serves calls and sends heartbeats until the agent is to end, or the
@@ -113,7 +107,10 @@ async fn serve(
                     Status::Active(session) => {
                         tracing::info!(node = %node.id(), controller = config.controller, "joined");
                         joined = Some(session);
-                        beat.reset_immediately();
+                        beat.reset();
+                        if let Some(client) = link.session().filter(|now| now.session() == session) {
+                            jobs.spawn(first_heartbeat(node.clone(), client));
+                        }
                     }
                     Status::Ended(reason) => return Ok(Some(reason)),
                     Status::Waiting { refusal } => {
@@ -137,7 +134,7 @@ async fn serve(
 }
 
 /// Logs what becomes of the sessions.
-async fn tell(controller: String, link: Link) {
+async fn tell(controller: String, authentication: Authentication, link: Link) {
     let mut state = link.watch();
     state.mark_changed();
     drop(link);
@@ -147,52 +144,101 @@ async fn tell(controller: String, link: Link) {
             _ => continue,
         };
         let Some(error) = away.error else { continue };
-        if let AwayError::Lost(reason) = &*error {
-            tracing::warn!(%reason, "lost the controller");
-        } else {
-            tracing::warn!(controller, "cannot join: {:#}", anyhow::Error::new(error));
+        match &*error {
+            AwayError::Lost(reason) => tracing::warn!(%reason, "lost the controller"),
+            AwayError::Connect(ConnectError::Aborted { uri, .. }) => {
+                let cure = cure(uri, &authentication).unwrap_or_default();
+                tracing::warn!(controller, "cannot join: {error}{cure}");
+            }
+            _ => tracing::warn!(controller, "cannot join: {:#}", anyhow::Error::new(error)),
         }
         tracing::info!(wait_ms = away.retry_in.as_millis(), "dialling again");
     }
 }
 
+/// What to do where the controller does not let the node in.
+fn cure(uri: &str, authentication: &Authentication) -> Option<String> {
+    match (uri, authentication) {
+        (uri::error::NO_AUTH_METHOD, Authentication::Anonymous) => Some(
+            "; set `key_file` in the agent's configuration to a file with the node's private key"
+                .to_owned(),
+        ),
+        (uri::error::AUTHENTICATION_DENIED, Authentication::Cryptosign { key, .. }) => {
+            Some(format!(
+                "; the controller does not know the node's key: add {} to `public_keys` of a \
+                 principal in its configuration",
+                key.public_key()
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// Why the node's procedures are not its own, for people.
 fn refused(reason: EndReason, node: &Node) -> anyhow::Error {
-    let is_taken = matches!(&reason, EndReason::Refused(CallError::Application(refused))
-        if refused.uri == drover_wamp::uri::error::PROCEDURE_ALREADY_EXISTS);
-    let error = anyhow::Error::new(reason);
-    if is_taken {
-        error.context(format!(
-            "another agent is node {} already: give one of the two another `nid`",
-            node.id()
-        ))
-    } else {
-        error.context(format!("the controller refused the procedures of node {}", node.id()))
-    }
+    let refusal = match &reason {
+        EndReason::Refused(CallError::Application(refused)) => refused.uri.as_str(),
+        _ => "",
+    };
+    let id = node.id();
+    let context = match refusal {
+        uri::error::PROCEDURE_ALREADY_EXISTS => {
+            format!("another agent is node {id} already: give one of the two another `nid`")
+        }
+        uri::error::NOT_AUTHORIZED => not_a_node(node),
+        _ => format!("the controller refused the procedures of node {id}"),
+    };
+    anyhow::Error::new(reason).context(context)
+}
+
+/// What to do where the agent's role does not let it be its node.
+fn not_a_node(node: &Node) -> String {
+    format!(
+        "the controller's configuration does not let this agent be node {}: its role needs \
+         `register` for the prefix `{}` and `publish` for `{}`",
+        node.id(),
+        node.prefix(),
+        procedures::HEARTBEAT
+    )
 }
 
 /// Sends a sign of life in the session in which the node has its procedures.
 async fn heartbeat(node: &Node, link: &Link, joined: Option<SessionId>) {
     let session = link.session().filter(|session| Some(session.session()) == joined);
     let Some(session) = session else { return };
+    // A session that has just ended is noticed by whoever watches it.
+    if let Err(error) = beat(node, &session, PublishOptions::default()).await {
+        tracing::debug!(%error, "heartbeat not sent");
+    }
+}
+
+/// Sends the first sign of life in a session, and tells if the controller
+/// refuses it: it would refuse all that follow, and never see the node.
+async fn first_heartbeat(node: Node, session: Client) {
+    let options = PublishOptions { acknowledge: true, ..Default::default() };
+    match beat(&node, &session, options).await {
+        Err(CallError::Application(refused)) if refused.uri == uri::error::NOT_AUTHORIZED => {
+            tracing::warn!(node = %node.id(), "heartbeats are refused: {}", not_a_node(&node));
+        }
+        Err(error) => tracing::debug!(%error, "heartbeat not sent"),
+        Ok(()) => {}
+    }
+}
+
+async fn beat(node: &Node, session: &Client, options: PublishOptions) -> Result<(), CallError> {
     let beat = Heartbeat {
         node: node.id(),
         session: session.session().0,
         revision: *node.revision().borrow(),
     };
-    let published = async {
-        let payload = Payload::one(&beat)?;
-        let options = PublishOptions { is_urgent: true, ..Default::default() };
-        session.publish(procedures::HEARTBEAT, payload, options).await
-    };
-    // A session that has just ended is noticed by whoever watches it.
-    if let Err(error) = published.await {
-        tracing::debug!(%error, "heartbeat not sent");
-    }
+    let options = PublishOptions { is_urgent: true, ..options };
+    session.publish(procedures::HEARTBEAT, Payload::one(&beat)?, options).await
 }
 
 #[cfg(test)]
 mod tests {
+    use drover_wamp::SigningKey;
+
     use super::*;
 
     #[test]

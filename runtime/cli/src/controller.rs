@@ -1,49 +1,18 @@
-//! The operator's session with the controller, and finding a node there.
+//! What operators ask a controller, and finding a node there.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
 use drover_api::{NodeId, NodeStatus, Presence, procedures};
-use drover_wamp::{CallError, CallOptions, Client, ClientConfig, Payload};
+use drover_wamp::{CallError, CallOptions, Client, Payload, uri};
 use tokio::runtime::Runtime;
 
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::render;
 
 /// How long the controller may take to answer a question about its nodes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Which controller to ask.
-#[derive(Debug, Args)]
-pub(crate) struct Address {
-    /// WebSocket address of the controller
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DROVER_CONTROLLER",
-        default_value = "ws://127.0.0.1:7117/ws"
-    )]
-    controller: String,
-    /// The realm to join there
-    #[arg(long, value_name = "NAME", default_value = procedures::REALM, hide = true)]
-    realm: String,
-}
-
-impl Address {
-    /// Joins the controller.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let config = ClientConfig::new(&self.controller, &self.realm);
-        Client::connect(&config).await.map_err(|error| {
-            let message = format!(
-                "cannot reach the controller at {}: is `drover controller` running there? \
-                 (--controller or DROVER_CONTROLLER names another address)",
-                self.controller
-            );
-            Failure::new(Exit::Unreachable, anyhow::Error::new(error).context(message))
-        })
-    }
-}
 
 /// Joins `address` only to ask for every node that the controller knows.
 pub(crate) fn ask_for_nodes(address: &Address) -> Result<Vec<NodeStatus>, Failure> {
@@ -74,14 +43,24 @@ pub(crate) async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, Failure> 
 }
 
 /// A failed call, with the status for an unreachable controller where that is
-/// what happened.
+/// what happened, and what to do where the caller may not.
 pub(crate) fn lost(error: CallError, context: &str) -> Failure {
     let exit = match &error {
         CallError::Closed(_) => Exit::Unreachable,
         CallError::Timeout { .. } => Exit::Timeout,
         _ => Exit::Failed,
     };
-    Failure::new(exit, anyhow::Error::new(error).context(context.to_owned()))
+    let is_denied = matches!(&error, CallError::Application(refused)
+        if refused.uri == uri::error::NOT_AUTHORIZED);
+    let context = if is_denied {
+        format!(
+            "{context}: your role does not allow it (--key-file names the key of somebody else; \
+             the controller's configuration has the rules of each role)"
+        )
+    } else {
+        context.to_owned()
+    };
+    Failure::new(exit, anyhow::Error::new(error).context(context))
 }
 
 /// Finds the one node that `wanted` means: its id `<gid>.<nid>` or its name.

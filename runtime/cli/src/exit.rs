@@ -14,7 +14,7 @@ Exit status:
     0  done
     1  the job failed, or anything not listed here went wrong
     2  wrong command line or configuration
-    3  the controller cannot be reached
+    3  the controller cannot be reached, or does not let you in
     4  no such node, plugin or operation, or the node is lost
     5  the arguments do not fit the operation
   124  the deadline passed

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod arguments;
 mod commands;
 mod config_file;

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use authentication::Authentication;
+pub use authentication::{Authentication, KeyFileError};
 pub use call::RunningCall;
 pub use callee::Registration;
 pub(crate) use callee::{CalleePort, Intake};

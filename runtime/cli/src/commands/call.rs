@@ -10,10 +10,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::report;
+use crate::address::Address;
 use crate::arguments::Arguments;
-use crate::controller::{self, Address};
 use crate::exit::{Exit, Failure};
-use crate::{input, output};
+use crate::{controller, input, output};
 
 /// What the link may take on top of the job's own deadline.
 const LINK_GRACE: Duration = Duration::from_secs(10);

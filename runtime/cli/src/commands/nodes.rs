@@ -3,9 +3,9 @@
 use clap::Args;
 use drover_api::{NodeStatus, Presence};
 
-use crate::controller::{self, Address};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
-use crate::{output, render};
+use crate::{controller, output, render};
 
 /// Lists the nodes that the controller knows: whether they are present or
 /// lost, since when, and how many plugins they have.

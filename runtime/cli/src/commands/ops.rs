@@ -7,9 +7,9 @@ use drover_api::{NodeStatus, Operation, OperationKind, Plugin, Presence};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::controller::{self, Address};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
-use crate::{output, render};
+use crate::{controller, output, render};
 
 /// Lists the operations of one node, or of all nodes that are present, with
 /// their arguments.

@@ -1,13 +1,19 @@
 //! Who a client is, and how it proves that to a router.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::auth::{Secret, SigningKey, cra, method};
+use crate::auth::{KeyError, Secret, SigningKey, cra, method};
 use crate::message::{ChallengeDetails, HelloDetails, HelloExtra};
 
 /// Rounds and key length of a salted WAMP-CRA secret where the router does not say.
 const USUAL_ITERATIONS: u32 = 1000;
 const USUAL_KEY_LENGTH: u32 = 32;
+
+/// As much as is read of a file with a key, which is 64 digits long.
+const MAX_KEY_FILE_BYTES: u64 = 1024;
 
 /// Who a client is, and how it proves that to a router.
 ///
@@ -42,7 +48,45 @@ pub enum Authentication {
     },
 }
 
+/// A file with a private key that cannot be used. Says nothing of what is in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// The file cannot be read as text.
+    #[error("cannot read the private key in {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is in the file is no key.
+    #[error("{} holds no key that can be used; `openssl rand -hex 32` makes one", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+}
+
 impl Authentication {
+    /// Cryptosign with the private key in a file, as whoever the router knows
+    /// by it. The file holds 64 hexadecimal digits; it may be a pipe, and is
+    /// read once.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no key.
+    pub fn from_key_file(path: &Path) -> Result<Self, KeyFileError> {
+        let mut text = String::new();
+        let read = File::open(path)
+            .and_then(|file| file.take(MAX_KEY_FILE_BYTES).read_to_string(&mut text));
+        read.map_err(|source| KeyFileError::Read { path: path.to_owned(), source })?;
+        let key: Result<SigningKey, _> = text.parse();
+        let key = key.map_err(|source| KeyFileError::Key { path: path.to_owned(), source })?;
+        Ok(Self::Cryptosign { authid: None, key: Arc::new(key) })
+    }
+
     /// The name of the method on the wire.
     fn method(&self) -> &'static str {
         match self {
@@ -141,6 +185,28 @@ mod tests {
         let cryptosign = Authentication::Cryptosign { authid: None, key };
         for (ours, asked) in [(cra(), "wampcra"), (cryptosign, "cryptosign")] {
             assert!(ours.answer(asked, &ChallengeDetails::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_from_a_file_and_no_error_shows_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ada.key");
+        std::fs::write(&path, format!("{}\n", "07".repeat(32))).unwrap();
+        let Authentication::Cryptosign { key, .. } = Authentication::from_key_file(&path).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(key.public_key(), SigningKey::from_seed(&[7; 32]).unwrap().public_key());
+
+        let missing = dir.path().join("missing.key");
+        let error = Authentication::from_key_file(&missing).unwrap_err().to_string();
+        assert!(error.contains("missing.key"), "{error}");
+        for wrong in [&b"hunter2"[..], &[0xff; 4096], b""] {
+            std::fs::write(&path, wrong).unwrap();
+            let error = Authentication::from_key_file(&path).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("ada.key") && !text.contains("hunter2"), "{text}");
         }
     }
 
