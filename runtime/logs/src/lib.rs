@@ -2,8 +2,9 @@
 //!
 //! A child's output goes through an [`OutputParser`], one for each stream,
 //! which finds the level of every line and block. Result levels go to a
-//! [`ResultCollector`], and metrics to [`statsd`]. [`LevelSet`] is how a command
-//! says which levels it wants where.
+//! [`ResultCollector`], metrics to [`statsd`], and all that is to be kept to the
+//! [`store`], which is the only one that knows SQLite. [`LevelSet`] is how a
+//! command says which levels it wants where.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod protocol;
 mod result_data;
 mod source;
 pub mod statsd;
+pub mod store;
 
 pub use level_set::{LevelSet, LevelSetError};
 pub use protocol::{Message, OutputParser, Part, Stream};

@@ -20,6 +20,7 @@
 
 use drover_api::Level;
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 /// One message, as borrowed from the chunk it came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,8 @@ impl Stream {
 }
 
 /// Which part of a message this is: long ones come in several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// All of it.
     #[default]

@@ -1,0 +1,131 @@
+//! Records on their way into the store.
+
+use std::sync::Arc;
+
+use drover_api::{Level, Timestamp};
+
+use super::record::Flags;
+use crate::level_set::LevelSet;
+use crate::protocol::{Message, Part};
+use crate::source::Source;
+
+/// What becomes of a job's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The job, and what it runs.
+    pub source: Arc<Source>,
+    /// Levels that are kept here.
+    pub store: LevelSet,
+    /// Levels that are forwarded. They are kept here as well, since they wait
+    /// on disk until they are acknowledged.
+    pub forward: LevelSet,
+}
+
+impl Origin {
+    /// A source of which all is kept and nothing forwarded.
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        let source = Arc::new(source);
+        Self { source, store: LevelSet::ALL, forward: LevelSet::NONE }
+    }
+}
+
+/// Records of one job, in the order they were written.
+///
+/// One is meant to take what a read of the child's output held.
+#[derive(Debug)]
+pub struct Batch {
+    origin: Arc<Origin>,
+    entries: Vec<Entry>,
+    data: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    time: Timestamp,
+    level: Level,
+    flags: Flags,
+    length: usize,
+}
+
+/// A record as it is written: the columns of its row but the id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRecord<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) time: Timestamp,
+    pub(crate) level: Level,
+    pub(crate) flags: Flags,
+    pub(crate) data: &'a [u8],
+}
+
+impl Batch {
+    /// A batch without records.
+    #[must_use]
+    pub fn new(origin: Arc<Origin>) -> Self {
+        Self { origin, entries: Vec::new(), data: Vec::new() }
+    }
+
+    /// Adds a message as it comes out of the parser. One whose level is neither
+    /// stored nor forwarded is left out.
+    pub fn push(&mut self, time: Timestamp, message: Message<'_>) {
+        let is_forwarded = self.is_forwarded(message.level);
+        if is_forwarded || self.origin.store.contains(message.level) {
+            self.add(time, message, Flags::new(message.part, is_forwarded));
+        }
+    }
+
+    /// Adds a record that stands for others, whatever levels are kept.
+    pub(crate) fn push_gap(&mut self, time: Timestamp, text: &str) {
+        let level = Level::WARNING;
+        let message = Message { level, data: text.as_bytes(), part: Part::Whole };
+        let flags = Flags::new(Part::Whole, self.is_forwarded(level));
+        self.add(time, message, Flags(flags.0 | Flags::GAP));
+    }
+
+    /// Adds a record that the store itself writes, now.
+    pub(crate) fn note(&mut self, level: Level, text: &str) {
+        let message = Message { level, data: text.as_bytes(), part: Part::Whole };
+        self.add(Timestamp::now(), message, Flags::new(Part::Whole, self.is_forwarded(level)));
+    }
+
+    fn is_forwarded(&self, level: Level) -> bool {
+        self.origin.forward.contains(level)
+    }
+
+    fn add(&mut self, time: Timestamp, message: Message<'_>, flags: Flags) {
+        self.data.extend_from_slice(message.data);
+        let length = message.data.len();
+        self.entries.push(Entry { time, level: message.level, flags, length });
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The memory that it takes, about.
+    pub(crate) fn cost(&self) -> usize {
+        self.data.len() + self.entries.len() * size_of::<Entry>() + size_of::<Self>()
+    }
+
+    pub(crate) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = NewRecord<'_>> {
+        let mut rest = &self.data[..];
+        self.entries.iter().map(move |entry| {
+            let (data, after) = rest.split_at(entry.length);
+            rest = after;
+            let Entry { time, level, flags, .. } = *entry;
+            NewRecord { source: &self.origin.source, time, level, flags, data }
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! The log as it grows.
+
+use tokio::sync::watch;
+
+use super::query::{Filter, Order};
+use super::record::{RecordId, Sequence, StoredRecord};
+use super::scan::{Found, Scan};
+use super::{LogStore, PAGE_BYTES, Shared, StoreClosed};
+
+/// Where a [`Follower`] begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With what comes from now on.
+    Now,
+    /// With the newest records that are there, at most so many.
+    Backlog(usize),
+    /// After this record.
+    After(RecordId),
+}
+
+/// Reads the log from some record on, as it grows: every record once, in order.
+///
+/// A loop of [`Follower::read`], on a thread that may block, and
+/// [`Follower::changed`] when that found nothing.
+#[derive(Debug)]
+pub struct Follower {
+    store: LogStore,
+    filter: Filter,
+    /// Everything up to here has been read.
+    position: u64,
+    committed: watch::Receiver<u64>,
+}
+
+/// Records that were not there any more when their turn came, because they had
+/// been dropped to keep the log within its bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissedRecords {
+    /// The first id that may have been missed.
+    pub first: RecordId,
+    /// The last one.
+    pub last: RecordId,
+}
+
+/// The places after `position` that were dropped, with the position after them.
+pub(super) fn missed_after(shared: &Shared, position: u64) -> Option<(MissedRecords, u64)> {
+    let dropped = shared.state().state().dropped_through;
+    (position < dropped).then(|| {
+        let missed =
+            MissedRecords { first: Sequence(position + 1).id(), last: Sequence(dropped).id() };
+        (missed, dropped)
+    })
+}
+
+impl Follower {
+    pub(super) fn new(store: LogStore, filter: Filter, start: Start) -> Self {
+        let mut committed = store.shared().committed.subscribe();
+        let newest = *committed.borrow_and_update();
+        let position = match start {
+            Start::Now => newest,
+            Start::After(id) => Sequence::of(id, Sequence(newest)).0,
+            Start::Backlog(count) => {
+                let mut scan = Scan::new(filter.clone(), Order::Newest, 1, newest);
+                let mut found = Found::new(count, PAGE_BYTES);
+                scan.run(&store.shared().reader, &mut found);
+                found.records.last().map_or(newest, |(place, _)| place.0 - 1)
+            }
+        };
+        Self { store, filter, position, committed }
+    }
+
+    /// Reads what is there and was not read, at most `limit` records. Empty if
+    /// there is nothing new; does not wait for it, but for the disk.
+    pub fn read(&mut self, limit: usize) -> Vec<StoredRecord> {
+        let newest = *self.committed.borrow_and_update();
+        let low = self.position + 1;
+        let mut scan = Scan::new(self.filter.clone(), Order::Oldest, low, newest);
+        let mut found = Found::new(limit.max(1), PAGE_BYTES);
+        scan.run(&self.store.shared().reader, &mut found);
+        self.position = newest.min(scan.low.saturating_sub(1)).max(self.position);
+        found.records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Says, once, which records were dropped before they could be read. To be
+    /// asked before [`Follower::read`], which goes on behind them.
+    pub fn missed(&mut self) -> Option<MissedRecords> {
+        let (missed, position) = missed_after(self.store.shared(), self.position)?;
+        self.position = position;
+        Some(missed)
+    }
+
+    /// Waits until there is something that was not read.
+    ///
+    /// # Errors
+    ///
+    /// The store was closed.
+    pub async fn changed(&mut self) -> Result<(), StoreClosed> {
+        if *self.committed.borrow() > self.position {
+            return Ok(());
+        }
+        self.committed.changed().await.map_err(|_| StoreClosed)
+    }
+}

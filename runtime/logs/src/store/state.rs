@@ -1,0 +1,83 @@
+//! What the store must remember besides its records: a small file, replaced as
+//! a whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    /// The first place that no record has, and none had. Ids are reserved in
+    /// steps, so that one that was given is never given again.
+    pub(super) next: u64,
+    /// The newest place among records that were dropped to make room.
+    pub(super) dropped_through: u64,
+    /// The newest place that each receiver has acknowledged.
+    pub(super) acknowledged: BTreeMap<String, u64>,
+}
+
+/// The file that holds the state.
+#[derive(Debug)]
+pub(super) struct StateFile {
+    path: PathBuf,
+    state: State,
+}
+
+impl StateFile {
+    /// Reads the file. `None` in place of a state that is missing or damaged.
+    pub(super) fn open(directory: &Path) -> io::Result<(Self, Option<State>)> {
+        let path = directory.join("state.json");
+        let found = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<State>(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok((Self { path, state: found.clone().unwrap_or_default() }, found))
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Changes the state; it is on the disk before this returns. On an error
+    /// the old state holds.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        let mut state = self.state.clone();
+        change(&mut state);
+        let new = self.path.with_extension("json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(&state)?)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        sync_directory(self.path.parent().unwrap_or(Path::new(".")))?;
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// Brings the names in a directory to the disk.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_reads_back_and_damage_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, found) = StateFile::open(dir.path()).unwrap();
+        assert_eq!(found, None);
+        file.update(|state| state.next = 7).unwrap();
+        let (_, found) = StateFile::open(dir.path()).unwrap();
+        assert_eq!(found, Some(State { next: 7, ..State::default() }));
+        fs::write(dir.path().join("state.json"), "{").unwrap();
+        assert_eq!(StateFile::open(dir.path()).unwrap().1, None);
+    }
+}
