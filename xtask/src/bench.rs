@@ -10,6 +10,7 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     setup::toolchain()?;
     let venv = setup::python_peers()?;
     let plugins = build::plugins()?;
+    let nats = setup::nats()?;
     let programs = build::programs(&["drover", "drover-bench"], Profile::Release)?;
     run(Command::new(programs.join("drover-bench"))
         .arg(name)
@@ -19,5 +20,7 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
         .arg(plugins)
         .arg("--venv")
         .arg(venv)
+        .arg("--nats")
+        .arg(nats)
         .args(arguments))
 }

@@ -91,3 +91,33 @@ fn once(
     install()?;
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
 }
+
+/// The program `nats-server`: the system's, or else the one of Debian's package,
+/// unpacked beside what is built. Nothing is installed on the machine, which
+/// would start a server there.
+pub(crate) fn nats() -> anyhow::Result<PathBuf> {
+    let system = PathBuf::from("/usr/sbin/nats-server");
+    let unpacked = target_dir().join("nats");
+    let own = unpacked.join("usr/sbin/nats-server");
+    if let Some(present) = [system, own.clone()].into_iter().find(|file| file.exists()) {
+        return Ok(present);
+    }
+    announce("fetching nats-server");
+    fetch_nats(&unpacked).context(
+        "the benchmarks need the program nats-server and cannot fetch Debian's package: run \
+         `apt-get update` and try again, or install nats-server in /usr/sbin",
+    )?;
+    Ok(own)
+}
+
+fn fetch_nats(to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    run(Command::new("apt-get").args(["download", "--quiet", "nats-server"]).current_dir(to))?;
+    for file in fs::read_dir(to)? {
+        let package = file?.path();
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(to))?;
+        }
+    }
+    Ok(())
+}

@@ -6,8 +6,6 @@ import sys
 from autobahn.twisted.wamp import ApplicationRunner
 from autobahn.wamp.serializer import MsgPackSerializer
 
-REALM = "test_realm"
-
 # What is called. The name of the serializer keeps the two pairs apart.
 PROCEDURE = "bench.empty."
 
@@ -15,6 +13,7 @@ PROCEDURE = "bench.empty."
 def flags(doc):
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--url", required=True, help="WebSocket address of the router")
+    parser.add_argument("--realm", required=True)
     parser.add_argument(
         "--serializer",
         required=True,
@@ -26,7 +25,7 @@ def flags(doc):
 
 def run(arguments, session):
     serializers = [MsgPackSerializer()] if arguments.serializer == "msgpack" else None
-    runner = ApplicationRunner(arguments.url, REALM, serializers=serializers)
+    runner = ApplicationRunner(arguments.url, arguments.realm, serializers=serializers)
     runner.run(session, log_level="error")
 
 

@@ -74,8 +74,8 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
     step("warming up");
     contestants.round(plan.warm_up(), &mut Findings::default()).await?;
     let mut findings = Findings::default();
-    for round in 1..=plan.rounds {
-        step(&format!("round {round} of {}", plan.rounds));
+    for round in 1..=plan.rounds() {
+        step(&format!("round {round} of {}", plan.rounds()));
         contestants.round(plan.slice(), &mut findings).await?;
     }
 

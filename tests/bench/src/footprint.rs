@@ -57,8 +57,8 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
     step("warming up");
     round(&site, &crossbar, &mut Starts::default()).await?;
     let mut starts = Starts::default();
-    for number in 1..=plan.rounds {
-        step(&format!("starts, round {number} of {}", plan.rounds));
+    for number in 1..=plan.rounds() {
+        step(&format!("starts, round {number} of {}", plan.rounds()));
         round(&site, &crossbar, &mut starts).await?;
     }
 
@@ -217,6 +217,7 @@ mod tests {
             drover: PathBuf::new(),
             plugins: PathBuf::from("/built"),
             venv: PathBuf::new(),
+            nats: PathBuf::from("nats-server"),
         };
         let plugins = built_in_plugins(&inputs).unwrap();
         assert!(plugins.contains(&PathBuf::from("/built/sysinfo.wasm")), "{plugins:?}");

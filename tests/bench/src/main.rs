@@ -1,15 +1,16 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|footprint [--json]` builds what this program needs
+//! `cargo xtask bench call|footprint|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
+//! | the compiled peer of routers, a process of its own | `load.rs` |
 //! | the limits, and the plugin host in this process | `echo.rs`, `instance.rs` |
 //! | how it is measured | `latency.rs`, `usage.rs`, `machine.rs` |
 //! | what comes out | `report.rs`, `table.rs`, `progress.rs` |
@@ -26,6 +27,7 @@ mod footprint;
 mod instance;
 mod latency;
 mod liveness;
+mod load;
 mod machine;
 mod peer;
 mod program;
@@ -34,6 +36,7 @@ mod report;
 mod site;
 mod table;
 mod usage;
+mod wamp;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -62,12 +65,17 @@ struct Cli {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Benchmark {
     /// A round trip from a caller to an empty task and back
     Call,
     /// What an idle agent takes, and how fast it is there
     Footprint,
+    /// The controller as a router: calls, events, joins, memory
+    Wamp,
+    /// Puts load on a router; the benchmarks start it
+    #[command(hide = true)]
+    Load(load::Target),
 }
 
 /// What is measured.
@@ -82,7 +90,13 @@ struct Inputs {
     /// Python environment of the peers
     #[arg(long, value_name = "DIR", global = true, default_value = "target/venv")]
     venv: PathBuf,
+    /// The program `nats-server`
+    #[arg(long, value_name = "FILE", global = true, default_value = "nats-server")]
+    nats: PathBuf,
 }
+
+/// How long everybody is measured in a round of `--quick`.
+const QUICK_SLICE: Duration = Duration::from_millis(300);
 
 /// How long it is measured.
 #[derive(Debug, Args)]
@@ -95,11 +109,18 @@ struct Plan {
     #[arg(long, value_name = "NUMBER", global = true, default_value_t = 2000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=600_000))]
     slice_ms: u32,
+    /// Measure twice and briefly: to see that it works, not to judge
+    #[arg(long, global = true, conflicts_with_all = ["rounds", "slice_ms"])]
+    quick: bool,
 }
 
 impl Plan {
+    fn rounds(&self) -> u32 {
+        if self.quick { 2 } else { self.rounds }
+    }
+
     fn slice(&self) -> Duration {
-        Duration::from_millis(self.slice_ms.into())
+        if self.quick { QUICK_SLICE } else { Duration::from_millis(self.slice_ms.into()) }
     }
 
     /// Nobody's first calls count.
@@ -111,7 +132,12 @@ impl Plan {
 // One thread: the caller is one session, and its peer in Python has one, too.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match measure(&Cli::parse()).await {
+    let cli = Cli::parse();
+    let outcome = match &cli.benchmark {
+        Benchmark::Load(target) => load::run(target).await.map(|()| true),
+        _ => measure(&cli).await,
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -141,9 +167,11 @@ async fn measure(cli: &Cli) -> anyhow::Result<bool> {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
-    Ok(match cli.benchmark {
+    Ok(match &cli.benchmark {
         Benchmark::Call => (call::COLUMNS, call::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Load(_) => bail!("a load reports to the benchmark that started it"),
     })
 }
 

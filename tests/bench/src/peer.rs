@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
 
-use crate::latency::{Latencies, Sample};
+use crate::latency::Sample;
+use crate::load::Target;
+use crate::load::order::Measured;
 use crate::program::Program;
 
 /// How long Crossbar may take to listen; it needs about three seconds.
@@ -29,6 +30,9 @@ const PYTHON: [(&str, &str); 3] = [
 ];
 
 const CROSSBAR_CONFIG: &str = include_str!("../python/crossbar.json");
+
+/// The realm in both configurations.
+const REALM: &str = "test_realm";
 
 const OCS_SITE: &str = include_str!("../python/site.yaml");
 
@@ -56,13 +60,6 @@ pub(crate) struct Crossbar {
 pub(crate) struct Pair {
     caller: Program,
     callee: Program,
-}
-
-/// What the caller prints after a measurement.
-#[derive(Deserialize)]
-struct Measured {
-    seconds: f64,
-    latencies_us: Vec<(u64, u64)>,
 }
 
 impl Crossbar {
@@ -121,12 +118,40 @@ impl Crossbar {
     ///
     /// If one of them does not join.
     pub(crate) async fn pair(&self, serializer: Serializer) -> anyhow::Result<Pair> {
-        let callee = self.python("callee.py", serializer).await?;
-        let caller = self.python("caller.py", serializer).await?;
+        self.pair_on(&self.target(), serializer).await
+    }
+
+    /// Like [`Crossbar::pair`], on another router.
+    ///
+    /// # Errors
+    ///
+    /// If one of them does not join.
+    pub(crate) async fn pair_on(
+        &self,
+        target: &Target,
+        serializer: Serializer,
+    ) -> anyhow::Result<Pair> {
+        let callee = self.python("callee.py", target, serializer).await?;
+        let caller = self.python("caller.py", target, serializer).await?;
         Ok(Pair { caller, callee })
     }
 
-    async fn python(&self, script: &str, serializer: Serializer) -> anyhow::Result<Program> {
+    /// Where it listens, and its realm.
+    pub(crate) fn target(&self) -> Target {
+        Target { url: format!("ws://{}/ws", self.address), realm: REALM.to_owned() }
+    }
+
+    /// The id of the process group of all its processes.
+    pub(crate) fn group(&self) -> i32 {
+        self.router.group()
+    }
+
+    async fn python(
+        &self,
+        script: &str,
+        target: &Target,
+        serializer: Serializer,
+    ) -> anyhow::Result<Program> {
         let serializer = match serializer {
             Serializer::Msgpack => "msgpack",
             Serializer::Default => "default",
@@ -134,7 +159,7 @@ impl Crossbar {
         let name = format!("{script} --serializer {serializer}");
         let mut command = Command::new(self.bin.join("python"));
         command.arg(self.dir.join(script)).args(["--serializer", serializer]);
-        command.arg("--url").arg(format!("ws://{}/ws", self.address));
+        command.args(["--url", &target.url, "--realm", &target.realm]);
         let mut program = Program::start(&name, &mut command)?;
         program.line("`ready`", |line| line.starts_with("ready")).await?;
         Ok(program)
@@ -194,17 +219,6 @@ impl Pair {
     }
 }
 
-impl Measured {
-    fn sample(&self) -> anyhow::Result<Sample> {
-        let time = Duration::try_from_secs_f64(self.seconds).context("the caller has no clock")?;
-        let mut latencies = Latencies::new();
-        for &(microseconds, count) in &self.latencies_us {
-            latencies.record(Duration::from_micros(microseconds), count);
-        }
-        Ok(latencies.sample(time))
-    }
-}
-
 /// A port that was free a moment ago: Crossbar does not tell which one it took.
 fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()
@@ -243,14 +257,6 @@ mod tests {
             "{site}"
         );
         assert!(!site.contains("8001"), "{site}");
-    }
-
-    #[test]
-    fn the_callers_line_becomes_a_sample() {
-        let line = r#"{"seconds": 0.5, "latencies_us": [[200, 99], [9000, 1]]}"#;
-        let sample = serde_json::from_str::<Measured>(line).unwrap().sample().unwrap();
-        assert_eq!(sample.calls_per_second, 200.0);
-        assert!((sample.p50_us - 200.0).abs() < 1.0, "{sample:?}");
     }
 
     #[tokio::test]

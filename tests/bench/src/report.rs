@@ -18,6 +18,10 @@ pub(crate) struct Row {
 pub(crate) enum Bar {
     /// So many times the peer or more.
     AtLeastTimesPeer(f64),
+    /// The peer divided by so much, or less.
+    AtMostPartOfPeer(f64),
+    /// So many times the limit or more.
+    AtLeastTimesLimit(f64),
     /// So many times the limit or less.
     AtMostTimesLimit(f64),
     /// So much or less, in the row's unit.
@@ -72,8 +76,8 @@ impl Row {
     /// the peer, or by the limit where there is no peer.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let other = match self.bar {
-            Some(Bar::AtMostTimesLimit(_)) => self.limit,
-            Some(Bar::AtLeastTimesPeer(_)) => self.peer,
+            Some(Bar::AtMostTimesLimit(_) | Bar::AtLeastTimesLimit(_)) => self.limit,
+            Some(Bar::AtLeastTimesPeer(_) | Bar::AtMostPartOfPeer(_)) => self.peer,
             _ => self.peer.or(self.limit),
         };
         other.filter(|&other| other > 0.0).and_then(|other| Some(self.ours? / other))
@@ -83,7 +87,10 @@ impl Row {
         let Some(bar) = self.bar else { return Verdict::NoBar };
         let is_met = match bar {
             Bar::BelowIfQuiet(_) if !is_quiet => return Verdict::NotJudged,
-            Bar::AtLeastTimesPeer(bar) => self.ratio().is_some_and(|ratio| bar <= ratio),
+            Bar::AtLeastTimesPeer(bar) | Bar::AtLeastTimesLimit(bar) => {
+                self.ratio().is_some_and(|ratio| bar <= ratio)
+            }
+            Bar::AtMostPartOfPeer(bar) => self.ratio().is_some_and(|ratio| ratio * bar <= 1.0),
             Bar::AtMostTimesLimit(bar) => self.ratio().is_some_and(|ratio| ratio <= bar),
             Bar::AtMost(bar) => self.ours.is_some_and(|ours| ours <= bar),
             Bar::Below(bar) | Bar::BelowIfQuiet(bar) => self.ours.is_some_and(|ours| ours < bar),
@@ -126,6 +133,8 @@ impl std::fmt::Display for Bar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtLeastTimesPeer(bar) => write!(f, ">= {bar} x peer"),
+            Self::AtMostPartOfPeer(bar) => write!(f, "<= peer / {bar}"),
+            Self::AtLeastTimesLimit(bar) => write!(f, ">= {bar} x limit"),
             Self::AtMostTimesLimit(bar) => write!(f, "<= {bar} x limit"),
             Self::AtMost(bar) => write!(f, "<= {bar}"),
             Self::Below(bar) => write!(f, "< {bar}"),
@@ -159,6 +168,8 @@ mod tests {
     fn each_bar_compares_with_what_it_names() {
         for (bar, met, missed) in [
             (Bar::AtLeastTimesPeer(6.0), 60.0, 59.9),
+            (Bar::AtMostPartOfPeer(4.0), 2.5, 2.6),
+            (Bar::AtLeastTimesLimit(0.5), 50.0, 49.9),
             (Bar::AtMostTimesLimit(1.5), 150.0, 150.1),
             (Bar::AtMost(30.0), 30.0, 30.1),
             (Bar::Below(0.5), 0.4, 0.5),

@@ -167,6 +167,11 @@ impl Site {
         Ok(Caller { session, procedure, cmd: cmd.to_owned() })
     }
 
+    /// The id of the controller's process group.
+    pub(crate) fn group(&self) -> i32 {
+        self.controller.group()
+    }
+
     /// Where the controller listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
