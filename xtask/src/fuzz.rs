@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use crate::command::{announce, cargo, read, root, run, target_dir};
 
 /// In `runtime/wamp/fuzz/targets`.
-const TARGETS: [&str; 2] = ["codec", "session"];
+const TARGETS: [&str; 3] = ["codec", "session", "router"];
 
 /// What `cargo fuzz --sanitizer none` asks of the compiler.
 const INSTRUMENTED: &str = "--cfg fuzzing \

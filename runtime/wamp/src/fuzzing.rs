@@ -18,13 +18,33 @@ pub fn session(data: &[u8]) {
     crate::session::trial::run(data);
 }
 
+/// Has a realm receive whatever sessions might send; a script, which `router/trial` explains.
+pub fn router(script: &[u8]) {
+    crate::router::trial::run(script);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         vec(any::<u8>(), 0..400)
+    }
+
+    /// Any line of the scripts that a fuzzer begins with, for any session.
+    fn any_line() -> impl Strategy<Value = String> {
+        const SCRIPTS: [&str; 3] = [
+            include_str!("../fuzz/seeds/router/calls.txt"),
+            include_str!("../fuzz/seeds/router/events.txt"),
+            include_str!("../fuzz/seeds/router/meta.txt"),
+        ];
+        let lines: Vec<_> = SCRIPTS.iter().flat_map(|script| script.lines()).collect();
+        (select(lines), 0..4_u8).prop_map(|(line, session)| match line.split_once('[') {
+            Some((_, message)) => format!("{session}[{message}"),
+            None => line.to_owned(),
+        })
     }
 
     proptest! {
@@ -36,6 +56,11 @@ mod tests {
         #[test]
         fn a_session_tells_everybody_who_waits_exactly_once(data in any_bytes()) {
             super::session(&data);
+        }
+
+        #[test]
+        fn a_realm_keeps_its_promises_whatever_comes(lines in vec(any_line(), 0..60)) {
+            super::router(format!("+!\n+\n+!\n{}", lines.join("\n")).as_bytes());
         }
     }
 }

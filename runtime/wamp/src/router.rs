@@ -16,6 +16,8 @@ mod permissions;
 mod realm;
 mod seat;
 mod timekeeper;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 mod turn;
 
 use std::io;

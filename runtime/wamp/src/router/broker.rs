@@ -231,7 +231,7 @@ impl Broker {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.subscriptions.is_empty() && self.sessions.is_empty()
     }

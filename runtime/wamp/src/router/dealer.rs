@@ -353,7 +353,7 @@ impl Dealer {
         callee.features.call_canceling.then(|| call.interrupt(CancelMode::KillNoWait))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.registrations.is_empty() && self.calls.is_empty() && self.peers.is_empty()
     }

@@ -94,7 +94,7 @@ impl<H> Entries<H> {
         ids
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty() && self.by_id.is_empty()
     }

@@ -70,7 +70,7 @@ impl Members {
         self.by_authrole.get(authrole)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty() && self.by_authid.is_empty() && self.by_authrole.is_empty()
     }

@@ -91,7 +91,7 @@ impl<V: Copy> Patterns<V> {
     }
 
     /// Whether nothing is kept, not even an empty branch.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefix.is_empty() && self.wildcard.is_empty()
     }

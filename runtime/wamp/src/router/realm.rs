@@ -321,7 +321,7 @@ impl Realm {
         self.broker.distribute(&event, &self.members, outputs);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
             && self.broker.is_empty()

@@ -132,7 +132,7 @@ impl Calls {
         self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty() && self.parties.is_empty() && self.deadlines.is_empty()
     }

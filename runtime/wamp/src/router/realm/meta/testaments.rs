@@ -68,7 +68,7 @@ impl Testaments {
         testaments
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(in crate::router::realm) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
