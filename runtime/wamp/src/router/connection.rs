@@ -176,6 +176,7 @@ impl Connection {
     }
 
     async fn serve(&self, wire: &mut Wire, outbox: &Outbox, seat: &Seat) -> Finish {
+        let mut has_warned = false;
         loop {
             let incoming = tokio::select! {
                 incoming = wire.next() => incoming,
@@ -198,7 +199,12 @@ impl Connection {
                 }
                 Ok(Incoming::Undeliverable { message, why }) => {
                     let (session, kind) = (seat.session(), message.name());
-                    tracing::warn!(%session, kind, why, "message cannot be delivered");
+                    // Others choose how many there are, and the log is not theirs.
+                    if std::mem::replace(&mut has_warned, true) {
+                        tracing::debug!(%session, kind, why, "message cannot be delivered");
+                    } else {
+                        tracing::warn!(%session, kind, why, "message cannot be delivered");
+                    }
                     seat.undeliverable(message, &why);
                 }
                 Err(end) => return Finish::End(end),
@@ -224,6 +230,8 @@ impl Connection {
                 wire.finish(CloseCode::Normal, &text, FAREWELL).await;
             }
             Finish::Denied { authid, method, uri, text } => {
+                // The start is enough to recognise it, whatever was sent.
+                let authid: String = authid.chars().take(100).collect();
                 tracing::warn!(%peer, ?authid, method, uri, "authentication failed");
                 outbox.send_anyway(Message::abort(uri, &text));
                 wire.finish(CloseCode::Normal, &text, FAREWELL).await;

@@ -232,7 +232,7 @@ impl Visit<'_> {
                 reply
             }
             Err((status, text)) => {
-                tracing::info!(%status, text, "request is no WAMP session");
+                tracing::debug!(%status, text, "request is no WAMP session");
                 let mut reply = reply::text(status, &text);
                 let headers = reply.headers_mut();
                 headers.insert(UPGRADE, websocket);
