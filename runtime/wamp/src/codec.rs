@@ -43,9 +43,33 @@ pub(crate) enum DecodeError {
     },
 }
 
-/// Reads one message.
-pub(crate) fn decode(form: Form, message: &Bytes) -> Result<Message, DecodeError> {
-    form.split(message).map_err(DecodeError::Malformed)?.message()
+/// How much of a frame that is no argument a message may keep in memory.
+const MAX_SLACK: usize = 4 * 1024;
+
+/// Reads one message. Its arguments are slices of the frame, unless most of the
+/// frame is something else: then they would keep in memory what nobody accounts for.
+pub(crate) fn decode(form: Form, frame: &Bytes) -> Result<Message, DecodeError> {
+    let parts = form.split(frame).map_err(DecodeError::Malformed);
+    let message = parts.and_then(|parts| parts.message());
+    let mut message = message.map_err(DecodeError::shortened)?;
+    if let Some(payload) = message.payload_mut() {
+        let length = payload.encoded_len();
+        if length > 0 && frame.len() > 2 * length + MAX_SLACK {
+            *payload = payload.detached();
+        }
+    }
+    Ok(message)
+}
+
+impl DecodeError {
+    /// The same in few words: libraries repeat whatever text is wrong, and
+    /// what is said here goes into logs.
+    fn shortened(mut self) -> Self {
+        const LONGEST: usize = 300;
+        let (Self::Malformed(text) | Self::BadRequest { why: text, .. }) = &mut self;
+        text.truncate(text.floor_char_boundary(LONGEST));
+        self
+    }
 }
 
 /// Writes one message; arguments in another form are transcoded.

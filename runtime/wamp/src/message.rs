@@ -265,8 +265,41 @@ impl Message {
         }
     }
 
+    /// The same, to be replaced.
+    pub(crate) fn payload_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Self::Error { payload, .. }
+            | Self::Publish { payload, .. }
+            | Self::Event { payload, .. }
+            | Self::Call { payload, .. }
+            | Self::Result { payload, .. }
+            | Self::Invocation { payload, .. }
+            | Self::Yield { payload, .. } => Some(payload),
+            _ => None,
+        }
+    }
+
     /// About how many bytes it takes while it waits to be sent.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Self>() + self.payload().map_or(0, Payload::encoded_len)
+        // The texts that others choose, where they may be long.
+        let text = match self {
+            Self::Error { error, .. } => error.len(),
+            Self::Publish { topic: name, .. } | Self::Call { procedure: name, .. } => name.len(),
+            Self::Event { details, .. } => details.topic.as_ref().map_or(0, String::len),
+            Self::Invocation { details, .. } => details.procedure.as_ref().map_or(0, String::len),
+            _ => 0,
+        };
+        size_of::<Self>() + text + self.payload().map_or(0, Payload::encoded_len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_weighs_what_it_takes() {
+        let error = "x".repeat(1 << 20);
+        assert!(Message::error(RequestKind::Call, 1, &error, "no").weight() > error.len());
     }
 }

@@ -229,6 +229,33 @@ fn ids_may_be_written_as_floats() {
     }
 }
 
+#[test]
+fn arguments_keep_no_frame_in_memory_that_is_much_longer_than_they_are() {
+    for (padding, is_slice) in [(10, true), (100_000, false)] {
+        let request = json!([48, 7, {"x_unknown": "x".repeat(padding)}, "a.b", ["argument"]]);
+        for (form, frame) in frames(&request) {
+            let Ok(Message::Call { payload, .. }) = decode(form, &frame) else { panic!() };
+            let args = payload.args.unwrap().bytes;
+            assert_eq!(frame.as_ptr_range().contains(&args.as_ptr()), is_slice, "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_in_few_words() {
+    let long = "ä".repeat(100_000);
+    for request in [json!([1, "realm", long]), json!([32, 7, {"match": long}, "a.b"])] {
+        for (form, frame) in frames(&request) {
+            let (Err(DecodeError::Malformed(text))
+            | Err(DecodeError::BadRequest { why: text, .. })) = decode(form, &frame)
+            else {
+                panic!("{form:?}");
+            };
+            assert!(text.len() <= 300, "{}", text.len());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_message_reads_back_as_it_was_written(message in any_message()) {
