@@ -240,9 +240,9 @@ impl Trial {
                     .retain(|(callee, id)| *callee != to || Some(*id) != revocation.registration);
             }
             Message::Subscribed { subscription, .. } => {
-                if !self.subscriptions.contains(&(to, *subscription)) {
-                    self.subscriptions.push((to, *subscription));
-                }
+                // Whoever subscribes twice has one subscription.
+                self.subscriptions.retain(|held| *held != (to, *subscription));
+                self.subscriptions.push((to, *subscription));
             }
             Message::Event { subscription, .. } => {
                 assert!(self.subscriptions.contains(&(to, *subscription)), "an event for nobody");

@@ -88,6 +88,12 @@ impl<P: Ports> Session<P> {
     }
 
     pub(super) fn registered(&mut self, request: RequestId, id: u64) -> Result<Effect<P>, String> {
+        let pending = self.requests.get(&request);
+        let is_awaited = pending.is_some_and(|pending| pending.kind() == RequestKind::Register);
+        if is_awaited && self.registrations.contains_key(&id) {
+            // Who waits for this answer is told when the session ends, like all who wait then.
+            return Err(format!("REGISTERED gives the id {id} to a second registration"));
+        }
         let Some(Request::Register { reply, registration, is_abandoned }) =
             self.take(request, RequestKind::Register)
         else {
@@ -97,9 +103,6 @@ impl<P: Ports> Session<P> {
             let request = self.next_request();
             self.requests.insert(request, Request::Unregister { reply: None });
             return Ok(Effect::Send(Message::Unregister { request, registration: id }));
-        }
-        if self.registrations.contains_key(&id) {
-            return Err(format!("REGISTERED gives the id {id} to a second registration"));
         }
         self.registered.insert(request, id);
         self.registrations.insert(id, registration);

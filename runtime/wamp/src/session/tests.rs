@@ -254,4 +254,5 @@ fn one_id_is_not_given_to_two_registrations() {
     let (mut session, ..) = holder();
     let (second, _) = session.register("c.d", RegisterDetails::default(), 5, 6);
     assert!(session.receive(Message::Registered { request: second, registration: 50 }).is_err());
+    assert!(session.end().replies.contains(&5), "who waits is told of the end");
 }
