@@ -99,6 +99,11 @@ impl Peer {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// The bare connection.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Sends as far as the router listens, which it need not to the end.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
