@@ -75,6 +75,10 @@ pub const ON_JOIN: &str = "wamp.session.on_join";
 /// The longest URI, in bytes. The specification has no limit; a router needs one.
 pub const MAX_URI_BYTES: usize = 1024;
 
+/// The most components of a wildcard pattern: each takes hundreds of bytes in a
+/// router, where the text itself takes two.
+pub const MAX_WILDCARD_COMPONENTS: usize = 32;
+
 /// How a registration or subscription matches names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,7 +111,7 @@ impl MatchPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no URI: write words between single dots, without spaces and `#`, at most \
-     {MAX_URI_BYTES} bytes"
+     {MAX_URI_BYTES} bytes, and in a wildcard pattern at most {MAX_WILDCARD_COMPONENTS} words"
 )]
 pub struct UriError(String);
 
@@ -123,7 +127,9 @@ pub(crate) fn check_pattern(uri: &str, policy: MatchPolicy) -> Result<(), UriErr
         (may_be_empty || !word.is_empty())
             && !word.contains(|c: char| c == '#' || c.is_whitespace())
     };
-    if uri.len() <= MAX_URI_BYTES && uri.split('.').all(is_word) {
+    let is_too_deep =
+        policy == MatchPolicy::Wildcard && uri.split('.').nth(MAX_WILDCARD_COMPONENTS).is_some();
+    if uri.len() <= MAX_URI_BYTES && !is_too_deep && uri.split('.').all(is_word) {
         Ok(())
     } else {
         // The start is enough to recognise it, whatever was sent.
@@ -157,6 +163,17 @@ mod tests {
             assert_eq!(check_pattern(uri, MatchPolicy::Prefix), Ok(()), "{uri}");
         }
         assert!(check_pattern("a b.", MatchPolicy::Prefix).is_err());
+    }
+
+    #[test]
+    fn a_wildcard_pattern_has_so_many_components_and_no_more() {
+        let pattern = |count: usize| vec!["a"; count].join(".");
+        let (longest, too_long) = (pattern(32), pattern(33));
+        assert_eq!(check_pattern(&longest, MatchPolicy::Wildcard), Ok(()));
+        assert!(check_pattern(&too_long, MatchPolicy::Wildcard).is_err());
+        for policy in [MatchPolicy::Exact, MatchPolicy::Prefix] {
+            assert_eq!(check_pattern(&too_long, policy), Ok(()));
+        }
     }
 
     #[test]
