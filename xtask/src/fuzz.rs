@@ -43,8 +43,8 @@ fn fuzz(programs: &Path, target: &str, seconds: u32) -> anyhow::Result<()> {
     fs::create_dir_all(&artifacts)?;
     let fuzzed = run(Command::new(programs.join(target))
         .arg(format!("-max_total_time={seconds}"))
-        .args(["-max_len=1024", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"])
-        .arg("-print_final_stats=1")
+        .args(["-max_len=1024", "-timeout=10", "-rss_limit_mb=1024", "-dict=wamp.dict"])
+        .args(["-verbosity=0", "-print_funcs=0", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}", artifacts.display()))
         .args([&found, &seeds])
         .current_dir(folder()));
