@@ -1,4 +1,4 @@
-//! What needs an `if`: set-up, demo, tests and benchmarks, one command each.
+//! What needs an `if`: set-up, demo, tests, fuzzing and benchmarks, one command each.
 
 #![forbid(unsafe_code)]
 #![expect(
