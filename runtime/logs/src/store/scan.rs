@@ -176,7 +176,7 @@ impl Scan {
         let part = |connection| Part { connection, low, high };
         let looked_at = match reader.open(&path) {
             Ok(connection) => {
-                let looked_at = self.look(&part(&connection), found);
+                let looked_at = self.look_at_once(&part(&connection), found);
                 reader.put_back(&path, connection);
                 looked_at
             }
@@ -222,6 +222,16 @@ impl Scan {
             Order::Oldest => files.next(),
             Order::Newest => files.next_back(),
         }
+    }
+
+    /// Looks in one transaction: to begin one for every statement would cost
+    /// more than the statements.
+    fn look_at_once(&self, part: &Part<'_>, found: &mut Found) -> Result<Run, Unreadable> {
+        let transaction = part.connection.unchecked_transaction();
+        let transaction = transaction.map_err(|error| part.unreadable(error))?;
+        let looked_at = self.look(part, found);
+        drop(transaction);
+        looked_at
     }
 
     /// Looks at the near end of a part, and says which stretch is done.
