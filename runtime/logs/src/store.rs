@@ -31,6 +31,7 @@ mod state;
 mod writer;
 mod zone;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,12 +47,12 @@ pub use forward::{Acknowledgement, ForwardBatch, Forwarder};
 pub use query::{Cursor, CursorError, Filter, Order, Page, Query};
 pub use record::{RecordId, StoredRecord};
 
-use catalog::{Catalog, remove_side_files, set_aside};
+use catalog::{Catalog, is_damage, remove_side_files, set_aside};
 use queue::{IsClosed, Item, Queue};
 use record::Sequence;
 use scan::{Found, Reader, Scan};
 use state::{State as Remembered, StateFile};
-use writer::{RESERVED_IDS, Writer, own_origin, read_current};
+use writer::{RESERVED_IDS, WriteError, Writer, own_origin, read_current};
 
 /// Where records are kept, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +112,8 @@ pub enum OpenError {
     Files {
         /// The store's directory.
         directory: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
+        /// What the operating system or the database said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -154,9 +155,19 @@ struct Shared {
     queue: Queue,
     reader: Reader,
     state: Mutex<StateFile>,
-    /// The newest place that is committed.
-    committed: watch::Sender<u64>,
+    committed: watch::Sender<Committed>,
     trouble: watch::Sender<Option<String>>,
+    /// Files that a query found damaged and that were written down.
+    reported: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// How far the log has come.
+#[derive(Debug, Clone, Copy)]
+struct Committed {
+    /// The newest place that is committed.
+    newest: u64,
+    /// Whether it will stay the newest.
+    is_closed: bool,
 }
 
 /// Records of one page are not larger than this together, about.
@@ -174,16 +185,17 @@ impl LogStore {
     /// Another agent has it open, or the directory cannot be used.
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let directory = config.directory.clone();
-        let refuse = |source| OpenError::Files { directory: directory.clone(), source };
+        let refuse = |source: io::Error| refuse_to_open(&directory, source.into());
         fs::create_dir_all(&directory).map_err(refuse)?;
         let lock = File::create(directory.join("lock")).map_err(refuse)?;
         if let Err(error) = lock.try_lock() {
             return Err(match error {
-                fs::TryLockError::WouldBlock => OpenError::InUse { directory },
+                fs::TryLockError::WouldBlock => OpenError::InUse { directory: directory.clone() },
                 fs::TryLockError::Error(source) => refuse(source),
             });
         }
-        let (shared, next, notes) = Shared::open(config).map_err(refuse)?;
+        let (shared, next, notes) =
+            Shared::open(config).map_err(|error| refuse_to_open(&directory, error.into()))?;
         let shared = Arc::new(shared);
         let writer = Writer::new(Arc::clone(&shared), next, notes);
         let thread = std::thread::Builder::new()
@@ -260,6 +272,7 @@ impl LogStore {
         let mut scan = Scan::new(query.filter.clone(), query.order, low, high);
         let mut found = Found::new(query.limit.max(1), PAGE_BYTES);
         scan.run(&shared.reader, &mut found);
+        shared.report_damage(&scan.damaged);
         let next = match query.order {
             Order::Newest => scan.high,
             Order::Oldest => scan.low,
@@ -338,6 +351,7 @@ impl Inner {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log's writer panicked; what was not written is lost");
         }
+        self.shared.committed.send_modify(|committed| committed.is_closed = true);
     }
 }
 
@@ -372,7 +386,7 @@ impl LossyAppender {
 impl Shared {
     /// Reads what is there: returns also the place of the next record, and what
     /// is to be told about damage.
-    fn open(config: StoreConfig) -> io::Result<(Self, Sequence, Batch)> {
+    fn open(config: StoreConfig) -> Result<(Self, Sequence, Batch), WriteError> {
         let directory = &config.directory;
         let mut notes = Batch::new(Arc::new(own_origin()));
         let (mut catalog, damaged) = Catalog::read(directory)?;
@@ -380,6 +394,7 @@ impl Shared {
         let current = catalog.current();
         let ends = match read_current(&current) {
             Ok(ends) => ends,
+            Err(error) if !is_damage(&error) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(path = %current.display(), %error, "log file set aside");
                 damaged.push(set_aside(&current)?);
@@ -406,16 +421,35 @@ impl Shared {
             queue: Queue::new(config.max_queue_bytes),
             reader: Reader::new(catalog),
             state: Mutex::new(state),
-            committed: watch::Sender::new(next - 1),
+            committed: watch::Sender::new(Committed { newest: next - 1, is_closed: false }),
             trouble: watch::Sender::new(None),
+            reported: Mutex::default(),
             config,
         };
         Ok((shared, Sequence(next), notes))
     }
 
+    /// Writes down, once, that files cannot be read in whole.
+    fn report_damage(&self, paths: &[PathBuf]) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            if reported.insert(path.clone()) {
+                let mut note = Batch::new(Arc::new(own_origin()));
+                let text = format!(
+                    "the log file {} cannot be read in whole: records in it are missing from what \
+                     is found",
+                    path.display()
+                );
+                note.note(Level::CRITICAL, &text);
+                // A store that is being closed has nothing to tell any more.
+                let _ = self.queue.push_request(Item::Write(note));
+            }
+        }
+    }
+
     /// The places that may fulfil `filter` now, both ends included.
     fn bounds(&self, filter: &Filter) -> (u64, u64) {
-        let newest = *self.committed.borrow();
+        let newest = self.committed.borrow().newest;
         let after = filter.after.map_or(0, |id| Sequence::of(id, Sequence(newest)).0);
         (after + 1, newest)
     }
@@ -427,6 +461,10 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, StateFile> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn refuse_to_open(directory: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
+    OpenError::Files { directory: directory.to_owned(), source }
 }
 
 fn note_damage(notes: &mut Batch, path: &Path) {

@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use drover_api::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::database::to_u64;
+use super::database::{open_finished, to_u64};
 use super::record::Sequence;
+use super::writer::WriteError;
 
 /// The files of a store: complete ones, oldest first, and the current one.
 ///
@@ -45,9 +46,9 @@ const FINISHED: &str = "db";
 const DAMAGED: &str = "damaged";
 
 impl Catalog {
-    /// Looks through a directory. Files that cannot be read are set aside, and
+    /// Looks through a directory. Files that are damaged are set aside, and
     /// returned by the name they have then.
-    pub(super) fn read(directory: &Path) -> io::Result<(Self, Vec<PathBuf>)> {
+    pub(super) fn read(directory: &Path) -> Result<(Self, Vec<PathBuf>), WriteError> {
         let mut files = Vec::new();
         let mut damaged = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -57,10 +58,11 @@ impl Catalog {
                 Ok(Some(file)) => files.push(file),
                 // Without a record it is of no use.
                 Ok(None) => fs::remove_file(&path)?,
-                Err(error) => {
+                Err(error) if is_damage(&error) => {
                     tracing::warn!(path = %path.display(), %error, "log file set aside");
                     damaged.push(set_aside(&path)?);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
         files.sort_by_key(|file| file.epoch);
@@ -90,7 +92,9 @@ impl Catalog {
 impl FinishedFile {
     /// Reads what is in a file; `None` if there is no record.
     pub(super) fn read(path: &Path, epoch: u64) -> rusqlite::Result<Option<Self>> {
-        let connection = open_to_read(path)?;
+        // What a crash left half changed is put right here: those who only read
+        // may not.
+        let connection = open_finished(path)?;
         // Each by itself: asked for together, every record would be read.
         let sql = "SELECT (SELECT min(id) FROM logs), (SELECT max(id) FROM logs)";
         let ends = connection.query_row(sql, [], |row| {
@@ -138,8 +142,27 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
         .find(|to| !to.exists())
         .unwrap_or_else(|| path.with_extension(DAMAGED));
     fs::rename(path, &to)?;
-    remove_side_files(path)?;
+    for suffix in SIDE_FILES {
+        match fs::rename(beside(path, suffix), beside(&to, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Ok(to)
+}
+
+/// What SQLite keeps beside a file that is open, or was when its program died.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut side = path.as_os_str().to_owned();
+    side.push(suffix);
+    side.into()
+}
+
+/// Whether a file itself is at fault, so that trying again cannot help.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The files that were set aside, oldest first: when, where and how large.
@@ -157,10 +180,8 @@ pub(super) fn damaged_files(directory: &Path) -> io::Result<Vec<(u64, PathBuf, u
 
 /// Removes what SQLite keeps beside a file that is no longer there.
 pub(super) fn remove_side_files(path: &Path) -> io::Result<()> {
-    for suffix in ["-wal", "-shm", "-journal"] {
-        let mut side = path.as_os_str().to_owned();
-        side.push(suffix);
-        match fs::remove_file(PathBuf::from(side)) {
+    for suffix in SIDE_FILES {
+        match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

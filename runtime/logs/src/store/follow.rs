@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use super::query::{Filter, Order};
 use super::record::{RecordId, Sequence, StoredRecord};
 use super::scan::{Found, Scan};
-use super::{LogStore, PAGE_BYTES, Shared, StoreClosed};
+use super::{Committed, LogStore, PAGE_BYTES, Shared, StoreClosed};
 
 /// Where a [`Follower`] begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Follower {
     filter: Filter,
     /// Everything up to here has been read.
     position: u64,
-    committed: watch::Receiver<u64>,
+    committed: watch::Receiver<Committed>,
 }
 
 /// Records that were not there any more when their turn came, because they had
@@ -54,7 +54,7 @@ pub(super) fn missed_after(shared: &Shared, position: u64) -> Option<(MissedReco
 impl Follower {
     pub(super) fn new(store: LogStore, filter: Filter, start: Start) -> Self {
         let mut committed = store.shared().committed.subscribe();
-        let newest = *committed.borrow_and_update();
+        let newest = committed.borrow_and_update().newest;
         let position = match start {
             Start::Now => newest,
             Start::After(id) => Sequence::of(id, Sequence(newest)).0,
@@ -71,7 +71,7 @@ impl Follower {
     /// Reads what is there and was not read, at most `limit` records. Empty if
     /// there is nothing new; does not wait for it, but for the disk.
     pub fn read(&mut self, limit: usize) -> Vec<StoredRecord> {
-        let newest = *self.committed.borrow_and_update();
+        let newest = self.committed.borrow_and_update().newest;
         let low = self.position + 1;
         let mut scan = Scan::new(self.filter.clone(), Order::Oldest, low, newest);
         let mut found = Found::new(limit.max(1), PAGE_BYTES);
@@ -88,14 +88,18 @@ impl Follower {
         Some(missed)
     }
 
-    /// Waits until there is something that was not read.
+    /// Waits until there may be something that was not read.
     ///
     /// # Errors
     ///
-    /// The store was closed.
+    /// The store is closed, and everything was read.
     pub async fn changed(&mut self) -> Result<(), StoreClosed> {
-        if *self.committed.borrow() > self.position {
+        let Committed { newest, is_closed } = *self.committed.borrow_and_update();
+        if newest > self.position {
             return Ok(());
+        }
+        if is_closed {
+            return Err(StoreClosed);
         }
         self.committed.changed().await.map_err(|_| StoreClosed)
     }

@@ -8,7 +8,7 @@ use super::follow::{MissedRecords, missed_after};
 use super::query::{Filter, Order};
 use super::record::{RecordId, Sequence, StoredRecord};
 use super::scan::{Found, Scan};
-use super::{LogStore, StoreClosed};
+use super::{Committed, LogStore, StoreClosed};
 
 /// Reads the records that are to be forwarded, in order, and remembers on disk
 /// which of them have arrived.
@@ -24,7 +24,7 @@ pub struct Forwarder {
     receiver: String,
     /// Nothing up to here is to be sent any more.
     position: u64,
-    committed: watch::Receiver<u64>,
+    committed: watch::Receiver<Committed>,
 }
 
 /// Records to be sent together.
@@ -62,7 +62,7 @@ impl Forwarder {
     /// is. `None` if there is nothing to send at present. Blocks for the disk.
     pub fn batch(&mut self, max_records: usize, max_bytes: usize) -> Option<ForwardBatch> {
         let shared = self.store.shared();
-        let newest = *self.committed.borrow_and_update();
+        let newest = self.committed.borrow_and_update().newest;
         let (missed, from) = missed_after(shared, self.position).unzip();
         let from = from.unwrap_or(self.position);
         let mut scan =
@@ -97,12 +97,20 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Waits until records were added since the last batch was read.
+    /// Waits until there may be something to send. To be called when
+    /// [`Forwarder::batch`] found nothing.
     ///
     /// # Errors
     ///
-    /// The store was closed.
+    /// The store is closed, and nothing waits to be sent.
     pub async fn changed(&mut self) -> Result<(), StoreClosed> {
+        let Committed { newest, is_closed } = *self.committed.borrow();
+        if newest > self.position {
+            return Ok(());
+        }
+        if is_closed {
+            return Err(StoreClosed);
+        }
         self.committed.changed().await.map_err(|_| StoreClosed)
     }
 }

@@ -127,12 +127,13 @@ impl Queue {
         Ok(Some(number))
     }
 
-    /// Adds a request, which takes no room.
+    /// Adds a request, or the store's own record, whether there is room or not.
     pub(super) fn push_request(&self, item: Item) -> Result<(), IsClosed> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(IsClosed);
         }
+        state.bytes += cost(&item);
         state.items.push_back(item);
         self.filled.notify_one();
         Ok(())

@@ -9,7 +9,7 @@ use drover_api::Level;
 
 use super::Shared;
 use super::batch::Batch;
-use super::catalog::damaged_files;
+use super::catalog::{damaged_files, remove_side_files};
 use super::database::{open_finished, to_u64};
 use super::record::Sequence;
 use super::writer::WriteError;
@@ -57,6 +57,7 @@ pub(super) fn drop_oldest(
             }
             (_, Some((_, path, _))) => {
                 fs::remove_file(path)?;
+                remove_side_files(path)?;
                 let text = format!("the damaged log file {} was dropped", path.display());
                 notes.note(Level::WARNING, &text);
             }

@@ -14,11 +14,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_api::{Level, Timestamp};
-use rusqlite::ErrorCode;
 
 use super::Shared;
 use super::batch::{Batch, Origin};
-use super::catalog::{CURRENT, FinishedFile, remove_side_files, set_aside};
+use super::catalog::{CURRENT, FinishedFile, is_damage, remove_side_files, set_aside};
 use super::database::{Database, delete_rows, open_finished};
 use super::queue::Item;
 use super::record::Sequence;
@@ -76,13 +75,8 @@ pub(super) enum WriteError {
 }
 
 impl WriteError {
-    /// Whether the file itself is at fault, so that trying again cannot help.
     fn is_damage(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        )
+        matches!(self, Self::Database(error) if is_damage(error))
     }
 }
 
@@ -191,7 +185,7 @@ impl Writer {
             tracing::info!("the log can be written again");
             self.shared.trouble.send_replace(None);
         }
-        self.shared.committed.send_replace(self.next.0 - 1);
+        self.shared.committed.send_modify(|committed| committed.newest = self.next.0 - 1);
         Ok(())
     }
 

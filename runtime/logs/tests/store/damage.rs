@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::process::Command;
 
 use drover_api::Level;
@@ -25,6 +26,14 @@ impl SmallDisk {
         assert!(status.success(), "this test mounts a small tmpfs: run it as root");
         Self { dir }
     }
+
+    /// Leaves no room at all, until the file that is returned is removed.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.dir.path().join("ballast");
+        let mut file = fs::File::create(&ballast).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        ballast
+    }
 }
 
 impl Drop for SmallDisk {
@@ -39,11 +48,7 @@ fn a_full_disk_loses_nothing_once_there_is_room() {
     let config = StoreConfig { max_queue_bytes: 100_000, ..StoreConfig::new(disk.dir.path()) };
     let store = LogStore::open(config).unwrap();
     log(&store, "a", 1, 1, "before");
-    let ballast = disk.dir.path().join("ballast");
-    // Fills the disk to the last byte.
-    let mut file = fs::File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    let ballast = disk.fill();
 
     let writer = store.clone();
     let thread = std::thread::spawn(move || {
@@ -71,6 +76,20 @@ fn a_full_disk_loses_nothing_once_there_is_room() {
     let note = notes.iter().find(|note| note.level == Level::CRITICAL).unwrap();
     let reason = reason.unwrap();
     assert!(note.text().contains(&reason), "{} does not say {reason}", note.text());
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_for_want_of_room_is_left_as_it_was() {
+    let disk = SmallDisk::mount("4m");
+    let dir = disk.dir.path();
+    let store = open(dir);
+    log(&store, "a", 1, 1, "before");
+    drop(store);
+    let ballast = disk.fill();
+    let error = LogStore::open(StoreConfig::new(dir)).unwrap_err();
+    assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(texts(&all(&open(dir), &Filter::default())), ["before"]);
 }
 
 /// Overwrites the middle of a file.
@@ -163,6 +182,12 @@ fn damage_in_an_old_file_hides_no_other() {
     }
     damaged.dedup();
     assert_eq!(damaged, [files[1].to_str().unwrap()]);
+    let notes = wait_until(
+        || store.query(&Query { filter: of_job("drover.logs"), ..Query::default() }).records,
+        |notes| !notes.is_empty(),
+    );
+    assert_eq!((notes.len(), notes[0].level), (1, Level::CRITICAL));
+    assert!(notes[0].text().contains(&damaged[0]), "{}", notes[0].text());
     let texts = texts(&records);
     assert!(texts[0].starts_with("0 ") && texts.last().unwrap().starts_with("4999 "));
     assert!(texts.len() > 2500, "{} were found", texts.len());

@@ -226,6 +226,8 @@ async fn who_follows_sees_every_record_once() {
     assert_eq!(seen, expected);
     thread.join().unwrap();
     assert!(follower.read(10).is_empty());
+    store.close();
+    follower.changed().await.unwrap_err();
 }
 
 #[test]
