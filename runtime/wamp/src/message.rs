@@ -235,9 +235,9 @@ impl Message {
         Self::Error { kind, request, error: error.to_owned(), payload }
     }
 
-    /// A CANCEL that has the callee told, and waits for its answer.
-    pub(crate) fn cancel(request: RequestId) -> Self {
-        Self::Cancel { request, options: CancelDetails { mode: Some(CancelMode::Kill) } }
+    /// A CANCEL.
+    pub(crate) fn cancel(request: RequestId, mode: CancelMode) -> Self {
+        Self::Cancel { request, options: CancelDetails { mode: Some(mode) } }
     }
 
     /// An ABORT with a text for people.

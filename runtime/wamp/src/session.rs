@@ -14,7 +14,7 @@ use std::fmt::Debug;
 pub(crate) use callee::Invoked;
 pub(crate) use subscriber::Published;
 
-use crate::message::{CallDetails, Message, PublishDetails, RequestId, RequestKind};
+use crate::message::{CallDetails, CancelMode, Message, PublishDetails, RequestId, RequestKind};
 use crate::payload::Payload;
 use crate::uri;
 use subscriber::{Pattern, Topic};
@@ -93,6 +93,8 @@ pub(crate) enum Effect<P: Ports> {
     Answered(P::Call, Result<Payload, Refusal>),
     /// Acknowledge a request.
     Acknowledged(P::Reply, Acknowledgement),
+    /// The same for one that is refused, and send what was held back for it.
+    Refused(P::Reply, Refusal, Message),
     /// Run a procedure, which begins with [`Session::accept`].
     Invoked(P::Registration, Invoked),
     /// Stop an invocation.
@@ -158,7 +160,8 @@ impl<P: Ports> Session<P> {
     /// Forgets a call; send the message if the call has been sent. None if it is answered.
     pub(crate) fn cancel(&mut self, request: RequestId) -> Option<Message> {
         self.calls.remove(&request)?;
-        Some(Message::cancel(request))
+        // Nobody waits for the answer, so the router need not keep the call for it.
+        Some(Message::cancel(request, CancelMode::KillNoWait))
     }
 
     /// Begins a publication; with somebody to reply to it is acknowledged.
@@ -223,6 +226,9 @@ impl<P: Ports> Session<P> {
             Message::Error { kind: RequestKind::Call, request, error, payload } => {
                 let call = self.calls.remove(&request);
                 call.map_or(Effect::None, |call| Effect::Answered(call, Err((error, payload))))
+            }
+            Message::Error { kind: RequestKind::Subscribe, request, error, payload } => {
+                self.subscribe_refused(request, (error, payload))
             }
             Message::Error { kind, request, error, payload } => {
                 let reply = self.take(request, kind).and_then(Request::into_reply);

@@ -12,7 +12,7 @@ use super::Handle;
 use super::error::{ApplicationError, CallError};
 use super::options::CallOptions;
 use super::shared::{Shared, Update};
-use crate::message::{Message, RequestId};
+use crate::message::{CancelMode, Message, RequestId};
 use crate::payload::Payload;
 use crate::queue::Queue;
 use crate::uri;
@@ -120,7 +120,7 @@ impl RunningCall {
     pub fn cancel(&self) {
         let is_pending = self.shared().with_session(|session| session.is_pending(self.request));
         if is_pending == Ok(true) {
-            self.shared().send_now(Message::cancel(self.request));
+            self.shared().send_now(Message::cancel(self.request, CancelMode::Kill));
         }
     }
 

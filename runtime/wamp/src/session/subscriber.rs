@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Effect, Ports, Request, Session};
+use super::{Effect, Ports, Refusal, Request, Session};
 use crate::message::{
     EventDetails, Message, Principal, RequestId, RequestKind, Revocation, SubscribeDetails,
 };
@@ -57,8 +57,13 @@ impl<P: Ports> Session<P> {
             return None;
         }
         let subscription = self.subscribed.remove(&key)?;
-        let topic = self.subscriptions.get_mut(&subscription)?;
-        topic.subscribers.remove(&key);
+        self.subscriptions.get_mut(&subscription)?.subscribers.remove(&key);
+        self.let_go(subscription, new_reply)
+    }
+
+    /// Unsubscribes what nobody wants any more. None if somebody does.
+    fn let_go(&mut self, subscription: u64, reply: Option<P::Reply>) -> Option<Message> {
+        let topic = self.subscriptions.get(&subscription)?;
         // A SUBSCRIBE of the same pattern that is on its way will get this very
         // subscription, and an UNSUBSCRIBE behind it would take it away again.
         let is_awaited = self.requests.values().any(|request| {
@@ -69,8 +74,23 @@ impl<P: Ports> Session<P> {
         }
         self.subscriptions.remove(&subscription);
         let request = self.next_request();
-        self.requests.insert(request, Request::Unsubscribe { reply: new_reply });
+        self.requests.insert(request, Request::Unsubscribe { reply });
         Some(Message::Unsubscribe { request, subscription })
+    }
+
+    /// A SUBSCRIBE is refused; an UNSUBSCRIBE that was held back for it is due.
+    pub(super) fn subscribe_refused(&mut self, request: RequestId, refusal: Refusal) -> Effect<P> {
+        let Some(Request::Subscribe { reply, pattern, .. }) =
+            self.take(request, RequestKind::Subscribe)
+        else {
+            return Effect::None;
+        };
+        let mut same = self.subscriptions.iter().filter(|(_, topic)| topic.pattern == pattern);
+        let subscription = same.next().map(|(id, _)| *id);
+        match subscription.and_then(|subscription| self.let_go(subscription, None)) {
+            Some(unsubscribe) => Effect::Refused(reply, refusal, unsubscribe),
+            None => Effect::Acknowledged(reply, Err(refusal)),
+        }
     }
 
     pub(super) fn subscribed(&mut self, request: RequestId, id: u64) -> Effect<P> {

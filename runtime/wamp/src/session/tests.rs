@@ -120,6 +120,32 @@ fn subscriptions_of_one_topic_share_the_routers_until_the_last_is_given_up() {
 }
 
 #[test]
+fn what_was_held_back_for_a_subscription_is_sent_when_that_is_refused() {
+    let mut session = Test::new();
+    let (first, _) = session.subscribe("t", SubscribeDetails::default(), 1, 10);
+    session.receive(Message::Subscribed { request: first, subscription: 50 }).unwrap();
+    let (second, _) = session.subscribe("t", SubscribeDetails::default(), 2, 20);
+    let (third, _) = session.subscribe("t", SubscribeDetails::default(), 3, 30);
+    assert!(session.unsubscribe(first, None).is_none());
+    let refused = |request| Message::error(RequestKind::Subscribe, request, "a.b", "no");
+    let effect = session.receive(refused(second)).unwrap();
+    assert!(matches!(effect, Effect::Acknowledged(2, Err(_))), "the third may still get it");
+    let effect = session.receive(refused(third)).unwrap();
+    let Effect::Refused(3, _, Message::Unsubscribe { subscription: 50, .. }) = effect else {
+        panic!("{effect:?}")
+    };
+    assert!(matches!(session.receive(event(50)).unwrap(), Effect::None));
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_not_kept_at_the_router() {
+    let mut session = Test::new();
+    let (request, _) = session.call("a.b", Payload::empty(), CallDetails::default(), 7);
+    let Some(Message::Cancel { options, .. }) = session.cancel(request) else { panic!() };
+    assert_eq!(options.mode, Some(CancelMode::KillNoWait));
+}
+
+#[test]
 fn a_goodbye_is_answered_unless_it_is_the_answer() {
     let mut session = Test::new();
     let goodbye = || Message::goodbye(uri::close::NORMAL);

@@ -190,7 +190,7 @@ impl Trial {
                 })
             })
         };
-        match choices.byte() % 15 {
+        match choices.byte() % 16 {
             0 => {
                 let details = ProgressDetails { progress: choices.flag() };
                 Message::Result { request, details, payload }
@@ -214,6 +214,7 @@ impl Trial {
                 Message::Event { subscription: id, publication: 1, details, payload }
             }
             13 => Message::goodbye("a.b"),
+            14 => Message::error(RequestKind::Subscribe, request, "a.b", "no"),
             _ => Message::Publish {
                 request,
                 options: PublishDetails::default(),
@@ -233,17 +234,10 @@ impl Trial {
             Effect::Answered(call, _) => {
                 assert!(self.calls.remove(&call).is_some(), "a call is answered once");
             }
-            Effect::Acknowledged(reply, answer) => {
-                let is_known = self.replies.remove(&reply) || self.forgotten.remove(&reply);
-                assert!(is_known, "a request is acknowledged once");
-                for held in [&mut self.registrations, &mut self.subscriptions] {
-                    match answer {
-                        Ok(_) => held.values_mut().for_each(|held| {
-                            held.is_acknowledged |= held.reply == reply;
-                        }),
-                        Err(_) => held.retain(|_, held| held.reply != reply),
-                    }
-                }
+            Effect::Acknowledged(reply, answer) => self.acknowledged(reply, answer.is_ok()),
+            Effect::Refused(reply, _, held_back) => {
+                assert!(matches!(held_back, Message::Unsubscribe { .. }));
+                self.acknowledged(reply, false);
             }
             Effect::Invoked(registration, invoked) => {
                 assert!(self.registrations[&registration].is_acknowledged);
@@ -271,6 +265,19 @@ impl Trial {
                 }
             }
             Effect::Left { .. } => unreachable!("it is handled before"),
+        }
+    }
+
+    /// Somebody is told what came of a request.
+    fn acknowledged(&mut self, reply: u32, is_granted: bool) {
+        let is_known = self.replies.remove(&reply) || self.forgotten.remove(&reply);
+        assert!(is_known, "a request is acknowledged once");
+        for held in [&mut self.registrations, &mut self.subscriptions] {
+            if is_granted {
+                held.values_mut().for_each(|held| held.is_acknowledged |= held.reply == reply);
+            } else {
+                held.retain(|_, held| held.reply != reply);
+            }
         }
     }
 
