@@ -66,7 +66,8 @@ impl Permissions {
             }
             _ => None,
         };
-        Self { role: role.to_owned(), everything, names, rules: rules.to_vec() }
+        let rules = rules.iter().filter(|rule| has_names(rule)).cloned().collect();
+        Self { role: role.to_owned(), everything, names, rules }
     }
 
     /// Whether the role may do something with a name; and if it does, whether
@@ -106,10 +107,10 @@ impl Permissions {
     /// names without a rule.
     fn deciding(&self, pattern: &str, policy: MatchPolicy) -> Option<Vec<&Permission>> {
         let of = |kind: MatchPolicy| self.rules.iter().filter(move |rule| rule.policy == kind);
-        let head = head(pattern, policy);
+        let beginning = head(pattern, policy);
         // The rule that decides where no better one does: it matches every name.
         let widest_prefix = of(MatchPolicy::Prefix)
-            .filter(|rule| head.starts_with(&rule.uri))
+            .filter(|rule| beginning.starts_with(&rule.uri))
             .max_by_key(|rule| rule.uri.len());
         let base = match (widest_prefix, policy) {
             (Some(rule), _) => rule,
@@ -118,6 +119,13 @@ impl Permissions {
             (None, MatchPolicy::Wildcard) => of(MatchPolicy::Wildcard)
                 .filter(|rule| covers(&rule.uri, pattern))
                 .max_by_key(|rule| rank(&rule.uri))?,
+        };
+        // Names and prefixes go before wildcards, which may have no name left then.
+        let is_left_out = |wildcard: &str| {
+            let common = common(wildcard, pattern);
+            let beginning = head(&common, MatchPolicy::Wildcard);
+            of(MatchPolicy::Exact).any(|rule| rule.uri == common)
+                || of(MatchPolicy::Prefix).any(|rule| beginning.starts_with(&rule.uri))
         };
         let better = self.rules.iter().filter(|rule| match (rule.policy, base.policy) {
             (MatchPolicy::Exact, _) => policy.matches(pattern, &rule.uri),
@@ -128,7 +136,9 @@ impl Permissions {
             (MatchPolicy::Prefix, _) => has_prefix(pattern, &rule.uri),
             (MatchPolicy::Wildcard, MatchPolicy::Prefix) => false,
             (MatchPolicy::Wildcard, _) => {
-                rank(&rule.uri) > rank(&base.uri) && meets(&rule.uri, pattern)
+                rank(&rule.uri) > rank(&base.uri)
+                    && meets(&rule.uri, pattern)
+                    && !is_left_out(&rule.uri)
             }
         });
         Some(std::iter::once(base).chain(better).collect())
@@ -198,6 +208,20 @@ fn head(pattern: &str, policy: MatchPolicy) -> &str {
     pattern
 }
 
+/// Whether there are names that a rule is for: no word of a name is empty.
+fn has_names(rule: &Permission) -> bool {
+    let mut words = rule.uri.split('.');
+    match rule.policy {
+        MatchPolicy::Exact => words.all(|word| !word.is_empty()),
+        MatchPolicy::Prefix => {
+            // The last one may go on.
+            words.next_back();
+            words.all(|word| !word.is_empty())
+        }
+        MatchPolicy::Wildcard => true,
+    }
+}
+
 /// Whether some name of a wildcard begins with a text.
 fn has_prefix(wildcard: &str, prefix: &str) -> bool {
     let mut words = wildcard.split('.');
@@ -223,6 +247,13 @@ fn meets(one: &str, other: &str) -> bool {
     let (one, other) = (one.split('.'), other.split('.'));
     one.clone().count() == other.clone().count()
         && one.zip(other).all(|(a, b)| a == b || a.is_empty() || b.is_empty())
+}
+
+/// The wildcard of the names that two wildcards have in common.
+fn common(one: &str, other: &str) -> String {
+    let words = one.split('.').zip(other.split('.'));
+    let words: Vec<_> = words.map(|(a, b)| if a.is_empty() { b } else { a }).collect();
+    words.join(".")
 }
 
 /// Orders wildcards that match one name: the more exact first words win.
