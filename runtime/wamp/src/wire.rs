@@ -208,7 +208,7 @@ impl Wire {
             // connection, and the peer would never see why.
             let tcp = self.socket.get_mut();
             tcp.shutdown().await.ok();
-            let mut unread = [0; 4096];
+            let mut unread = vec![0; READ_BUFFER];
             while tcp.read(&mut unread).await.is_ok_and(|length| length > 0) {}
         };
         // Whoever is not gone by then is cut off.
