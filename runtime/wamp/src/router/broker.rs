@@ -90,6 +90,10 @@ impl Broker {
             let kind = (RequestKind::Subscribe, request);
             return turn.refuse(session, kind, uri::error::LIMIT_REACHED, &text);
         }
+        if let Err(error) = self.subscriptions.check_room(topic, policy) {
+            let kind = (RequestKind::Subscribe, request);
+            return turn.refuse(session, kind, uri::error::LIMIT_REACHED, &error.to_string());
+        }
         let id = known.unwrap_or_else(|| {
             let entry = Entry {
                 uri: topic.to_owned(),

@@ -121,6 +121,8 @@ impl Dealer {
         } else if !has_room {
             let text = format!("a session may have {} registrations", self.max_entries);
             Some((uri::error::LIMIT_REACHED, text))
+        } else if let Err(error) = self.registrations.check_room(&procedure, options.policy) {
+            Some((uri::error::LIMIT_REACHED, error.to_string()))
         } else {
             let entry = sharable.and_then(|id| self.registrations.get(id));
             entry.and_then(|entry| cannot_share(entry, session, options.invoke))

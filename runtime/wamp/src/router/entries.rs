@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::patterns::Patterns;
+use super::patterns::{Patterns, TooManyShapes};
 use crate::id::{Ids, SessionId};
 use crate::uri::MatchPolicy;
 
@@ -52,6 +52,11 @@ impl<H> Entries<H> {
     /// The entry of exactly this pattern.
     pub(super) fn lookup(&self, uri: &str, policy: MatchPolicy) -> Option<u64> {
         self.patterns.get(uri, policy)
+    }
+
+    /// Makes sure that an entry may be added under this pattern.
+    pub(super) fn check_room(&self, uri: &str, policy: MatchPolicy) -> Result<(), TooManyShapes> {
+        self.patterns.check_room(uri, policy)
     }
 
     /// The entry that a call of `uri` goes to.

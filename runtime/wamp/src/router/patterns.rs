@@ -1,21 +1,34 @@
 //! What is registered or subscribed under names and patterns, found without a scan.
 
+mod shapes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use crate::uri::MatchPolicy;
+use shapes::{MAX_SHAPES, Shapes};
 
 /// Values under (pattern, policy), at most one each.
 ///
 /// A look-up costs the same however many unrelated patterns there are: exact
 /// names by hash, prefixes by a few steps in an ordered map, wildcards by a
-/// tree over their components.
+/// tree over their components, in which as many paths are followed as there are
+/// shapes of patterns.
 #[derive(Debug)]
 pub(super) struct Patterns<V> {
     exact: HashMap<String, V>,
     prefix: BTreeMap<String, V>,
     wildcard: Node<V>,
+    shapes: Shapes,
 }
+
+/// There are wildcard patterns of too many shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the wildcard patterns of this realm have {MAX_SHAPES} different shapes already: leave words \
+     empty where another pattern does, or use a prefix"
+)]
+pub(super) struct TooManyShapes;
 
 #[derive(Debug)]
 struct Node<V> {
@@ -32,7 +45,12 @@ impl<V> Default for Node<V> {
 
 impl<V> Default for Patterns<V> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), prefix: BTreeMap::new(), wildcard: Node::default() }
+        Self {
+            exact: HashMap::new(),
+            prefix: BTreeMap::new(),
+            wildcard: Node::default(),
+            shapes: Shapes::default(),
+        }
     }
 }
 
@@ -46,6 +64,16 @@ impl<V: Copy> Patterns<V> {
         }
     }
 
+    /// Makes sure that a look-up stays cheap with this pattern among the others.
+    pub(super) fn check_room(
+        &self,
+        pattern: &str,
+        policy: MatchPolicy,
+    ) -> Result<(), TooManyShapes> {
+        let is_fine = policy != MatchPolicy::Wildcard || self.shapes.have_room(pattern);
+        is_fine.then_some(()).ok_or(TooManyShapes)
+    }
+
     /// Keeps a value under a pattern; replaces the one that was there.
     pub(super) fn insert(&mut self, pattern: &str, policy: MatchPolicy, value: V) {
         match policy {
@@ -55,7 +83,12 @@ impl<V: Copy> Patterns<V> {
             MatchPolicy::Prefix => {
                 self.prefix.insert(pattern.to_owned(), value);
             }
-            MatchPolicy::Wildcard => self.wildcard.insert(pattern.split('.'), value),
+            MatchPolicy::Wildcard => {
+                if self.get(pattern, policy).is_none() {
+                    self.shapes.add(pattern);
+                }
+                self.wildcard.insert(pattern.split('.'), value);
+            }
         }
     }
 
@@ -68,7 +101,12 @@ impl<V: Copy> Patterns<V> {
             MatchPolicy::Prefix => {
                 self.prefix.remove(pattern);
             }
-            MatchPolicy::Wildcard => self.wildcard.remove(pattern.split('.')),
+            MatchPolicy::Wildcard => {
+                if self.get(pattern, policy).is_some() {
+                    self.shapes.remove(pattern);
+                }
+                self.wildcard.remove(pattern.split('.'));
+            }
         }
     }
 
@@ -93,7 +131,10 @@ impl<V: Copy> Patterns<V> {
     /// Whether nothing is kept, not even an empty branch.
     #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefix.is_empty() && self.wildcard.is_empty()
+        self.exact.is_empty()
+            && self.prefix.is_empty()
+            && self.wildcard.is_empty()
+            && self.shapes.is_empty()
     }
 
     /// The values of all prefixes of `uri`, the longest first.

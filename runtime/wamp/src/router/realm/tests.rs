@@ -270,6 +270,34 @@ fn a_session_has_so_many_of_each_and_no_more() {
 }
 
 #[test]
+fn wildcards_of_too_many_shapes_are_refused_and_leave_with_their_session() {
+    let mut bench = Bench::new();
+    let (session, other) = (bench.join(false), bench.join(false));
+    let pattern = |bits: usize| {
+        let words = (0..8).map(|bit| if bits >> bit & 1 == 1 { "" } else { "a" });
+        words.collect::<Vec<_>>().join(".")
+    };
+    for bits in 0..64 {
+        bench.register(session, &pattern(bits), MatchPolicy::Wildcard);
+        bench.subscribe(session, &pattern(bits), MatchPolicy::Wildcard);
+    }
+    bench.send(other, register(1, &pattern(64), MatchPolicy::Wildcard)).unwrap();
+    let options = SubscribeDetails { policy: MatchPolicy::Wildcard, ..Default::default() };
+    let subscribe = Message::Subscribe { request: 2, options, topic: pattern(64) };
+    bench.send(other, subscribe).unwrap();
+    let refused = |kind| (other, kind, error::LIMIT_REACHED);
+    let both = [refused(RequestKind::Register), refused(RequestKind::Subscribe)];
+    assert_eq!(errors(&bench.news()), both);
+
+    bench.register(other, &pattern(63).replace('a', "b"), MatchPolicy::Wildcard);
+    bench.leave(session);
+    bench.news();
+    bench.register(other, &pattern(64), MatchPolicy::Wildcard);
+    bench.leave(other);
+    assert!(bench.realm.is_empty());
+}
+
+#[test]
 fn an_event_reaches_every_matching_subscription_once_and_not_its_publisher() {
     let mut bench = Bench::new();
     let (publisher, other) = (bench.join(true), bench.join(true));
