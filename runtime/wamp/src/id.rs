@@ -14,6 +14,13 @@ pub(crate) const MAX_ID: u64 = 1 << 53;
 #[serde(transparent)]
 pub struct SessionId(pub u64);
 
+impl SessionId {
+    /// Draws one for a session to be.
+    pub(crate) fn draw() -> Self {
+        Self(rand::random_range(1..=MAX_ID))
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -142,6 +142,18 @@ async fn an_answer_is_good_for_its_own_question_only() {
 }
 
 #[tokio::test]
+async fn a_wampcra_challenge_tells_the_session_that_there_will_be() {
+    let site = site(Limits::default()).await;
+    let (mut client, challenge) = greet(&site, "carl", "wampcra").await;
+    let text = challenge[2]["challenge"].as_str().unwrap();
+    let promised: Value = serde_json::from_str(text).unwrap();
+    send(&mut client, &answer(&challenge, "plain", 1)).await;
+    let welcome = receive(&mut client).await;
+    assert_eq!(promised["session"], welcome[1], "{welcome}");
+    assert_eq!(promised["authrole"], welcome[2]["authrole"], "{welcome}");
+}
+
+#[tokio::test]
 async fn a_stranger_hears_what_somebody_with_a_wrong_secret_hears() {
     let site = site(Limits::default()).await;
     for index in 0..20 {

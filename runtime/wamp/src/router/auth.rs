@@ -11,7 +11,7 @@
 //!     +------------------> refusal <-----------+
 //! ```
 //!
-//! A function of its inputs: what is random is given to it.
+//! A function of its inputs: what is random, and the time, are given to it.
 //!
 //! Nobody learns from outside which principals there are. An unknown name is
 //! asked as a known one would be, in the shape of a principal that the name
@@ -21,12 +21,14 @@ mod challenge;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ring::hmac;
 
 use super::config::{CraSecret, PrincipalConfig, RealmConfig};
 use super::identity::Identity;
 use crate::auth::{PublicKey, Secret, method, to_hex};
+use crate::id::SessionId;
 use crate::message::HelloDetails;
 use crate::uri::error;
 pub(super) use challenge::Pending;
@@ -51,6 +53,17 @@ pub(super) struct Authenticator {
     /// Selects the shapes of principals that there are not. Made of the secrets
     /// of those that there are, so that it outlasts a restart and stays unknown.
     veil: hmac::Key,
+}
+
+/// What is new in each authentication.
+#[derive(Debug, Clone)]
+pub(super) struct Fresh {
+    /// Random bytes that were never used before.
+    pub(super) nonce: [u8; 32],
+    /// The id of the session to be.
+    pub(super) session: SessionId,
+    /// When it began.
+    pub(super) now: SystemTime,
 }
 
 /// What to answer a HELLO.
@@ -102,8 +115,8 @@ impl Authenticator {
         Self { anonymous, methods, principals, models, by_key, veil }
     }
 
-    /// Decides on a HELLO; `nonce` is 32 random bytes that were never used before.
-    pub(super) fn greet(&self, details: &HelloDetails, nonce: [u8; 32]) -> Greeting {
+    /// Decides on a HELLO.
+    pub(super) fn greet(&self, details: &HelloDetails, fresh: &Fresh) -> Greeting {
         let offered = details.authmethods.as_deref().filter(|methods| !methods.is_empty());
         let anonymous = [method::ANONYMOUS.to_owned()];
         let offered = offered.unwrap_or(&anonymous);
@@ -111,8 +124,8 @@ impl Authenticator {
         for name in offered {
             let greeting = match name.as_str() {
                 method::ANONYMOUS => self.admit_anonymous(),
-                method::TICKET | method::WAMPCRA => self.ask_by_name(name, details, nonce),
-                method::CRYPTOSIGN => self.ask_by_key(details, nonce),
+                method::TICKET | method::WAMPCRA => self.ask_by_name(name, details, fresh),
+                method::CRYPTOSIGN => self.ask_by_key(details, fresh.nonce),
                 _ => None,
             };
             match greeting {
@@ -130,12 +143,7 @@ impl Authenticator {
     }
 
     /// Asks somebody who says who they are.
-    fn ask_by_name(
-        &self,
-        method: &str,
-        details: &HelloDetails,
-        nonce: [u8; 32],
-    ) -> Option<Greeting> {
+    fn ask_by_name(&self, method: &str, details: &HelloDetails, fresh: &Fresh) -> Option<Greeting> {
         if !self.methods.contains(&method) {
             return None;
         }
@@ -147,7 +155,7 @@ impl Authenticator {
         let question = if method == method::TICKET {
             Question::ticket(&claim)
         } else {
-            Question::cra(&claim, nonce)
+            Question::cra(&claim, fresh)
         };
         Some(Greeting::Challenge(Pending::new(claim, details.authrole.clone(), question?)))
     }

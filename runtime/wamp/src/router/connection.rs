@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -12,10 +12,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
+use super::auth::Fresh;
 use super::handshake::{Handshake, Step};
 use super::http::{self, Visit};
 use super::{Limits, Router, Seat, Standing};
 use crate::Serializer;
+use crate::id::SessionId;
 use crate::message::Message;
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::Stream;
@@ -150,7 +152,7 @@ impl Connection {
                     return Err(Finish::Abort { uri, text });
                 }
             };
-            match handshake.receive(message, rand::random()) {
+            match handshake.receive(message, &fresh()) {
                 Step::Ask(question) => {
                     outbox.send_anyway(question);
                 }
@@ -256,6 +258,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn fresh() -> Fresh {
+    Fresh { nonce: rand::random(), session: SessionId::draw(), now: SystemTime::now() }
 }
 
 #[cfg(test)]

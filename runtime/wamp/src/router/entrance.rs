@@ -8,6 +8,7 @@ use super::auth::{Authenticator, Refusal};
 use super::config::{Permission, RealmConfig};
 use super::identity::Identity;
 use super::permissions::Permissions;
+use crate::id::SessionId;
 use crate::uri;
 
 /// The realms of a router by name.
@@ -26,6 +27,9 @@ pub(super) struct Entrance {
 pub(crate) struct Admission {
     pub(super) identity: Identity,
     pub(super) permissions: Arc<Permissions>,
+    /// The id that it was told it would have. Another one if it is taken, as no
+    /// two draws in a lifetime are.
+    pub(super) session: Option<SessionId>,
 }
 
 impl Entrance {
@@ -41,7 +45,10 @@ impl Entrance {
     /// Gives somebody the permissions of their role.
     pub(super) fn admit(&self, identity: Identity) -> Result<Admission, Refusal> {
         match self.roles.get(&identity.authrole) {
-            Some(permissions) => Ok(Admission { identity, permissions: Arc::clone(permissions) }),
+            Some(permissions) => {
+                let permissions = Arc::clone(permissions);
+                Ok(Admission { identity, permissions, session: None })
+            }
             None => {
                 let mut known: Vec<_> = self.roles.keys().map(String::as_str).collect();
                 known.sort_unstable();
@@ -62,6 +69,11 @@ impl Admission {
         let identity = Identity::trusted();
         let everything = [Permission::everything()];
         let permissions = Arc::new(Permissions::new(&identity.authrole, &everything));
-        Self { identity, permissions }
+        Self { identity, permissions, session: None }
+    }
+
+    /// The same with an id that it was told.
+    pub(super) fn with_session(self, session: SessionId) -> Self {
+        Self { session: Some(session), ..self }
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! Everything else ends it, so it takes two messages at most.
 
-use super::auth::{Greeting, Pending, Refusal};
+use super::auth::{Fresh, Greeting, Pending, Refusal};
 use super::entrance::{Admission, Entrance, Entrances};
+use crate::id::SessionId;
 use crate::message::{ClientRoles, Message};
 use crate::uri::error;
 
@@ -26,6 +27,8 @@ struct Asked<'a> {
     entrance: &'a Entrance,
     roles: ClientRoles,
     pending: Pending,
+    /// The id that it was told it would have.
+    session: SessionId,
 }
 
 /// What comes of a message.
@@ -53,9 +56,8 @@ impl<'a> Handshake<'a> {
         if self.asked.is_some() { "AUTHENTICATE" } else { "HELLO" }
     }
 
-    /// Takes a message; `nonce` is 32 random bytes that were never used before.
-    /// After anything but [`Step::Ask`] the handshake is over.
-    pub(super) fn receive(&mut self, message: Message, nonce: [u8; 32]) -> Step<'a> {
+    /// Takes a message. After anything but [`Step::Ask`] the handshake is over.
+    pub(super) fn receive(&mut self, message: Message, fresh: &Fresh) -> Step<'a> {
         match (self.asked.take(), message) {
             (None, Message::Hello { realm, details }) => {
                 if details.roles.is_empty() {
@@ -67,22 +69,29 @@ impl<'a> Handshake<'a> {
                         text: no_such_realm(&realm, self.entrances),
                     };
                 };
-                match entrance.authenticator.greet(&details, nonce) {
+                match entrance.authenticator.greet(&details, fresh) {
                     Greeting::Welcome(identity) => {
                         join(entrance, details.roles, entrance.admit(identity))
                     }
                     Greeting::Challenge(pending) => {
                         let challenge = pending.challenge();
-                        self.asked = Some(Asked { entrance, roles: details.roles, pending });
+                        let (roles, session) = (details.roles, fresh.session);
+                        self.asked = Some(Asked { entrance, roles, pending, session });
                         Step::Ask(challenge)
                     }
                     Greeting::Abort(refusal) => refusal.into(),
                 }
             }
-            (Some(Asked { entrance, roles, pending }), Message::Authenticate { signature, .. }) => {
+            (
+                Some(Asked { entrance, roles, pending, session }),
+                Message::Authenticate { signature, .. },
+            ) => {
                 let (authid, method) = (pending.authid(), pending.method());
                 match pending.answer(&signature) {
-                    Ok(identity) => join(entrance, roles, entrance.admit(identity)),
+                    Ok(identity) => {
+                        let admission = entrance.admit(identity);
+                        join(entrance, roles, admission.map(|one| one.with_session(session)))
+                    }
                     Err(Refusal { uri, text }) => Step::Deny { authid, method, uri, text },
                 }
             }

@@ -95,11 +95,14 @@ impl Realm {
         roles: &ClientRoles,
         outputs: &mut Vec<Output>,
     ) -> (SessionId, WelcomeDetails) {
-        let session = SessionId(self.ids.draw_unless(|id| self.members.contains(SessionId(id))));
+        let Admission { identity, permissions, session } = admission;
+        let free = session.filter(|session| !self.members.contains(*session));
+        let session = free.unwrap_or_else(|| {
+            SessionId(self.ids.draw_unless(|id| self.members.contains(SessionId(id))))
+        });
         let callee = roles.callee.as_ref().map_or(Features::default(), |role| role.features);
         self.broker.join(session);
         self.dealer.join(session, callee);
-        let Admission { identity, permissions } = admission;
         let Identity { authid, authrole, authmethod, authprovider } = identity;
         let principal = Arc::new(Principal { session, authid, authrole });
         let member = Member { principal, authmethod, authprovider, permissions };

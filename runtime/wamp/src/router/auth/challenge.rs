@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Claim, PROVIDER, Refusal};
+use super::{Claim, Fresh, PROVIDER, Refusal};
 use crate::auth::{PublicKey, Secret, cra, cryptosign, method, to_hex};
+use crate::id::SessionId;
 use crate::message::{ChallengeDetails, Message};
 use crate::router::config::CraSecret;
 use crate::router::identity::Identity;
@@ -26,14 +27,18 @@ pub(super) enum Question {
     Cryptosign { challenge: cryptosign::Challenge, key: PublicKey },
 }
 
-/// The text that a client signs for WAMP-CRA. To clients it is any text; the
-/// role is not in it, which only those learn who are let in.
+/// The text that a client signs for WAMP-CRA, with all that the specification
+/// wants in it. To most clients it is any text. The role is told before
+/// anything is proved; a name that is not known has one as well.
 #[derive(Serialize)]
 struct CraChallenge<'a> {
     authid: &'a str,
+    authrole: &'a str,
     authmethod: &'a str,
     authprovider: &'a str,
     nonce: &'a str,
+    session: SessionId,
+    timestamp: String,
 }
 
 impl Question {
@@ -41,12 +46,15 @@ impl Question {
         Some(Self::Ticket { ticket: claim.principal.ticket.clone()? })
     }
 
-    pub(super) fn cra(claim: &Claim, nonce: [u8; 32]) -> Option<Self> {
+    pub(super) fn cra(claim: &Claim, fresh: &Fresh) -> Option<Self> {
         let challenge = CraChallenge {
             authid: &claim.authid,
+            authrole: &claim.principal.role,
             authmethod: method::WAMPCRA,
             authprovider: PROVIDER,
-            nonce: &to_hex(&nonce),
+            nonce: &to_hex(&fresh.nonce),
+            session: fresh.session,
+            timestamp: humantime::format_rfc3339_millis(fresh.now).to_string(),
         };
         let challenge = serde_json::to_string(&challenge).ok()?;
         let mut details = Box::<ChallengeDetails>::default();
