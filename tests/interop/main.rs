@@ -12,6 +12,7 @@ mod autobahn_python;
 mod crossbar;
 mod logins;
 mod ocs;
+mod readme;
 
 use drover_tests::Site;
 
