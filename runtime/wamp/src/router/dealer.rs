@@ -312,11 +312,17 @@ impl Dealer {
         }
     }
 
-    /// Forgets a call that its caller cannot hear the answer of.
-    pub(super) fn abandon(&mut self, caller: SessionId, request: RequestId, turn: &mut Turn<'_>) {
+    /// Forgets a call that its caller cannot hear the answer of; true if it was pending.
+    pub(super) fn abandon(
+        &mut self,
+        caller: SessionId,
+        request: RequestId,
+        turn: &mut Turn<'_>,
+    ) -> bool {
         let made = self.calls.made(caller, request);
-        let Some(call) = made.and_then(|id| self.calls.forget(id)) else { return };
+        let Some(call) = made.and_then(|id| self.calls.forget(id)) else { return false };
         turn.outputs.extend(self.interrupt(&call));
+        true
     }
 
     /// Takes a callee out of a registration that it has forgotten already.

@@ -263,17 +263,22 @@ impl Realm {
                     &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs },
                 );
             }
-            Message::Result { request, .. } => {
-                self.dealer.abandon(
+            Message::Result { request, details, .. } => {
+                let was_pending = self.dealer.abandon(
                     to,
                     request,
                     &mut Turn { now: self.now, ids: &mut self.ids, news: &mut self.news, outputs },
                 );
-                let message = Message::error(RequestKind::Call, request, error, why);
-                outputs.push(Output::Send { to, message });
+                // A partial result may have the answer of its call behind it.
+                if was_pending || !details.progress {
+                    let message = Message::error(RequestKind::Call, request, error, why);
+                    outputs.push(Output::Send { to, message });
+                }
             }
-            Message::Error { kind, request, error, .. } => {
-                let message = Message::error(kind, request, &error, why);
+            Message::Error { kind, request, error: own, .. } => {
+                // A callee's own may be what is too long, and would be again.
+                let error = if uri::check(&own).is_ok() { &own } else { error };
+                let message = Message::error(kind, request, error, why);
                 outputs.push(Output::Send { to, message });
             }
             // An event has nobody who waits; the caller of this has logged it.

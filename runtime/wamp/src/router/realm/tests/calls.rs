@@ -195,3 +195,52 @@ fn the_role_decides_who_learns_of_whom() {
         assert_eq!((&invocation.caller, &event.publisher), (&expected, &expected));
     }
 }
+
+#[test]
+fn a_call_is_answered_once_however_many_of_its_partial_results_cannot_be_written() {
+    let mut bench = Bench::new();
+    let (callee, caller) = (bench.join(true), bench.join(true));
+    bench.register(callee, "a.b", MatchPolicy::Exact);
+    let partial = |request| Message::Result {
+        request,
+        details: ProgressDetails { progress: true },
+        payload: Payload::empty(),
+    };
+    let fail = |bench: &mut Bench, message| {
+        let mut outputs = Vec::new();
+        bench.realm.undeliverable(caller, message, "no form", &mut outputs);
+        bench.keep(outputs);
+        bench.news()
+    };
+    let refused = [(caller, RequestKind::Call, error::PAYLOAD_SIZE_EXCEEDED)];
+
+    bench.send(caller, call(1, "a.b")).unwrap();
+    bench.news();
+    let news = fail(&mut bench, partial(1));
+    let told: Vec<_> = news.iter().filter(|(to, _)| *to == caller).cloned().collect();
+    assert_eq!(errors(&told), refused);
+    assert_eq!(fail(&mut bench, partial(1)), []);
+
+    bench.send(caller, call(2, "a.b")).unwrap();
+    bench.send(callee, answer(2)).unwrap();
+    bench.news();
+    assert_eq!(fail(&mut bench, partial(2)), [], "the answer is behind it");
+}
+
+#[test]
+fn an_error_that_cannot_be_written_becomes_one_that_can() {
+    let mut bench = Bench::new();
+    let caller = bench.join(true);
+    for (own, told) in [
+        ("a.b.failed".to_owned(), "a.b.failed"),
+        ("x".repeat(1 << 20), error::PAYLOAD_SIZE_EXCEEDED),
+    ] {
+        let message = Message::error(RequestKind::Call, 1, &own, "text");
+        let mut outputs = Vec::new();
+        bench.realm.undeliverable(caller, message, "too long", &mut outputs);
+        bench.keep(outputs);
+        let news = bench.news();
+        let [(to, Message::Error { error, .. })] = &news[..] else { panic!("{news:?}") };
+        assert_eq!((*to, error.as_str()), (caller, told));
+    }
+}
