@@ -215,7 +215,6 @@ impl Shared {
             state.ended = Some(reason.clone());
             state.session.end()
         };
-        self.ended.cancel();
         for call in bereaved.calls {
             call.close();
         }
@@ -228,6 +227,9 @@ impl Shared {
         for invocation in bereaved.invocations {
             invocation.cancel();
         }
+        // Last, for whoever hears of it may make another session, and what the
+        // owners of registrations are told of this one must not come after that.
+        self.ended.cancel();
         // Replies are told by being dropped.
     }
 }
