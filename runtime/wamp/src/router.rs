@@ -117,8 +117,9 @@ impl Default for Limits {
 
 /// A WAMP router; a handle, cheap to clone.
 ///
-/// It has no tasks of its own: the connections run in [`serve`](Self::serve),
-/// attached sessions in their [`Client`]s.
+/// The connections run in [`serve`](Self::serve), attached sessions in their
+/// [`Client`]s. Its own are only the tasks that look at the clock, one per realm
+/// from its first session on.
 #[derive(Debug, Clone)]
 pub struct Router {
     entrances: Arc<Entrances>,
