@@ -80,7 +80,7 @@ pub enum ConfigError {
     Syntax(toml::de::Error),
     /// The same in a line that may hold a secret, which must not be shown.
     #[error(
-        "line {line} holds a secret and cannot be used: look for unknown keys, and write the \
+        "line {line} may hold a secret and cannot be used: look for unknown keys, and write the \
          secret itself as a string in quotes"
     )]
     SecretSyntax {
@@ -241,7 +241,10 @@ fn in_words(text: &str, error: toml::de::Error) -> ConfigError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let index = before.matches('\n').count();
     let line = text.lines().nth(index).unwrap_or_default();
-    if ["ticket", "secret", "salted", "key"].iter().any(|word| line.contains(word)) {
+    let has_key = ["ticket", "secret", "salted", "key"].iter().any(|word| line.contains(word));
+    // A line within a string of several lines has no key, and may be a secret.
+    let is_after = |quotes| before.contains(quotes);
+    if has_key || is_after("\"\"\"") || is_after("'''") {
         ConfigError::SecretSyntax { line: index + 1 }
     } else {
         ConfigError::Syntax(error)

@@ -294,6 +294,9 @@ mod tests {
         for (right, wrong) in [
             ("ticket = \"hunter2\"", "ticket = \"hunter2"),
             ("ticket = \"hunter2\"", "ticket = hunter2"),
+            ("ticket = \"hunter2\"", "ticket = \"\"\"\nhunter2\\q\n\"\"\""),
+            ("ticket = \"hunter2\"", "ticket = '''\nhunter2\u{1}\n'''"),
+            ("ticket = \"hunter2\"", "ticket = \"\"\"\nhunter2"),
             ("key = \"hunter4\" }", "key = \"hunter4\", size = 1 }"),
             ("secret = \"hunter3\"", "secret = [\"hunter3\"]"),
             ("secret = \"hunter3\"", "secrets = \"hunter3\""),
