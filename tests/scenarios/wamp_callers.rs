@@ -1,6 +1,9 @@
 //! Any WAMP client can call a node, with or without envelopes.
 
-use drover_api::{Command, ErrorCode, JobResult, JobState, NodeDescription, NodeId, procedures};
+use drover_api::{
+    Command, ErrorCode, JobResult, JobState, NodeDescription, NodeId, Presence, Timestamp,
+    procedures,
+};
 use drover_wamp::{CallError, CallOptions, Client, ClientConfig, Payload};
 use serde_json::{Value, json};
 
@@ -85,4 +88,19 @@ async fn an_id_can_be_used_again_only_after_its_job_has_ended() {
     command.cmd = "guests.empty".to_owned();
     let second = run(&client, &command).await;
     assert_eq!(second.error.unwrap().code, ErrorCode::DuplicateId);
+}
+
+#[tokio::test]
+async fn killing_every_session_ends_neither_the_controller_nor_the_node() {
+    let site = site();
+    let _a = site.agent(1, "a");
+    let client = join(&site).await;
+
+    let procedure = "wamp.session.kill_all";
+    let killed = client.call(procedure, Payload::empty(), CallOptions::default()).await.unwrap();
+    assert!(killed.first::<u64>().unwrap() >= 2, "the node's and the controller's own");
+
+    let killed = Timestamp::now();
+    site.wait_for_node("a", |node| node.presence == Presence::Present && node.last_seen >= killed);
+    assert!(site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok().contains("Hello, Ada!"));
 }

@@ -65,14 +65,15 @@ impl Controller {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, listener, .. } = self;
         let router = Router::new(config.router()?).context("the realms cannot be served")?;
-        let session = router.attach(&config.realm).context("cannot join the own router")?;
+        let service =
+            service::run(router.clone(), config.realm.clone(), config.presence(), stop.clone());
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
         tasks.spawn(
             async move { router.serve(listener, serving).await.context("the listener failed") },
         );
-        tasks.spawn(service::run(session, config.presence(), stop.clone()));
+        tasks.spawn(service);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

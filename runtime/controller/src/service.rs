@@ -1,5 +1,5 @@
-//! The node service: one WAMP session that feeds the table of nodes and
-//! answers questions about it.
+//! The node service: a WAMP session that feeds the table of nodes and answers
+//! questions about it.
 //!
 //! One task owns the table. It hears heartbeats, ended sessions, answers to
 //! its own questions and the sweep's timer, and handles each in one place.
@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::Context;
 use drover_api::{Heartbeat, NodeDescription, NodeId, Timestamp, procedures};
 use drover_wamp::{
-    CallError, CallOptions, Client, Event, Invocation, Payload, RegisterOptions, SubscribeOptions,
-    uri,
+    CallError, CallOptions, Client, CloseReason, Event, Invocation, Payload, RegisterOptions,
+    Router, SubscribeOptions, uri,
 };
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::nodes::{Change, Nodes, Presences, Reaction};
@@ -25,53 +25,31 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node's answer to `describe`, and the heartbeat that made us ask.
 type Described = (Heartbeat, Result<NodeDescription, CallError>);
 
-/// Serves on `session` until `stop` is cancelled.
+/// Serves in a realm of `router` until `stop` is cancelled. A session that is
+/// killed by somebody who may do that is followed by another one.
 ///
 /// # Errors
 ///
-/// If the session ends, or the router refuses a subscription or registration.
+/// If there is no such realm, or the router refuses a subscription or registration.
 pub(crate) async fn run(
-    session: Client,
+    router: Router,
+    realm: String,
     rules: Presences,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let options = SubscribeOptions::default;
-    let mut beats = session
-        .subscribe(procedures::HEARTBEAT, options())
-        .await
-        .context("cannot subscribe to heartbeats")?;
-    let mut ends = session
-        .subscribe(uri::ON_LEAVE, options())
-        .await
-        .context("cannot subscribe to ended sessions")?;
-    let mut questions = session
-        .register(procedures::NODES, RegisterOptions::default())
-        .await
-        .context("cannot register the list of nodes")?;
-
     let mut service = Service {
-        session: session.clone(),
+        session: router.attach(&realm).context("cannot join the own router")?,
         nodes: Nodes::new(rules),
         asking: HashSet::new(),
         answers: JoinSet::new(),
     };
     let mut sweep = interval((rules.lost_after / 8).max(Duration::from_millis(20)));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(event) = beats.next() => service.heartbeat(&event),
-            Some(event) = ends.next() => service.session_left(&event),
-            Some(answer) = service.answers.join_next() => {
-                service.described(answer.context("asking a node panicked")?);
-            }
-            Some(question) = questions.next() => service.list(question).await,
-            _ = sweep.tick() => service.sweep(),
-            reason = session.closed() => anyhow::bail!("the node service lost its session: {reason}"),
-        }
+    while let Some(reason) = service.serve(&mut sweep, &stop).await? {
+        tracing::warn!(%reason, "the node service lost its session and opens another one");
+        service.session = router.attach(&realm).context("cannot join the own router again")?;
     }
-    session.close().await;
+    service.session.close().await;
     Ok(())
 }
 
@@ -84,6 +62,48 @@ struct Service {
 }
 
 impl Service {
+    /// Serves until `stop` is cancelled, or the session ends; then says why.
+    async fn serve(
+        &mut self,
+        sweep: &mut Interval,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<CloseReason>> {
+        let session = self.session.clone();
+        let options = SubscribeOptions::default;
+        let set_up = async {
+            let beats = session
+                .subscribe(procedures::HEARTBEAT, options())
+                .await
+                .context("cannot subscribe to heartbeats")?;
+            let ends = session
+                .subscribe(uri::ON_LEAVE, options())
+                .await
+                .context("cannot subscribe to ended sessions")?;
+            let questions = session
+                .register(procedures::NODES, RegisterOptions::default())
+                .await
+                .context("cannot register the list of nodes")?;
+            anyhow::Ok((beats, ends, questions))
+        };
+        let (mut beats, mut ends, mut questions) = tokio::select! {
+            reason = session.closed() => return Ok(Some(reason)),
+            ready = set_up => ready?,
+        };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                Some(event) = beats.next() => self.heartbeat(&event),
+                Some(event) = ends.next() => self.session_left(&event),
+                Some(answer) = self.answers.join_next() => {
+                    self.described(answer.context("asking a node panicked")?);
+                }
+                Some(question) = questions.next() => self.list(question).await,
+                _ = sweep.tick() => self.sweep(),
+                reason = session.closed() => return Ok(Some(reason)),
+            }
+        }
+    }
+
     fn heartbeat(&mut self, event: &Event) {
         let beat: Heartbeat = match event.payload.first() {
             Ok(beat) => beat,

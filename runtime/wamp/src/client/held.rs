@@ -38,7 +38,9 @@ impl Held {
         let shared = &self.handle.shared;
         let message = shared.with_session(|session| (self.undo)(session, self.key, Some(reply)))?;
         if let Some(message) = message {
-            shared.send(message).await?;
+            // Without waiting for room: a new subscription of the same topic must
+            // not overtake it.
+            shared.send_now(message);
             self.handle.acknowledged(answer).await?;
         }
         Ok(())
