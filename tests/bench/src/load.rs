@@ -1,8 +1,8 @@
 //! The compiled peer: a process that puts load on a router, the same on every
 //! router, and as little of its own as possible.
 //!
-//! `drover-bench load --url URL` joins and then reads orders from its standard
-//! input, one a line; each is answered with a line of JSON on standard output.
+//! `drover-bench load --url URL` reads orders from its standard input, one a
+//! line; each is answered with a line of JSON on standard output.
 //! It has one thread, so that on a small machine the router has the others.
 
 pub(crate) mod order;
@@ -22,10 +22,7 @@ use clap::Args;
 use drover_api::procedures;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use calls::Calls;
-use nats::Nats;
 use order::{Measured, Order};
-use session::Session;
 use sessions::Idle;
 
 /// What the process prints when it can be given orders.
@@ -46,9 +43,9 @@ pub(crate) struct Target {
 ///
 /// # Errors
 ///
-/// If the router cannot be joined, or an order cannot be carried out.
+/// If an order is none, or cannot be carried out.
 pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
-    let mut load = Load::start(target).await?;
+    let mut load = Load { target: target.clone(), idle: Idle::default(), orders: 0 };
     say(READY)?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = orders.next_line().await.context("cannot read the orders")? {
@@ -59,42 +56,38 @@ pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Everything that outlives an order.
-enum Load {
-    Wamp { target: Target, calls: Box<Calls<Session>>, idle: Idle },
-    Nats { calls: Calls<Nats> },
+/// Everything that outlives an order. Sessions do not, unless they are to be
+/// idle: nobody would answer the router's pings.
+struct Load {
+    target: Target,
+    idle: Idle,
+    orders: u64,
 }
 
 impl Load {
-    async fn start(target: &Target) -> anyhow::Result<Self> {
-        if let Some(address) = target.url.strip_prefix("nats://") {
-            return Ok(Self::Nats { calls: nats::calls(address).await? });
-        }
-        let calls = Box::new(session::calls(target).await?);
-        Ok(Self::Wamp { target: target.clone(), calls, idle: Idle::default() })
-    }
-
     async fn carry_out(&mut self, order: Order) -> anyhow::Result<Measured> {
-        match (self, order) {
-            (Self::Wamp { calls, .. }, Order::Calls { in_flight, seconds }) => {
-                calls.measure(in_flight, seconds).await
+        self.orders += 1;
+        let target = &self.target;
+        if let Some(address) = target.url.strip_prefix("nats://") {
+            let Order::Calls { in_flight, seconds } = order else {
+                bail!("NATS is the limit of calls, not of {order:?}");
+            };
+            return nats::calls(address).await?.measure(in_flight, seconds).await;
+        }
+        match order {
+            Order::Calls { in_flight, seconds } => {
+                // The router may not have missed the last callee yet.
+                let procedure = format!("bench.load.empty.{}", self.orders);
+                session::calls(target, &procedure).await?.measure(in_flight, seconds).await
             }
-            (Self::Nats { calls }, Order::Calls { in_flight, seconds }) => {
-                calls.measure(in_flight, seconds).await
-            }
-            (Self::Wamp { target, .. }, Order::Events { subscribers, seconds }) => {
+            Order::Events { subscribers, seconds } => {
                 events::measure(target, subscribers, seconds).await
             }
-            (Self::Wamp { target, .. }, Order::Joins { lanes, seconds }) => {
+            Order::Joins { lanes, seconds } => {
                 sessions::measure_joins(target, lanes, seconds).await
             }
-            (Self::Wamp { target, idle, .. }, Order::Idle { sessions }) => {
-                idle.grow_to(target, sessions).await
-            }
-            (Self::Wamp { target, .. }, Order::Churn { sessions }) => {
-                churn::run(target, sessions).await
-            }
-            (Self::Nats { .. }, order) => bail!("NATS is the limit of calls, not of {order:?}"),
+            Order::Idle { sessions } => self.idle.grow_to(target, sessions).await,
+            Order::Churn { sessions } => churn::run(target, sessions).await,
         }
     }
 }

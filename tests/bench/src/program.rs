@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How many of the last lines an error shows.
 const SHOWN_LINES: usize = 20;
 
+/// How much of each: numbers for programs are long.
+const SHOWN_CHARS: usize = 400;
+
 /// A running program in a process group of its own, which is killed when this
 /// is dropped.
 pub(crate) struct Program {
@@ -183,7 +186,8 @@ impl Program {
         if shown.is_empty() {
             return "; it printed nothing".to_owned();
         }
-        let lines: String = shown.iter().map(|line| format!("\n    {}", line.text)).collect();
+        let start = |line: &Line| line.text.chars().take(SHOWN_CHARS).collect::<String>();
+        let lines: String = shown.iter().map(|line| format!("\n    {}", start(line))).collect();
         format!("; it printed:{lines}")
     }
 }

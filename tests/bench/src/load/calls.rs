@@ -25,22 +25,21 @@ pub(super) trait Caller {
 pub(super) struct Calls<C> {
     caller: C,
     callee: JoinSet<anyhow::Result<()>>,
-    last_id: u64,
 }
 
 impl<C: Caller> Calls<C> {
     pub(super) fn new(caller: C, callee: JoinSet<anyhow::Result<()>>) -> Self {
-        Self { caller, callee, last_id: 0 }
+        Self { caller, callee }
     }
 
     /// Calls for so long; waits for and counts the calls that are under way then.
     pub(super) async fn measure(
-        &mut self,
+        mut self,
         in_flight: usize,
         seconds: f64,
     ) -> anyhow::Result<Measured> {
         tokio::select! {
-            measured = call_for(&mut self.caller, &mut self.last_id, in_flight, seconds) => measured,
+            measured = call_for(&mut self.caller, in_flight, seconds) => measured,
             Some(ended) = self.callee.join_next() => {
                 ended.context("the callee panicked")??;
                 anyhow::bail!("the callee has ended");
@@ -51,7 +50,6 @@ impl<C: Caller> Calls<C> {
 
 async fn call_for<C: Caller>(
     caller: &mut C,
-    last_id: &mut u64,
     in_flight: usize,
     seconds: f64,
 ) -> anyhow::Result<Measured> {
@@ -61,12 +59,12 @@ async fn call_for<C: Caller>(
     let begun = Instant::now();
     let until = begun + Duration::try_from_secs_f64(seconds).context("no time")?;
     let mut now = begun;
-    let mut count = 0;
+    let (mut last_id, mut count) = (0, 0);
     loop {
         while pending.len() < in_flight && now < until {
-            *last_id += 1;
-            pending.insert(*last_id, now);
-            caller.call(*last_id).await?;
+            last_id += 1;
+            pending.insert(last_id, now);
+            caller.call(last_id).await?;
         }
         if pending.is_empty() {
             break;

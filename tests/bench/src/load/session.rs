@@ -19,9 +19,6 @@ use super::Target;
 use super::calls::{Caller, Calls};
 use super::message::{answer, call, code, hello, ids, register};
 
-/// What is called.
-const PROCEDURE: &str = "bench.load.empty";
-
 /// Messages that are taken at once, at most.
 const BATCH: usize = 256;
 
@@ -34,15 +31,22 @@ pub(super) struct Session {
     received: Vec<Bytes>,
 }
 
+/// A session that calls a procedure.
+pub(super) struct Calling {
+    session: Session,
+    procedure: String,
+}
+
 /// A caller and its callee, joined and registered.
-pub(super) async fn calls(target: &Target) -> anyhow::Result<Calls<Session>> {
+pub(super) async fn calls(target: &Target, procedure: &str) -> anyhow::Result<Calls<Calling>> {
     let mut callee = Session::join(target).await?;
-    callee.send(register(1, PROCEDURE, "exact")).await?;
+    callee.send(register(1, procedure, "exact")).await?;
     callee.flush().await?;
     callee.expect(code::REGISTERED).await?;
     let mut serving = JoinSet::new();
     serving.spawn(callee.answer_calls());
-    Ok(Calls::new(Session::join(target).await?, serving))
+    let session = Session::join(target).await?;
+    Ok(Calls::new(Calling { session, procedure: procedure.to_owned() }, serving))
 }
 
 impl Session {
@@ -142,18 +146,18 @@ impl Session {
     }
 }
 
-impl Caller for Session {
+impl Caller for Calling {
     async fn call(&mut self, id: u64) -> anyhow::Result<()> {
-        self.send(call(id, PROCEDURE)).await
+        self.session.send(call(id, &self.procedure)).await
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {
-        Self::flush(self).await
+        self.session.flush().await
     }
 
     async fn answers(&mut self, answered: &mut Vec<u64>) -> anyhow::Result<()> {
         let mut messages = Vec::new();
-        self.receive(&mut messages).await?;
+        self.session.receive(&mut messages).await?;
         for message in messages {
             match ids(&message)[..] {
                 [code::RESULT, request, ..] => answered.push(request),

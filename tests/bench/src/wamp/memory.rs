@@ -22,7 +22,7 @@ const SETTLING: Duration = Duration::from_secs(12);
 /// Resident bytes of a router that was started for this.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Memory {
-    /// Without sessions, but those of the load's caller and callee.
+    /// Without sessions.
     pub(super) idle: f64,
     /// More than that for each session, at each of [`SESSIONS`].
     pub(super) per_session: [f64; SESSIONS.len()],

@@ -7,21 +7,21 @@ use crate::load::order::{Measured, Order};
 use crate::load::{READY, Target};
 use crate::program::Program;
 
-/// A load that has joined its router.
+/// A load that waits for orders.
 pub(super) struct Stress(Program);
 
 impl Stress {
-    /// Starts the process and waits until it has joined.
+    /// Starts the process and waits until it takes orders.
     ///
     /// # Errors
     ///
-    /// If it cannot be started, or cannot join.
+    /// If it cannot be started.
     pub(super) async fn start(target: &Target) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(own);
         command.args(["load", "--url", &target.url, "--realm", &target.realm]);
         let mut program = Program::start(&format!("the load on {}", target.url), &mut command)?;
-        program.line("that it has joined", |line| line == READY).await?;
+        program.line("that it takes orders", |line| line == READY).await?;
         Ok(Self(program))
     }
 
