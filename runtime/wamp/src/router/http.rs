@@ -165,7 +165,8 @@ pub(super) async fn serve(
     match agreed.get().copied() {
         Some(serializer) if served.is_ok() => {
             let config = socket_config(limits.max_message_bytes);
-            let rest = read_buf.into();
+            // A copy, for the buffer would stay as long as the session does.
+            let rest = read_buf.to_vec();
             let socket =
                 WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config));
             Ok(Some((socket.await, serializer)))

@@ -7,8 +7,8 @@ use crate::report::{Bar, Row};
 
 /// Calls in flight, and their bars.
 pub(super) const LANES: [(usize, CallBars); 2] = [
-    (1, CallBars { compiled: 5.0, autobahn: 2.4, limit: None }),
-    (64, CallBars { compiled: 12.0, autobahn: 2.3, limit: Some(0.5) }),
+    (1, CallBars { compiled: 5.0, autobahn: 2.4, limit: None, cpu: None }),
+    (64, CallBars { compiled: 12.0, autobahn: 2.3, limit: Some(0.5), cpu: Some(CPU) }),
 ];
 
 /// Subscribers of one topic, and the bar.
@@ -16,6 +16,8 @@ pub(super) const SUBSCRIBERS: [(usize, Option<Bar>); 3] =
     [(1, Some(Bar::AtLeastTimesPeer(15.0))), (10, Some(Bar::AtLeastTimesPeer(13.0))), (100, None)];
 
 const JOINS: Bar = Bar::AtLeastTimesPeer(7.0);
+/// Where calls share system calls. With one in flight each message has its own
+/// wake-up, read and write, which are the kernel's and take most of the time.
 const CPU: Bar = Bar::AtMostPartOfPeer(12.0);
 const PER_SESSION_KB: Bar = Bar::AtMost(12.0);
 const IDLE_MB: Bar = Bar::AtMost(20.0);
@@ -27,12 +29,13 @@ const GROWTH_MB: Bar = Bar::AtMost(0.5);
 const KILOBYTE: f64 = 1e3;
 const MEGABYTE: f64 = 1e6;
 
-/// How many times the peer, and the limit, calls must come to.
+/// How many times the peer, and the limit, calls must come to, and what they may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallBars {
     compiled: f64,
     autobahn: f64,
     limit: Option<f64>,
+    cpu: Option<Bar>,
 }
 
 /// Something of ours, of the peer, and of the limit.
@@ -104,7 +107,7 @@ impl Calls {
         rows.extend([
             compiled.row_of(name("compiled calls, p50"), "µs", Samples::p50_us, None),
             compiled.row_of(name("compiled calls, p99"), "µs", Samples::p99_us, None),
-            cpu.row_of(name("CPU of the router per call"), "µs", us_per_call, Some(CPU)),
+            cpu.row_of(name("CPU of the router per call"), "µs", us_per_call, bars.cpu),
             autobahn.row_of(
                 name("autobahn calls"),
                 "1/s",
@@ -208,7 +211,6 @@ mod tests {
             .filter_map(|row| Some(format!("{}: {} {:?}", row.name, row.bar?, row.verdict(true))));
         let expected = [
             "compiled calls, 1 in flight: >= 5 x peer Met",
-            "CPU of the router per call, 1 in flight: <= peer / 12 Met",
             "autobahn calls, 1 in flight: >= 2.4 x peer Met",
             "compiled calls, 64 in flight: >= 12 x peer Missed",
             "… beside NATS, 64 in flight: >= 0.5 x limit Met",
