@@ -1,5 +1,6 @@
 //! Ids that the router draws: of sessions, registrations, subscriptions and publications.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use rand::rngs::SmallRng;
@@ -8,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// The largest id: JavaScript can count no further.
 pub(crate) const MAX_ID: u64 = 1 << 53;
+
+/// A map by numbers, with a hasher that is quick with them. Texts, which peers
+/// choose at will, belong into the standard one, which withstands more.
+pub(crate) type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The id of a session, drawn by the router and unique there while the session lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

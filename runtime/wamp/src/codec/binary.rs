@@ -128,6 +128,14 @@ impl Open {
 /// claims, and refuses what would break the programs of innocent receivers:
 /// nesting beyond [`MAX_DEPTH`], and maps with keys that few programs can take.
 pub(super) fn skip<F: BinaryForm>(bytes: &[u8], at: usize) -> Result<usize, String> {
+    match F::token(bytes, at)? {
+        // Most elements of messages, and not worth what the walk begins with.
+        (Token::Scalar(_) | Token::Sequence(Some(0)) | Token::Map(Some(0)), end) => Ok(end),
+        _ => skip_container::<F>(bytes, at),
+    }
+}
+
+fn skip_container<F: BinaryForm>(bytes: &[u8], at: usize) -> Result<usize, String> {
     let mut open = [Open { remaining: 0, is_map: false, is_endless: false }; MAX_DEPTH];
     let mut depth = 0;
     let mut at = at;

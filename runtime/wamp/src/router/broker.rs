@@ -4,7 +4,7 @@ mod audience;
 mod event;
 mod retained;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 pub(super) use event::Event;
@@ -15,7 +15,7 @@ use super::entries::{Entries, Entry};
 use super::members::Members;
 use super::realm::Output;
 use super::turn::{Change, EntryKind, Turn};
-use crate::id::SessionId;
+use crate::id::{IdMap, SessionId};
 use crate::message::{
     EventDetails, Message, Principal, PublishDetails, RequestId, RequestKind, SubscribeDetails,
 };
@@ -26,7 +26,7 @@ use crate::uri;
 #[derive(Debug)]
 pub(super) struct Broker {
     subscriptions: Entries<BTreeSet<SessionId>>,
-    sessions: HashMap<SessionId, HashSet<u64>>,
+    sessions: IdMap<SessionId, HashSet<u64>>,
     retained: Retained,
     max_entries: usize,
 }
@@ -48,7 +48,7 @@ impl Broker {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             subscriptions: Entries::default(),
-            sessions: HashMap::new(),
+            sessions: IdMap::default(),
             retained: Retained::new(limits.max_retained_events, limits.max_retained_bytes),
             max_entries: limits.max_entries,
         }

@@ -20,14 +20,14 @@
 mod callees;
 mod calls;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::entries::{Entries, Entry, Holders};
 use super::realm::{Output, Violation};
 use super::turn::{Change, EntryKind, Turn};
-use crate::id::SessionId;
+use crate::id::{IdMap, SessionId};
 use crate::message::{
     CallDetails, CancelMode, Features, InvocationDetails, InvocationPolicy, Message, Principal,
     ProgressDetails, RegisterDetails, RequestId, RequestKind, Revocation,
@@ -42,7 +42,7 @@ use calls::{Call, Calls, NewCall};
 #[derive(Debug)]
 pub(super) struct Dealer {
     registrations: Entries<Callees>,
-    peers: HashMap<SessionId, Peer>,
+    peers: IdMap<SessionId, Peer>,
     calls: Calls,
     max_entries: usize,
 }
@@ -71,7 +71,7 @@ impl Dealer {
     pub(super) fn new(max_entries: usize) -> Self {
         Self {
             registrations: Entries::default(),
-            peers: HashMap::new(),
+            peers: IdMap::default(),
             calls: Calls::default(),
             max_entries,
         }

@@ -1,17 +1,17 @@
 //! Registrations or subscriptions by id and by pattern.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::patterns::{Patterns, TooManyShapes};
-use crate::id::{Ids, SessionId};
+use crate::id::{IdMap, Ids, SessionId};
 use crate::uri::MatchPolicy;
 
 /// Everything that is held under a pattern, at most one entry each.
 #[derive(Debug)]
 pub(super) struct Entries<H> {
     patterns: Patterns<u64>,
-    by_id: HashMap<u64, Entry<H>>,
+    by_id: IdMap<u64, Entry<H>>,
 }
 
 /// One pattern, shared by all sessions that hold it.
@@ -44,7 +44,7 @@ impl Holders for BTreeSet<SessionId> {
 
 impl<H> Default for Entries<H> {
     fn default() -> Self {
-        Self { patterns: Patterns::default(), by_id: HashMap::new() }
+        Self { patterns: Patterns::default(), by_id: IdMap::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::permissions::Permissions;
-use crate::id::SessionId;
+use crate::id::{IdMap, SessionId};
 use crate::message::Principal;
 
 /// A session, who it is and what it may do.
@@ -20,7 +20,7 @@ pub(super) struct Member {
 /// All sessions; adding and removing one costs the same however many there are.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    by_id: HashMap<SessionId, Member>,
+    by_id: IdMap<SessionId, Member>,
     by_authid: HashMap<String, BTreeSet<SessionId>>,
     by_authrole: HashMap<String, BTreeSet<SessionId>>,
 }

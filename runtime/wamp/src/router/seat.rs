@@ -1,6 +1,5 @@
 //! A session's place in a realm: how its task and the realm's core meet.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 use super::entrance::Admission;
 use super::realm::{Output, Realm, Standing, Violation};
 use super::timekeeper::Timekeeper;
-use crate::id::SessionId;
+use crate::id::{IdMap, SessionId};
 use crate::message::{ClientRoles, Message, WelcomeDetails};
 use crate::outbox::{Outbox, Outgoing, Shared};
 
@@ -28,7 +27,7 @@ pub(crate) struct Hall {
 #[derive(Debug)]
 struct State {
     realm: Realm,
-    outboxes: HashMap<SessionId, Arc<Outbox>>,
+    outboxes: IdMap<SessionId, Arc<Outbox>>,
     outputs: Vec<Output>,
     /// The zero of the realm's time.
     began: Instant,
@@ -40,7 +39,7 @@ impl Hall {
     pub(super) fn new(realm: Realm) -> Arc<Self> {
         let state = State {
             realm,
-            outboxes: HashMap::new(),
+            outboxes: IdMap::default(),
             outputs: Vec::new(),
             began: Instant::now(),
             alarm: None,

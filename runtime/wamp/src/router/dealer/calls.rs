@@ -1,9 +1,9 @@
 //! The pending calls of a realm: by id, by caller, by callee and by deadline.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::id::SessionId;
+use crate::id::{IdMap, SessionId};
 use crate::message::{CancelDetails, CancelMode, Message, RequestId, RequestKind};
 use crate::router::realm::Output;
 
@@ -13,9 +13,9 @@ pub(super) type CallId = u64;
 /// Every pending call, with what a session made and took found by the session.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    by_id: HashMap<CallId, Call>,
+    by_id: IdMap<CallId, Call>,
     last_id: CallId,
-    parties: HashMap<SessionId, Party>,
+    parties: IdMap<SessionId, Party>,
     /// Of the calls that have one; the next is the first.
     deadlines: BTreeSet<(Duration, CallId)>,
 }
@@ -45,8 +45,8 @@ pub(super) struct NewCall {
 /// The calls of one session.
 #[derive(Debug, Default)]
 struct Party {
-    made: HashMap<RequestId, CallId>,
-    taken: HashMap<RequestId, CallId>,
+    made: IdMap<RequestId, CallId>,
+    taken: IdMap<RequestId, CallId>,
     last_invocation: RequestId,
 }
 
