@@ -1,0 +1,7 @@
+//! The process manager: commands become children, and every child ends surely.
+//!
+//! The agent does not start children itself. One small program, the *keeper*, is
+//! the parent of them all; it outlives the agent, so that no exit and no byte of
+//! output is lost when the agent is killed. The manager in the agent decides
+//! what is started, restarted and ended, with a pure state machine, and drives
+//! the keeper.
