@@ -5,3 +5,11 @@
 //! output is lost when the agent is killed. The manager in the agent decides
 //! what is started, restarted and ended, with a pure state machine, and drives
 //! the keeper.
+
+mod spec;
+
+pub use spec::{
+    CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, Places, ProcessLimits,
+    ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, SpecContext, SpecError,
+    StdinPolicy,
+};

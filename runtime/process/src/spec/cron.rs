@@ -1,0 +1,169 @@
+//! Schedules on the wall clock.
+
+use std::str::FromStr;
+
+use croner::Cron;
+use drover_api::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// A cron pattern in a time zone.
+///
+/// Five fields (minute to weekday), or six with seconds before them; `@daily`
+/// and its kind too. A time that the clocks skip in spring runs when they have
+/// skipped it; one that they show twice in autumn runs once, unless the pattern
+/// has a `*` or a range there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "CronText", into = "CronText")]
+pub struct CronSchedule {
+    text: CronText,
+    cron: Cron,
+    zone: TimeZone,
+}
+
+/// Why a schedule cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CronError {
+    #[error(
+        "`{pattern}` is no cron pattern ({reason}): write five fields, such as `30 4 * * 1-5` \
+         for half past four from Monday to Friday"
+    )]
+    Pattern { pattern: String, reason: String },
+    #[error("`{pattern}` never comes: name a day that exists")]
+    Never { pattern: String },
+    #[error(
+        "`{zone}` is no time zone that this host knows: write a name such as `Europe/Berlin`, \
+         leave it out for UTC, or install the package tzdata"
+    )]
+    Zone { zone: String },
+}
+
+impl CronError {
+    /// The argument that is at fault.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Pattern { .. } | Self::Never { .. } => "cron",
+            Self::Zone { .. } => "timezone",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CronText {
+    pattern: String,
+    zone: String,
+}
+
+impl CronSchedule {
+    /// Parses a pattern; `zone` is an IANA name.
+    pub(super) fn new(pattern: &str, zone: &str) -> Result<Self, CronError> {
+        let cron = Cron::from_str(pattern).map_err(|error| CronError::Pattern {
+            pattern: pattern.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let time_zone = match zone {
+            "UTC" => TimeZone::UTC,
+            _ => TimeZone::get(zone).map_err(|_| CronError::Zone { zone: zone.to_owned() })?,
+        };
+        let text = CronText { pattern: pattern.to_owned(), zone: zone.to_owned() };
+        let schedule = Self { text, cron, zone: time_zone };
+        match schedule.next_after(Timestamp(0)) {
+            Some(_) => Ok(schedule),
+            None => Err(CronError::Never { pattern: pattern.to_owned() }),
+        }
+    }
+
+    /// The first time after `time` at which the schedule is due; none if there
+    /// is no more.
+    #[must_use]
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let millisecond = i64::try_from(time.0).ok()?;
+        let zoned =
+            jiff::Timestamp::from_millisecond(millisecond).ok()?.to_zoned(self.zone.clone());
+        let next = self.cron.find_next_occurrence(&zoned, false).ok()?;
+        u64::try_from(next.timestamp().as_millisecond()).ok().map(Timestamp)
+    }
+}
+
+impl PartialEq for CronSchedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl TryFrom<CronText> for CronSchedule {
+    type Error = CronError;
+
+    fn try_from(text: CronText) -> Result<Self, Self::Error> {
+        Self::new(&text.pattern, &text.zone)
+    }
+}
+
+impl From<CronSchedule> for CronText {
+    fn from(schedule: CronSchedule) -> Self {
+        schedule.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        let time: jiff::Timestamp = text.parse().unwrap();
+        Timestamp(u64::try_from(time.as_millisecond()).unwrap())
+    }
+
+    fn next(pattern: &str, zone: &str, after: &str) -> Timestamp {
+        CronSchedule::new(pattern, zone).unwrap().next_after(at(after)).unwrap()
+    }
+
+    #[test]
+    fn patterns_of_five_and_six_fields_and_aliases_are_understood() {
+        for (pattern, due) in [
+            ("30 4 * * *", "2026-03-02T04:30:00Z"),
+            ("*/10 * * * * *", "2026-03-01T12:00:10Z"),
+            ("0 0 * * MON", "2026-03-02T00:00:00Z"),
+            ("@hourly", "2026-03-01T13:00:00Z"),
+        ] {
+            assert_eq!(next(pattern, "UTC", "2026-03-01T12:00:00Z"), at(due), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_time_zone_decides_what_the_clock_shows() {
+        let due = next("30 4 * * *", "Europe/Berlin", "2026-07-01T00:00:00Z");
+        assert_eq!(due, at("2026-07-01T02:30:00Z"));
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_skip_or_repeat_runs_once_a_day() {
+        // Berlin 2026: 29 March 02:00 becomes 03:00, 25 October 03:00 becomes 02:00.
+        let schedule = CronSchedule::new("30 2 * * *", "Europe/Berlin").unwrap();
+        for (from, until) in [
+            ("2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z"),
+            ("2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z"),
+        ] {
+            let mut runs = 0;
+            let mut time = at(from);
+            while let Some(next) = schedule.next_after(time).filter(|next| *next < at(until)) {
+                assert!(next > time);
+                (time, runs) = (next, runs + 1);
+            }
+            assert_eq!(runs, 2, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_come_is_refused_with_the_cure() {
+        for (pattern, zone, part) in [
+            ("every day", "UTC", "write five fields"),
+            ("61 * * * *", "UTC", "no cron pattern"),
+            ("0 0 30 2 *", "UTC", "never comes"),
+            ("0 0 * * *", "Mars/Olympus", "no time zone"),
+        ] {
+            let error = CronSchedule::new(pattern, zone).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
