@@ -45,7 +45,7 @@ pub use batch::{Batch, Origin};
 pub use follow::{Follower, MissedRecords, Start};
 pub use forward::{Acknowledgement, ForwardBatch, Forwarder};
 pub use query::{Cursor, CursorError, Filter, Order, Page, Query};
-pub use record::{RecordId, StoredRecord};
+pub use record::{RecordId, Sent, StoredRecord};
 
 use catalog::{Catalog, is_damage, remove_side_files, set_aside};
 use queue::{IsClosed, Item, Queue};
@@ -152,6 +152,7 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     config: StoreConfig,
+    identity: String,
     queue: Queue,
     reader: Reader,
     state: Mutex<StateFile>,
@@ -284,6 +285,20 @@ impl LogStore {
         }
     }
 
+    /// Where everything ends that is committed now: an [`Order::Oldest`] query
+    /// from here finds what comes later.
+    #[must_use]
+    pub fn end(&self) -> Cursor {
+        Cursor(self.shared().committed.borrow().newest + 1)
+    }
+
+    /// Tells this log from every other one, and from one that was in its
+    /// directory before and was removed.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.shared().identity
+    }
+
     /// Deletes the records that fulfil `filter` and are committed now, and says
     /// how many there were. Not to be called by a task: it waits for the disk.
     ///
@@ -407,6 +422,7 @@ impl Shared {
         for path in &damaged {
             note_damage(&mut notes, path);
         }
+        let identity = state::identity(directory)?;
         let (mut state, remembered) = StateFile::open(directory)?;
         let newest = ends.map(|(_, last)| last).max(catalog.newest()).map_or(0, |place| place.0);
         let next = match &remembered {
@@ -424,6 +440,7 @@ impl Shared {
             committed: watch::Sender::new(Committed { newest: next - 1, is_closed: false }),
             trouble: watch::Sender::new(None),
             reported: Mutex::default(),
+            identity,
             config,
         };
         Ok((shared, Sequence(next), notes))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drover_api::{Level, Timestamp};
 
-use super::record::Flags;
+use super::record::{Flags, Sent, StoredRecord};
 use crate::level_set::LevelSet;
 use crate::protocol::{Message, Part};
 use crate::source::Source;
@@ -46,6 +46,7 @@ struct Entry {
     level: Level,
     flags: Flags,
     length: usize,
+    sent: Option<Sent>,
 }
 
 /// A record as it is written: the columns of its row but the id.
@@ -56,6 +57,7 @@ pub(crate) struct NewRecord<'a> {
     pub(crate) level: Level,
     pub(crate) flags: Flags,
     pub(crate) data: &'a [u8],
+    pub(crate) sent: Option<Sent>,
 }
 
 impl Batch {
@@ -71,6 +73,18 @@ impl Batch {
         let is_forwarded = self.is_forwarded(message.level);
         if is_forwarded || self.origin.store.contains(message.level) {
             self.add(time, message, Flags::new(message.part, is_forwarded));
+        }
+    }
+
+    /// Adds a record that a node sent, as it was in the node's log. Its source
+    /// must be that of the batch.
+    pub fn push_sent(&mut self, record: &StoredRecord, sent: Sent) {
+        let StoredRecord { time, level, data, part, is_gap, .. } = record;
+        let gap = if *is_gap { Flags::GAP } else { 0 };
+        let flags = Flags(Flags::new(*part, false).0 | gap);
+        self.add(*time, Message { level: *level, data, part: *part }, flags);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.sent = Some(sent);
         }
     }
 
@@ -95,7 +109,7 @@ impl Batch {
     fn add(&mut self, time: Timestamp, message: Message<'_>, flags: Flags) {
         self.data.extend_from_slice(message.data);
         let length = message.data.len();
-        self.entries.push(Entry { time, level: message.level, flags, length });
+        self.entries.push(Entry { time, level: message.level, flags, length, sent: None });
     }
 
     /// How many records there are.
@@ -124,8 +138,8 @@ impl Batch {
         self.entries.iter().map(move |entry| {
             let (data, after) = rest.split_at(entry.length);
             rest = after;
-            let Entry { time, level, flags, .. } = *entry;
-            NewRecord { source: &self.origin.source, time, level, flags, data }
+            let Entry { time, level, flags, sent, .. } = *entry;
+            NewRecord { source: &self.origin.source, time, level, flags, data, sent }
         })
     }
 }

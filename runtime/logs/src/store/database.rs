@@ -1,6 +1,7 @@
 //! One file of records, as its writer sees it: the schema, and how rows go in.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use drover_api::{Level, Timestamp};
@@ -9,11 +10,12 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, params};
 use super::Durability;
 use super::batch::NewRecord;
 use super::record::{Flags, Sequence};
-use super::zone::{OpenZone, job_number};
+use super::zone::{OpenZone, job_number, node_number};
 
 /// `logs` is what other programs may read; its `id` has the record's id in its
 /// lowest four bytes, `epoch` is in milliseconds since 1970, and `data` is a
-/// blob if it is not UTF-8. `zones` and `spans` are how queries find their way:
+/// blob if it is not UTF-8. `node` and `place` are there if a node sent the
+/// record. `zones` and `spans` are how queries find their way:
 /// see the module `zone`.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS logs (
@@ -24,7 +26,9 @@ const SCHEMA: &str = "
         epoch INTEGER NOT NULL,
         level INTEGER NOT NULL,
         flags INTEGER NOT NULL,
-        data NOT NULL
+        data NOT NULL,
+        node TEXT,
+        place INTEGER
     );
     CREATE TABLE IF NOT EXISTS zones (
         first INTEGER PRIMARY KEY,
@@ -44,7 +48,10 @@ const SCHEMA: &str = "
 
 /// Rows that one statement inserts: fewer, larger steps of the engine.
 const ROWS_AT_ONCE: usize = 16;
-const COLUMNS: usize = 8;
+
+/// Columns of a row; the last two are for records that a node sent.
+const COLUMNS: usize = 10;
+const OWN_COLUMNS: usize = 8;
 
 /// How long a change waits for a query that reads the same pages.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,8 +101,6 @@ impl Database {
         records: impl Iterator<Item = NewRecord<'r>>,
     ) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let many = insert_statement(ROWS_AT_ONCE);
-        let mut many = self.connection.prepare_cached(&many)?;
         let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
         let mut job = None;
         let mut id = first;
@@ -106,21 +111,21 @@ impl Database {
             };
             job = Some((record.source, number));
             self.zone.add(id, number, (record.time, record.level, record.flags));
+            if let Some(sent) = record.sent {
+                self.zone.add_node(id, node_number(sent.node));
+            }
             rows.push((id, record));
             id.0 += 1;
             if rows.len() == ROWS_AT_ONCE {
-                insert(&mut many, &rows)?;
+                insert(&self.connection, &rows)?;
                 rows.clear();
             }
             if self.zone.is_full() {
                 write_zone(&self.connection, &mut self.zone)?;
             }
         }
-        if !rows.is_empty() {
-            let mut one = self.connection.prepare_cached(&insert_statement(1))?;
-            for row in &rows {
-                insert(&mut one, std::slice::from_ref(row))?;
-            }
+        for row in &rows {
+            insert(&self.connection, std::slice::from_ref(row))?;
         }
         self.connection.execute_batch("COMMIT")
     }
@@ -163,7 +168,7 @@ impl Database {
     fn read_open_zone(&self) -> rusqlite::Result<OpenZone> {
         let mut zone = OpenZone::default();
         let mut statement = self.connection.prepare(
-            "SELECT id, job, epoch, level, flags FROM logs
+            "SELECT id, job, epoch, level, flags, node FROM logs
              WHERE id > (SELECT coalesce(max(last), -1) FROM zones) ORDER BY id",
         )?;
         let mut rows = statement.query([])?;
@@ -171,7 +176,12 @@ impl Database {
             // A job's id that cannot be one is found by no query.
             let job = row.get::<_, String>(1)?.parse().map_or(0, |job| job_number(&job));
             let marks = (Timestamp(to_u64(row.get(2)?)), Level(row.get(3)?), Flags(row.get(4)?));
-            zone.add(Sequence(to_u64(row.get(0)?)), job, marks);
+            let id = Sequence(to_u64(row.get(0)?));
+            zone.add(id, job, marks);
+            if let Some(node) = row.get::<_, Option<String>>(5)?.and_then(|node| node.parse().ok())
+            {
+                zone.add_node(id, node_number(node));
+            }
         }
         Ok(zone)
     }
@@ -214,13 +224,39 @@ pub(super) fn to_u64(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-fn insert_statement(rows: usize) -> String {
-    let row = "(?,?,?,?,?,?,?,?)";
-    format!("INSERT INTO logs VALUES {}", vec![row; rows].join(","))
+/// The statements that insert rows, each for one row and for many: to put them
+/// together anew would cost as much as a row.
+struct Inserts {
+    own: [String; 2],
+    sent: [String; 2],
 }
 
-fn insert(
+static INSERTS: LazyLock<Inserts> = LazyLock::new(|| Inserts {
+    own: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, OWN_COLUMNS)),
+    sent: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, COLUMNS)),
+});
+
+fn insert_statement(rows: usize, columns: usize) -> String {
+    let names = "id, job, domain, name, epoch, level, flags, data, node, place";
+    let names = names.split(", ").take(columns).collect::<Vec<_>>().join(", ");
+    let row = format!("({})", vec!["?"; columns].join(","));
+    format!("INSERT INTO logs ({names}) VALUES {}", vec![row; rows].join(","))
+}
+
+/// Inserts one row, or [`ROWS_AT_ONCE`] of them.
+fn insert(connection: &Connection, rows: &[(Sequence, NewRecord<'_>)]) -> rusqlite::Result<()> {
+    let are_sent = rows.iter().any(|(_, record)| record.sent.is_some());
+    let (inserts, columns) = match are_sent {
+        true => (&INSERTS.sent, COLUMNS),
+        false => (&INSERTS.own, OWN_COLUMNS),
+    };
+    let sql = &inserts[usize::from(rows.len() > 1)];
+    bind_and_insert(&mut connection.prepare_cached(sql)?, columns, rows)
+}
+
+fn bind_and_insert(
     statement: &mut CachedStatement<'_>,
+    columns: usize,
     rows: &[(Sequence, NewRecord<'_>)],
 ) -> rusqlite::Result<()> {
     for (row, (id, record)) in rows.iter().enumerate() {
@@ -229,7 +265,9 @@ fn insert(
             Ok(text) => text,
             Err(_) => &record.data,
         };
-        let columns: [&dyn ToSql; COLUMNS] = [
+        let node = record.sent.map(|sent| sent.node.to_string());
+        let place = record.sent.map(|sent| to_i64(sent.place));
+        let values: [&dyn ToSql; COLUMNS] = [
             &to_i64(id.0),
             &record.source.job.as_str(),
             &record.source.domain,
@@ -238,9 +276,11 @@ fn insert(
             &record.level.0,
             &record.flags.0,
             data,
+            &node,
+            &place,
         ];
-        for (column, value) in columns.into_iter().enumerate() {
-            statement.raw_bind_parameter(row * COLUMNS + column + 1, value)?;
+        for (column, value) in values.into_iter().take(columns).enumerate() {
+            statement.raw_bind_parameter(row * columns + column + 1, value)?;
         }
     }
     statement.raw_execute().map(|_| ())

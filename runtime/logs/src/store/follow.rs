@@ -39,15 +39,16 @@ pub struct MissedRecords {
     pub first: RecordId,
     /// The last one.
     pub last: RecordId,
+    /// The place of the last one in the log.
+    pub place: u64,
 }
 
 /// The places after `position` that were dropped, with the position after them.
 pub(super) fn missed_after(shared: &Shared, position: u64) -> Option<(MissedRecords, u64)> {
     let dropped = shared.state().state().dropped_through;
     (position < dropped).then(|| {
-        let missed =
-            MissedRecords { first: Sequence(position + 1).id(), last: Sequence(dropped).id() };
-        (missed, dropped)
+        let (first, last) = (Sequence(position + 1).id(), Sequence(dropped).id());
+        (MissedRecords { first, last, place: dropped }, dropped)
     })
 }
 

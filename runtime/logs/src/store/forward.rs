@@ -32,6 +32,9 @@ pub struct Forwarder {
 pub struct ForwardBatch {
     /// The records, oldest first.
     pub records: Vec<StoredRecord>,
+    /// The place of each of them in the log: what tells a record that arrives
+    /// twice, since ids begin anew after 4 bytes.
+    pub places: Vec<u64>,
     /// What to acknowledge once they have arrived.
     pub acknowledgement: Acknowledgement,
     /// Records before these that were dropped before they could be sent. The
@@ -48,6 +51,12 @@ impl Acknowledgement {
     #[must_use]
     pub fn id(self) -> RecordId {
         Sequence(self.0).id()
+    }
+
+    /// The place in the log of that record.
+    #[must_use]
+    pub fn place(self) -> u64 {
+        self.0
     }
 }
 
@@ -76,11 +85,13 @@ impl Forwarder {
                 return None;
             }
             let acknowledgement = Acknowledgement(from);
-            return Some(ForwardBatch { records: Vec::new(), acknowledgement, missed });
+            let (records, places) = Default::default();
+            return Some(ForwardBatch { records, places, acknowledgement, missed });
         };
         let acknowledgement = Acknowledgement(last.0);
-        let records = found.records.into_iter().map(|(_, record)| record).collect();
-        Some(ForwardBatch { records, acknowledgement, missed })
+        let records = found.records.into_iter().map(|(place, record)| (record, place.0));
+        let (records, places) = records.unzip();
+        Some(ForwardBatch { records, places, acknowledgement, missed })
     }
 
     /// Takes note, on disk, that a batch has arrived.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use drover_api::{JobId, Timestamp};
+use drover_api::{JobId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::record::{RecordId, StoredRecord};
@@ -29,6 +29,8 @@ pub struct Filter {
     pub text: Option<String>,
     /// Records that were stored after this one.
     pub after: Option<RecordId>,
+    /// Records that this node sent, in a log that keeps those of nodes.
+    pub node: Option<NodeId>,
 }
 
 impl Default for Filter {
@@ -42,6 +44,7 @@ impl Default for Filter {
             until: None,
             text: None,
             after: None,
+            node: None,
         }
     }
 }

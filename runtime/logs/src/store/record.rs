@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use drover_api::{Level, Timestamp};
+use drover_api::{Level, NodeId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::protocol::Part;
@@ -48,11 +48,21 @@ impl Sequence {
     }
 }
 
+/// Where a record comes from that another log sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    /// The node whose log it was in.
+    pub node: NodeId,
+    /// Its place there: later records of the same log have higher ones.
+    pub place: u64,
+}
+
 /// One record as it is kept.
 ///
 /// In JSON: `{id, job, domain, name, time, level, data}`. Data that is not
 /// UTF-8 is written as well as it can be in `data`, and exactly in `base64`.
-/// `part` is there if the message was cut, `gap` if the record stands for others.
+/// `part` is there if the message was cut, `gap` if the record stands for
+/// others, `node` (as `<gid>.<nid>`) and `place` if a node sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredRecord {
     /// Its number.
@@ -70,6 +80,8 @@ pub struct StoredRecord {
     pub part: Part,
     /// Whether the record says that others were not kept.
     pub is_gap: bool,
+    /// The node that sent it; absent in that node's own log.
+    pub sent: Option<Sent>,
 }
 
 impl StoredRecord {
@@ -95,6 +107,10 @@ struct OnTheLink {
     part: Part,
     #[serde(default, rename = "gap", skip_serializing_if = "std::ops::Not::not")]
     is_gap: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<u64>,
 }
 
 fn is_whole(part: &Part) -> bool {
@@ -113,6 +129,8 @@ impl Serialize for StoredRecord {
             base64: (!is_text).then(|| BASE64.encode(&self.data)),
             part: self.part,
             is_gap: self.is_gap,
+            node: self.sent.map(|sent| sent.node.to_string()),
+            place: self.sent.map(|sent| sent.place),
         }
         .serialize(serializer)
     }
@@ -125,6 +143,13 @@ impl<'de> Deserialize<'de> for StoredRecord {
             Some(base64) => BASE64.decode(base64.as_bytes()).map_err(de::Error::custom)?,
             None => record.data.into_bytes(),
         };
+        let sent = match record.node {
+            Some(node) => {
+                let node = node.parse().map_err(de::Error::custom)?;
+                Some(Sent { node, place: record.place.unwrap_or_default() })
+            }
+            None => None,
+        };
         Ok(Self {
             id: record.id,
             source: Arc::new(record.source),
@@ -133,6 +158,7 @@ impl<'de> Deserialize<'de> for StoredRecord {
             data,
             part: record.part,
             is_gap: record.is_gap,
+            sent,
         })
     }
 }
@@ -195,7 +221,10 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_from_json_to_the_byte() {
-        for (data, has_base64) in [(&b"text\0\n"[..], false), (b"\xff\xfe", true)] {
+        let sent = Sent { node: NodeId::new(1, 7), place: 1 << 40 };
+        for (data, has_base64, sent) in
+            [(&b"text\0\n"[..], false, None), (b"\xff\xfe", true, Some(sent))]
+        {
             let record = StoredRecord {
                 id: RecordId(7),
                 source: Arc::new(Source {
@@ -208,10 +237,12 @@ mod tests {
                 data: data.to_vec(),
                 part: Part::First,
                 is_gap: true,
+                sent,
             };
             let json = serde_json::to_value(&record).unwrap();
             assert_eq!((&json["job"], &json["part"]), (&"a".into(), &"first".into()));
             assert_eq!(json.get("base64").is_some(), has_base64);
+            assert_eq!(json.get("node").is_some(), sent.is_some());
             assert_eq!(serde_json::from_value::<StoredRecord>(json).unwrap(), record);
         }
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use drover_api::{JobId, Level, Timestamp};
+use drover_api::{JobId, Level, NodeId, Timestamp};
 use memchr::memmem::Finder;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};
@@ -15,8 +15,8 @@ use rusqlite::{Connection, Row, ToSql};
 use super::catalog::{Catalog, open_to_read};
 use super::database::{to_i64, to_u64};
 use super::query::{Filter, Order};
-use super::record::{Flags, Sequence, StoredRecord};
-use super::zone::{Run, ZoneSummary, decode_runs, job_number};
+use super::record::{Flags, Sent, Sequence, StoredRecord};
+use super::zone::{Run, ZoneSummary, decode_runs, job_number, node_number};
 use crate::level_set::LevelSet;
 use crate::source::Source;
 
@@ -245,8 +245,9 @@ impl Scan {
             return self.read(part.connection, part.low.max(tail), part.high, found);
         }
         let zoned = Part { high: part.high.min(tail - 1), ..*part };
-        match &self.filter.job {
-            Some(job) => self.look_at_spans(&zoned, job, found),
+        let job = self.filter.job.as_ref().map(job_number);
+        match job.or(self.filter.node.map(node_number)) {
+            Some(number) => self.look_at_spans(&zoned, number, found),
             None => self.look_at_zones(&zoned, found),
         }
     }
@@ -297,14 +298,14 @@ impl Scan {
             && (!self.is_forwarded || zone.has_forwarded)
     }
 
-    /// Reads the next runs of a job.
+    /// Reads the next runs of a job or node, by its number.
     fn look_at_spans(
         &self,
         part: &Part<'_>,
-        job: &JobId,
+        number: u64,
         found: &mut Found,
     ) -> Result<Run, Unreadable> {
-        let spans = self.spans(part, job).map_err(|error| part.unreadable(error))?;
+        let spans = self.spans(part, number).map_err(|error| part.unreadable(error))?;
         for (_, runs) in &spans {
             for run in self.join_close(runs, part) {
                 let read = self
@@ -321,9 +322,9 @@ impl Scan {
         })
     }
 
-    /// The next spans of a job: from its first to its last record, and the runs
-    /// in the order that is asked for.
-    fn spans(&self, part: &Part<'_>, job: &JobId) -> rusqlite::Result<Vec<(Run, Vec<Run>)>> {
+    /// The next spans of a job or node: from its first to its last record, and
+    /// the runs in the order that is asked for.
+    fn spans(&self, part: &Part<'_>, number: u64) -> rusqlite::Result<Vec<(Run, Vec<Run>)>> {
         // A span begins no earlier than its zone.
         let sql = "SELECT min(first) FROM zones WHERE last >= ?1";
         let mut statement = part.connection.prepare_cached(sql)?;
@@ -334,16 +335,18 @@ impl Scan {
             self.direction()
         );
         let mut statement = part.connection.prepare_cached(&sql)?;
-        let number = job_number(job).cast_signed();
-        let spans = statement.query_map([number, from.unwrap_or(0), to_i64(part.high)], |row| {
-            let first = to_u64(row.get(0)?);
-            let mut runs = decode_runs(first, row.get_ref(1)?.as_blob().unwrap_or_default());
-            let last = runs.last().map_or(first, |run| run.last);
-            if self.order == Order::Newest {
-                runs.reverse();
-            }
-            Ok((Run { first, last }, runs))
-        })?;
+        let spans = statement.query_map(
+            [number.cast_signed(), from.unwrap_or(0), to_i64(part.high)],
+            |row| {
+                let first = to_u64(row.get(0)?);
+                let mut runs = decode_runs(first, row.get_ref(1)?.as_blob().unwrap_or_default());
+                let last = runs.last().map_or(first, |run| run.last);
+                if self.order == Order::Newest {
+                    runs.reverse();
+                }
+                Ok((Run { first, last }, runs))
+            },
+        )?;
         spans.collect()
     }
 
@@ -439,6 +442,11 @@ impl Scan {
             }
         };
         let flags = Flags(row.get(6)?);
+        let node = row.get_ref(8)?.as_str_or_null()?.and_then(|node| node.parse::<NodeId>().ok());
+        let sent = match node {
+            Some(node) => Some(Sent { node, place: to_u64(row.get(9)?) }),
+            None => None,
+        };
         let record = StoredRecord {
             id: place.id(),
             source,
@@ -447,6 +455,7 @@ impl Scan {
             data: data.to_vec(),
             part: flags.part(),
             is_gap: flags.has(Flags::GAP),
+            sent,
         };
         Ok(Some((place, record)))
     }
@@ -461,13 +470,15 @@ impl Scan {
     /// The statement that reads a stretch of records. Its parameters are those
     /// of [`Scan::parameters`]; numbers stand in the text.
     fn select_statement(&self) -> String {
-        let mut sql = "SELECT id, job, domain, name, epoch, level, flags, data FROM logs
+        let mut sql =
+            "SELECT id, job, domain, name, epoch, level, flags, data, node, place FROM logs
                        WHERE id BETWEEN ?1 AND ?2"
-            .to_owned();
+                .to_owned();
         let texts = [
             ("job", self.filter.job.is_some()),
             ("domain", self.filter.domain.is_some()),
             ("name", self.filter.name.is_some()),
+            ("node", self.filter.node.is_some()),
         ];
         let asked_for = texts.into_iter().filter(|(_, is_asked_for)| *is_asked_for);
         for (parameter, (column, _)) in (3..).zip(asked_for) {
@@ -498,6 +509,9 @@ impl Scan {
         let job = self.filter.job.as_ref().map(JobId::as_str);
         for text in [job, self.filter.domain.as_deref(), self.filter.name.as_deref()] {
             parameters.extend(text.map(|text| Box::new(text) as Box<dyn ToSql>));
+        }
+        if let Some(node) = self.filter.node {
+            parameters.push(Box::new(node.to_string()));
         }
         parameters
     }

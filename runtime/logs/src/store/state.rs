@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use drover_api::JobId;
 use serde::{Deserialize, Serialize};
 
 /// What is remembered.
@@ -49,12 +50,7 @@ impl StateFile {
     pub(super) fn update(&mut self, change: impl FnOnce(&mut State)) -> io::Result<()> {
         let mut state = self.state.clone();
         change(&mut state);
-        let new = self.path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&state)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        sync_directory(self.path.parent().unwrap_or(Path::new(".")))?;
+        replace(&self.path, &serde_json::to_vec(&state)?)?;
         self.state = state;
         Ok(())
     }
@@ -63,6 +59,35 @@ impl StateFile {
 /// Brings the names in a directory to the disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+/// Reads the log's identity, or gives it one. Kept apart from the state, whose
+/// damage changes nothing about which log this is.
+pub(super) fn identity(directory: &Path) -> io::Result<String> {
+    let path = directory.join("identity");
+    let found = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse::<JobId>().ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(identity) = found {
+        return Ok(identity.to_string());
+    }
+    let identity = JobId::generate().to_string();
+    replace(&path, identity.as_bytes())?;
+    Ok(identity)
+}
+
+/// Puts `bytes` in the place of a file; on the disk before this returns.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]
@@ -79,5 +104,14 @@ mod tests {
         assert_eq!(found, Some(State { next: 7, ..State::default() }));
         fs::write(dir.path().join("state.json"), "{").unwrap();
         assert_eq!(StateFile::open(dir.path()).unwrap().1, None);
+    }
+
+    #[test]
+    fn a_log_keeps_its_identity_until_that_is_no_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = identity(dir.path()).unwrap();
+        assert_eq!(identity(dir.path()).unwrap(), first);
+        fs::write(dir.path().join("identity"), b"\xff").unwrap();
+        assert_ne!(identity(dir.path()).unwrap(), first);
     }
 }

@@ -7,7 +7,7 @@
 //! which runs of ids its records stand. That costs a few bytes for each change
 //! from one job to another, and nothing while a job talks on.
 
-use drover_api::{JobId, Level, Timestamp};
+use drover_api::{JobId, Level, NodeId, Timestamp};
 
 use super::record::{Flags, Sequence};
 use crate::level_set::LevelSet;
@@ -22,6 +22,8 @@ pub(super) struct OpenZone {
     summary: Option<ZoneSummary>,
     records: u64,
     runs: Vec<(u64, Run)>,
+    /// The runs of the nodes that sent the records, if nodes did.
+    node_runs: Vec<(u64, Run)>,
 }
 
 /// What occurs in a zone.
@@ -42,10 +44,10 @@ pub(super) struct Run {
     pub(super) last: u64,
 }
 
-/// Where in a zone the records of one job are.
+/// Where in a zone the records of one job are, or those that one node sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
-    /// The number of the job.
+    /// The number of the job or node.
     pub(super) job: u64,
     pub(super) first: u64,
     /// As [`decode_runs`] reads them.
@@ -74,10 +76,12 @@ impl OpenZone {
         summary.latest = summary.latest.max(time);
         summary.levels.insert(level);
         summary.has_forwarded |= flags.has(Flags::FORWARD);
-        match self.runs.last_mut() {
-            Some((of, run)) if *of == job && run.last + 1 == id.0 => run.last = id.0,
-            _ => self.runs.push((job, Run { first: id.0, last: id.0 })),
-        }
+        extend(&mut self.runs, job, id.0);
+    }
+
+    /// Takes note of the node that sent the record that was added last.
+    pub(super) fn add_node(&mut self, id: Sequence, node: u64) {
+        extend(&mut self.node_runs, node, id.0);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -90,6 +94,7 @@ impl OpenZone {
         let summary = self.summary.take()?;
         self.records = 0;
         let mut runs = std::mem::take(&mut self.runs);
+        runs.append(&mut self.node_runs);
         runs.sort_unstable();
         let spans = runs.chunk_by(|(a, _), (b, _)| a == b).map(|runs| {
             let (job, Run { first, .. }) = runs[0];
@@ -99,11 +104,28 @@ impl OpenZone {
     }
 }
 
+fn extend(runs: &mut Vec<(u64, Run)>, number: u64, id: u64) {
+    match runs.last_mut() {
+        Some((of, run)) if *of == number && run.last + 1 == id => run.last = id,
+        _ => runs.push((number, Run { first: id, last: id })),
+    }
+}
+
 /// The number by which a job's records are found. Two jobs may share one, so
 /// what is found is compared with the job's id. FNV-1a: it is written to disk,
 /// and must be the same for ever.
 pub(super) fn job_number(job: &JobId) -> u64 {
-    job.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+    fnv(job.as_str().bytes())
+}
+
+/// The number by which the records are found that a node sent. The slash is in
+/// no job's id.
+pub(super) fn node_number(node: NodeId) -> u64 {
+    fnv(format!("/{node}").bytes())
+}
+
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
@@ -179,6 +201,18 @@ mod tests {
     #[test]
     fn the_number_of_a_job_never_changes() {
         assert_eq!(job_number(&"a".parse().unwrap()), 0xaf63_dc4c_8601_ec8c);
+    }
+
+    #[test]
+    fn jobs_of_one_node_share_its_span() {
+        let mut zone = OpenZone::default();
+        for id in 1..10 {
+            note(&mut zone, id, id);
+            zone.add_node(Sequence(id), 70);
+        }
+        let (_, spans) = zone.finish().unwrap();
+        assert_eq!(spans.len(), 10);
+        assert!(spans.contains(&Span { job: 70, first: 1, runs: vec![0, 8] }));
     }
 
     proptest! {

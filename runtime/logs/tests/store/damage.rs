@@ -188,6 +188,8 @@ fn damage_in_an_old_file_hides_no_other() {
     );
     assert_eq!((notes.len(), notes[0].level), (1, Level::CRITICAL));
     assert!(notes[0].text().contains(&damaged[0]), "{}", notes[0].text());
+    // The log's own record of the damage may have come while pages were read.
+    records.retain(|record| record.source.job.as_str() == "a");
     let texts = texts(&records);
     assert!(texts[0].starts_with("0 ") && texts.last().unwrap().starts_with("4999 "));
     assert!(texts.len() > 2500, "{} were found", texts.len());

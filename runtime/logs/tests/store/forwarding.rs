@@ -1,6 +1,7 @@
 //! Records on their way to the controller.
 
-use drover_logs::store::Forwarder;
+use drover_api::NodeId;
+use drover_logs::store::{Forwarder, Sent};
 
 use super::*;
 
@@ -78,10 +79,54 @@ fn what_was_dropped_before_it_was_sent_is_told() {
     let batch = forwarder.batch(5, 10_000_000).unwrap();
     let missed = batch.missed.unwrap();
     assert_eq!(missed.first.0, 1);
+    assert!(missed.place < batch.places[0] && batch.places.is_sorted());
     assert!(batch.records[0].id.0 > missed.last.0);
     forwarder.acknowledge(batch.acknowledgement).unwrap();
     let rest = take_all(&mut forwarder);
     assert_eq!(rest.last().unwrap(), "19999");
+}
+
+/// Puts what waits for `receiver` into another store, as a controller does.
+fn send(from: &LogStore, receiver: &str, node: NodeId, to: &LogStore) {
+    let mut forwarder = from.forwarder(receiver);
+    while let Some(sent) = forwarder.batch(50, 1_000_000) {
+        for (record, &place) in sent.records.iter().zip(&sent.places) {
+            let origin = Origin::new(Source::clone(&record.source));
+            let mut batch = Batch::new(Arc::new(origin));
+            batch.push_sent(record, Sent { node, place });
+            to.append_blocking(batch).unwrap();
+        }
+        forwarder.acknowledge(sent.acknowledgement).unwrap();
+    }
+    to.flush_blocking().unwrap();
+}
+
+#[test]
+fn a_log_of_many_nodes_tells_them_apart() {
+    let (dir_a, dir_all) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, all_nodes) = (open(dir_a.path()), LogStore::open(small_files(dir_all.path())).unwrap());
+    add(&a, 0..500);
+    let nodes: Vec<_> = (1..=20).map(|nid| NodeId::new(1, nid)).collect();
+    for node in &nodes {
+        send(&a, &node.to_string(), *node, &all_nodes);
+    }
+    let end = all_nodes.end();
+    send(&a, "late", NodeId::new(9, 9), &all_nodes);
+
+    for node in &nodes {
+        let of_node = Filter { node: Some(*node), ..Filter::default() };
+        let records = all(&all_nodes, &of_node);
+        assert_eq!(texts(&records), numbers(0..500));
+        assert!(records.iter().all(|record| record.sent.unwrap().node == *node));
+        assert!(records.is_sorted_by_key(|record| record.sent.unwrap().place));
+        assert_eq!(pages(&all_nodes, &of_node, Order::Newest, 7).len(), 500);
+        let of_job = Filter { job: Some("a".parse().unwrap()), ..of_node };
+        assert_eq!(all(&all_nodes, &of_job).len(), 500);
+    }
+    let later = Query { order: Order::Oldest, cursor: Some(end), ..Query::default() };
+    let later = all_nodes.query(&later).records;
+    assert_eq!(later.len(), 500);
+    assert!(later.iter().all(|record| record.sent.unwrap().node == NodeId::new(9, 9)));
 }
 
 #[tokio::test]
