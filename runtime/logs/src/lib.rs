@@ -3,14 +3,16 @@
 //! A child's output goes through an [`OutputParser`], one for each stream,
 //! which finds the level of every line and block. Result levels go to a
 //! [`ResultCollector`], metrics to [`statsd`], and all that is to be kept to the
-//! [`store`], which is the only one that knows SQLite. [`LevelSet`] is how a
-//! command says which levels it wants where.
+//! [`store`], which is the only one that knows SQLite. A [`service`] answers
+//! what callers ask of a store. [`LevelSet`] is how a command says which levels
+//! it wants where.
 
 #![forbid(unsafe_code)]
 
 mod level_set;
 mod protocol;
 mod result_data;
+pub mod service;
 mod source;
 pub mod statsd;
 pub mod store;

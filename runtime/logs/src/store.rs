@@ -19,6 +19,7 @@
 
 mod batch;
 mod catalog;
+mod collect;
 mod database;
 mod follow;
 mod forward;
@@ -42,6 +43,7 @@ use drover_api::Level;
 use tokio::sync::{oneshot, watch};
 
 pub use batch::{Batch, Origin};
+pub use collect::{CollectError, Collector, Delivery};
 pub use follow::{Follower, MissedRecords, Start};
 pub use forward::{Acknowledgement, ForwardBatch, Forwarder};
 pub use query::{Cursor, CursorError, Filter, Order, Page, Query};

@@ -1,5 +1,6 @@
 //! The log as it grows.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::query::{Filter, Order};
@@ -33,7 +34,7 @@ pub struct Follower {
 
 /// Records that were not there any more when their turn came, because they had
 /// been dropped to keep the log within its bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissedRecords {
     /// The first id that may have been missed.
     pub first: RecordId,

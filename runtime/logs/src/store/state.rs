@@ -80,7 +80,7 @@ pub(super) fn identity(directory: &Path) -> io::Result<String> {
 }
 
 /// Puts `bytes` in the place of a file; on the disk before this returns.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let mut file = File::create(&new)?;
