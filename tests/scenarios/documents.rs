@@ -35,6 +35,10 @@ fn the_readmes_agent_configuration_has_every_key_with_its_default() {
         data_dir: shown.data_dir.clone(),
         plugin_dir: shown.plugin_dir.clone(),
         cache_dir: shown.cache_dir.clone(),
+        logs: drover_agent::LogSettings {
+            dir: shown.logs.dir.clone(),
+            ..drover_agent::LogSettings::default()
+        },
         ..drover_agent::Config::default()
     };
     assert_eq!(shown, defaults);

@@ -1,11 +1,15 @@
 //! The agent's configuration, read once from a TOML file.
 
+mod logs;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use drover_api::NodeId;
 use serde::{Deserialize, Serialize};
+
+pub use logs::{LogSettings, Safety, StatsdSettings, WhenFull};
 
 /// Settings of an agent. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -57,6 +61,10 @@ pub struct Config {
     pub max_message: ByteSize,
     /// What jobs may use.
     pub limits: Limits,
+    /// The record store.
+    pub logs: LogSettings,
+    /// Metrics in the format of statsd.
+    pub statsd: StatsdSettings,
 }
 
 /// What jobs may use.
@@ -100,6 +108,8 @@ impl Default for Config {
             reconnect_longest: Duration::from_secs(30),
             max_message: ByteSize::mib(16),
             limits: Limits::default(),
+            logs: LogSettings::default(),
+            statsd: StatsdSettings::default(),
         }
     }
 }
@@ -145,7 +155,11 @@ impl Config {
     /// If a key is unknown, or a value has the wrong type or is out of range.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(ConfigError::Syntax)?;
-        for (dir, name) in [(&mut config.plugin_dir, "plugins"), (&mut config.cache_dir, "cache")] {
+        for (dir, name) in [
+            (&mut config.plugin_dir, "plugins"),
+            (&mut config.cache_dir, "cache"),
+            (&mut config.logs.dir, "logs"),
+        ] {
             if is_unset(dir) {
                 *dir = config.data_dir.join(name);
             }
@@ -224,6 +238,42 @@ impl Config {
                 "limits.answer",
                 self.limits.answer.to_string(),
                 "must not be above `max_message`, which carries it",
+            ),
+            (
+                self.logs.max_file < ByteSize::kb(100),
+                "logs.max_file",
+                self.logs.max_file.to_string(),
+                "must be at least 100 kB",
+            ),
+            (
+                self.logs.max_total.as_u64() < self.logs.max_file.as_u64().saturating_mul(3),
+                "logs.max_total",
+                self.logs.max_total.to_string(),
+                "must be at least three times `logs.max_file`",
+            ),
+            (
+                !(1..=100_000).contains(&self.logs.forward_records),
+                "logs.forward_records",
+                self.logs.forward_records.to_string(),
+                "must be from 1 to 100000",
+            ),
+            (
+                self.logs.forward_interval > Duration::from_secs(3600),
+                "logs.forward_interval",
+                duration_text(self.logs.forward_interval),
+                "must be at most 1h",
+            ),
+            (
+                self.statsd.interval < Duration::from_millis(100),
+                "statsd.interval",
+                duration_text(self.statsd.interval),
+                "must be at least 100ms",
+            ),
+            (
+                self.statsd.udp.is_some_and(|address| !address.ip().is_loopback()),
+                "statsd.udp",
+                self.statsd.udp.map(|address| quoted(&address.to_string())).unwrap_or_default(),
+                "must be a loopback address such as \"127.0.0.1:8125\"",
             ),
         ];
         match rules.iter().find(|(is_broken, ..)| *is_broken) {
@@ -306,6 +356,7 @@ mod tests {
         let config = Config::parse("").unwrap();
         assert_eq!(config.plugin_dir, config.data_dir.join("plugins"));
         assert_eq!(config.cache_dir, config.data_dir.join("cache"));
+        assert_eq!(config.logs.dir, config.data_dir.join("logs"));
         assert!(!config.name.is_empty());
     }
 
@@ -339,6 +390,14 @@ mod tests {
             ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
             ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
             ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+            ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),
+            ("[logs]\nmax_total = \"200 MB\"", "logs.max_total"),
+            ("[logs]\nforward_records = 0", "logs.forward_records"),
+            ("[logs]\nforward_interval = \"2h\"", "logs.forward_interval"),
+            ("[logs]\nforward = \"9-7\"", "9-7"),
+            ("[logs]\nwhen_full = \"drop\"", "when_full"),
+            ("[statsd]\ninterval = \"0s\"", "statsd.interval"),
+            ("[statsd]\nudp = \"0.0.0.0:8125\"", "statsd.udp"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(key), "{text}: {error}");

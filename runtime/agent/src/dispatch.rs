@@ -1,18 +1,25 @@
 //! From an invocation to a job, and from its outcome to an answer.
 //!
 //! Three kinds of names are called on a node, all under its prefix: `run`,
-//! `describe`, and `<plugin>.<operation>` for callers without envelopes.
+//! `describe`, and for callers without envelopes `<plugin>.<operation>`, the
+//! host's own commands and their older names.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use drover_api::{Command, ErrorCode, JobError, JobId, JobResult, JobState, Progress, procedures};
+use drover_api::{
+    Command, ErrorCode, JobError, JobId, JobResult, JobState, OperationKind, Progress, Timestamp,
+    procedures,
+};
+use drover_logs::Source;
 use drover_plugin_host::{Job, Outcome};
 use drover_wamp::{ApplicationError, Invocation, Payload};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use crate::commands::{self, Ready, Request};
 use crate::node::{Node, Reserved};
+use crate::recording::{self, Unwritten};
 
 /// Progress reports between a plugin and the link; more make the plugin wait.
 const PROGRESS_BACKLOG: usize = 8;
@@ -24,60 +31,94 @@ type Answer = Result<Payload, ApplicationError>;
 
 /// Answers one call.
 pub(crate) async fn answer(node: Node, call: Invocation) {
-    let answer = match call.procedure.strip_prefix(node.prefix()).unwrap_or_default() {
-        procedures::DESCRIBE => encode(&node.description()),
+    let (answer, unwritten) = match call.procedure.strip_prefix(node.prefix()).unwrap_or_default() {
+        procedures::DESCRIBE => (encode(&node.description()), None),
         procedures::RUN => run(&node, &call).await,
         command => run_bare(&node, &call, command).await,
     };
     call.finish(answer).await;
+    if let Some(unwritten) = unwritten {
+        unwritten.await;
+    }
 }
 
 /// Runs the command in the call's first argument.
-async fn run(node: &Node, call: &Invocation) -> Answer {
-    let command: Command = call.payload.first().map_err(|error| {
-        let reason = format!("the call carries no command as its first argument: {error}");
-        refuse(&JobError::new(ErrorCode::InvalidCommand, reason))
-    })?;
-    let result = run_command(node, call, command).await;
-    let answer = encode(&result)?;
-    match too_long(node, &answer) {
+async fn run(node: &Node, call: &Invocation) -> (Answer, Option<Unwritten>) {
+    let command: Command = match call.payload.first() {
+        Ok(command) => command,
+        Err(error) => {
+            let reason = format!("the call carries no command as its first argument: {error}");
+            return (Err(refuse(&JobError::new(ErrorCode::InvalidCommand, reason))), None);
+        }
+    };
+    let (result, unwritten) = run_command(node, call, command).await;
+    let answer = encode(&result).and_then(|answer| match too_long(node, &answer) {
         Some(error) => encode(&without_answer(result, error)),
         None => Ok(answer),
-    }
+    });
+    (answer, unwritten)
 }
 
 /// Runs one operation with the call's keyword arguments; the answer is its
 /// data alone.
-async fn run_bare(node: &Node, call: &Invocation, name: &str) -> Answer {
-    let mut command = Command::new(name);
-    command.args = call.payload.kwargs().map_err(|error| {
-        let reason = format!("the keyword arguments of {name} cannot be read: {error}");
-        refuse(&JobError::new(ErrorCode::InvalidArguments, reason))
-    })?;
-    if !call.payload.args::<Vec<Value>>().is_ok_and(|positional| positional.is_empty()) {
-        let reason = format!("{name} takes keyword arguments only");
-        return Err(refuse(&JobError::new(ErrorCode::InvalidArguments, reason)));
-    }
-    let result = run_command(node, call, command).await;
-    if let Some(error) = result.error {
-        return Err(refuse(&error));
-    }
-    let answer = encode(&result.data)?;
-    too_long(node, &answer).map_or(Ok(answer), |error| Err(refuse(&error)))
+async fn run_bare(node: &Node, call: &Invocation, name: &str) -> (Answer, Option<Unwritten>) {
+    let command = match bare_command(call, name) {
+        Ok(command) => command,
+        Err(error) => return (Err(refuse(&error)), None),
+    };
+    let (result, unwritten) = run_command(node, call, command).await;
+    let answer = match &result.error {
+        Some(error) => Err(refuse(error)),
+        None => encode(&result.data).and_then(|answer| {
+            too_long(node, &answer).map_or(Ok(answer), |error| Err(refuse(&error)))
+        }),
+    };
+    (answer, unwritten)
 }
 
-async fn run_command(node: &Node, call: &Invocation, command: Command) -> JobResult {
-    let outcome = match accept(node, &command) {
-        Ok((_reserved, plugin, operation)) => {
-            run_job(node, call, &command, plugin, operation).await
+fn bare_command(call: &Invocation, name: &str) -> Result<Command, JobError> {
+    let invalid = |reason| JobError::new(ErrorCode::InvalidArguments, reason);
+    let args = call.payload.kwargs().map_err(|error| {
+        invalid(format!("the keyword arguments of {name} cannot be read: {error}"))
+    })?;
+    if !call.payload.args::<Vec<Value>>().is_ok_and(|positional| positional.is_empty()) {
+        return Err(invalid(format!("{name} takes keyword arguments only")));
+    }
+    Ok(Command { args, ..Command::new(name) })
+}
+
+async fn run_command(
+    node: &Node,
+    call: &Invocation,
+    command: Command,
+) -> (JobResult, Option<Unwritten>) {
+    let (outcome, unwritten) = match accept(node, &command) {
+        Ok(Accepted { work: Work::Own { command, ready }, _reserved }) => {
+            (run_own(Request { node, call, command: &command }, ready).await, None)
         }
-        Err(error) => Outcome::refused(error),
+        Ok(Accepted { work: Work::OfPlugin { command, plugin, operation }, _reserved }) => {
+            run_job(node, call, command, plugin, operation).await
+        }
+        Err(error) => (Outcome::refused(error), None),
     };
-    outcome.into_result(node.id(), command)
+    // The caller is told of the command as it sent it.
+    (outcome.into_result(node.id(), command), unwritten)
+}
+
+/// A command that the node takes.
+struct Accepted {
+    work: Work,
+    _reserved: Reserved,
+}
+
+/// Who does what a command says, with the command in today's words.
+enum Work {
+    Own { command: Command, ready: &'static Ready },
+    OfPlugin { command: Command, plugin: String, operation: String },
 }
 
 /// Checks that the node can take the command, and reserves its id.
-fn accept(node: &Node, command: &Command) -> Result<(Reserved, String, String), JobError> {
+fn accept(node: &Node, command: &Command) -> Result<Accepted, JobError> {
     if !command.is_for(node.id()) {
         let message = format!(
             "the command is for node {}.{}, and this is node {}",
@@ -87,47 +128,117 @@ fn accept(node: &Node, command: &Command) -> Result<(Reserved, String, String), 
         );
         return Err(JobError::new(ErrorCode::WrongNode, message));
     }
+    let work = work(commands::in_new_words(command).unwrap_or_else(|| command.clone()))?;
+    let reserved = node.reserve(command).ok_or_else(|| {
+        let message = format!("a job with the id {} is running on this node", command.id);
+        JobError::new(ErrorCode::DuplicateId, message)
+    })?;
+    Ok(Accepted { work, _reserved: reserved })
+}
+
+fn work(command: Command) -> Result<Work, JobError> {
+    if let Some(ready) = commands::find(&command.cmd)? {
+        return Ok(Work::Own { command, ready });
+    }
     let Some((plugin, operation)) = command.target() else {
         let message = format!(
-            "`{}` is no command: write <plugin>.<operation>, such as sysinfo.memory",
+            "`{}` is no command: write <plugin>.<operation>, such as sysinfo.memory, or one of \
+             the node's own, such as log.query",
             command.cmd
         );
         return Err(JobError::new(ErrorCode::UnknownCommand, message));
     };
-    let reserved = node.reserve(&command.id).ok_or_else(|| {
-        let message = format!("a job with the id {} is running on this node", command.id);
-        JobError::new(ErrorCode::DuplicateId, message)
-    })?;
-    Ok((reserved, plugin.to_owned(), operation.to_owned()))
+    let (plugin, operation) = (plugin.to_owned(), operation.to_owned());
+    Ok(Work::OfPlugin { command, plugin, operation })
 }
 
-/// Runs a job to its end and passes its progress on meanwhile.
+/// Runs one of the host's own commands, unless something ends it before.
+async fn run_own(request: Request<'_>, ready: &Ready) -> Outcome {
+    let Request { node, call, command } = request;
+    let (started, start) = (Timestamp::now(), Instant::now());
+    let name = ready.row.name;
+    let answer = async {
+        ready.schema.check(name, &Value::Object(command.args.clone()))?;
+        (ready.row.run)(request).await
+    };
+    let limits = node.limits();
+    let wanted = command.timeout_ms.map(Duration::from_millis);
+    let timeout = match ready.row.kind {
+        OperationKind::Task => Some(wanted.unwrap_or(limits.deadline).min(limits.max_deadline)),
+        OperationKind::Service => wanted,
+    };
+    let failed = |state, code, message: String| (state, Err(JobError::new(code, message)));
+    let (state, answer) = tokio::select! {
+        biased;
+        answer = answer => match answer {
+            Ok(data) => (JobState::Ok, Ok(data)),
+            Err(error) => (JobState::Error, Err(error)),
+        },
+        () = call.cancelled().cancelled() => {
+            let message = format!("`{name}` was cancelled by its caller");
+            failed(JobState::Killed, ErrorCode::Cancelled, message)
+        }
+        limit = passed(timeout) => {
+            let message = format!("`{name}` was not done after {limit:?}");
+            failed(JobState::Timeout, ErrorCode::Timeout, message)
+        }
+        () = node.stop().cancelled() => {
+            let message = format!("`{name}` ends with the agent, which is shutting down");
+            failed(JobState::Error, ErrorCode::ShuttingDown, message)
+        }
+    };
+    let (data, error) = match answer {
+        Ok(data) => (data, None),
+        Err(error) => (Value::Null, Some(error)),
+    };
+    let took = start.elapsed();
+    let (streams, records) = Default::default();
+    Outcome { state, data, error, streams, records, started, took }
+}
+
+/// Resolves when the time has passed, if there is a limit.
+async fn passed(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs a job of a plugin to its end, and passes its progress on and takes down
+/// what it says meanwhile.
 async fn run_job(
     node: &Node,
     call: &Invocation,
-    command: &Command,
+    command: Command,
     plugin: String,
     operation: String,
-) -> Outcome {
+) -> (Outcome, Option<Unwritten>) {
     let (reports, progress) = mpsc::channel(PROGRESS_BACKLOG);
+    let Command { id, args, data, timeout_ms, .. } = command;
+    let source = Source { job: id.clone(), domain: plugin.clone(), name: operation.clone() };
+    let log = node.logs().of_job(source);
     let job = Job {
-        id: command.id.clone(),
+        id: id.clone(),
         plugin,
         operation,
-        arguments: command.args.clone(),
-        data: command.data.clone().into_bytes(),
-        timeout: command.timeout_ms.map(Duration::from_millis),
+        arguments: args,
+        data: data.into_bytes(),
+        timeout: timeout_ms.map(Duration::from_millis),
         progress: call.wants_progress.then_some(reports),
+        said: None,
         cancel: call.cancelled().clone(),
     };
+    let running = recording::run(node.host(), job, log);
     if !call.wants_progress {
-        return node.host().run(job).await;
+        return running.await;
     }
     // The job holds the sender, so passing ends with the job, and after its
     // last report.
-    let (outcome, ()) =
-        tokio::join!(node.host().run(job), pass_progress(call, &command.id, progress));
-    outcome
+    let (ran, ()) = tokio::join!(running, pass_progress(call, &id, progress));
+    ran
 }
 
 async fn pass_progress(call: &Invocation, id: &JobId, mut reports: mpsc::Receiver<Value>) {

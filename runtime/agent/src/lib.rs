@@ -6,19 +6,28 @@
 //! ```text
 //!   controller <--WAMP--> link ----invocations----> dispatch ----jobs----> plugin host
 //!                          |  <---answers, progress---  |
+//!                          |                             +----host's own commands
 //!                          +--heartbeats on their own timer, never behind work
 //! ```
 //!
 //! [`link`] registers the prefix of the node's procedures and sends heartbeats;
 //! what it stands on dials again for ever.
-//! [`dispatch`] turns an invocation into a job and its outcome into an answer.
+//! [`dispatch`] turns an invocation into a job and its outcome into an answer;
+//! the jobs that are not for a plugin are in the table [`commands`].
+//! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
+//! controller is to have; [`metrics`] adds up what they measure.
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod config;
 mod dispatch;
+mod forward;
 mod link;
+mod logs;
+mod metrics;
 mod node;
+mod recording;
 
 use std::path::PathBuf;
 
@@ -27,23 +36,43 @@ use drover_plugin_host::{CompilerCommand, Host, HostConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, ConfigError, Limits, default_data_dir};
+pub use commands::reserved;
+pub use config::{
+    Config, ConfigError, Limits, LogSettings, Safety, StatsdSettings, WhenFull, default_data_dir,
+};
 
+use logs::Logs;
+use metrics::{Metrics, Sockets};
 use node::Node;
 
-/// An agent with its directories checked and its plugin host started.
+/// An agent with its directories checked, its log open and its plugin host
+/// started.
 pub struct Agent {
     config: Config,
     host: Host,
+    logs: Logs,
+    metrics: Metrics,
+    sockets: Sockets,
+}
+
+/// Why an agent has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// Somebody told it to end so that it is started again.
+    ToRestart,
 }
 
 impl Agent {
-    /// Makes the directories and starts the plugin host. `compiler` is the
-    /// program that compiles a component in a process of its own.
+    /// Makes the directories, opens the log and starts the plugin host.
+    /// `compiler` is the program that compiles a component in a process of its
+    /// own.
     ///
     /// # Errors
     ///
-    /// If a directory cannot be made or written.
+    /// If a directory cannot be made or written, another agent has the log
+    /// open, or a socket for metrics cannot be opened.
     pub fn start(config: Config, compiler: CompilerCommand) -> anyhow::Result<Self> {
         for (key, dir) in [("data_dir", &config.data_dir), ("plugin_dir", &config.plugin_dir)] {
             std::fs::create_dir_all(dir).with_context(|| {
@@ -54,28 +83,50 @@ impl Agent {
                 )
             })?;
         }
+        let metrics = Metrics::default();
+        let (answer, message) = (config.host_limits().answer_bytes, config.max_message_bytes());
+        let logs = Logs::open(&config.logs, metrics.clone(), answer, message)?;
+        let sockets = Sockets::open(&config.statsd, &metrics)?;
         let host = Host::start(HostConfig {
             cache_dir: config.cache_dir.clone(),
             compiler,
             limits: config.host_limits(),
+            reserved: reserved(),
         })
         .context("cannot start the plugin host")?;
-        Ok(Self { config, host })
+        Ok(Self { config, host, logs, metrics, sockets })
     }
 
-    /// Loads the plugins and keeps the link until `stop` is cancelled.
+    /// Loads the plugins and keeps the link until `stop` is cancelled, or
+    /// somebody tells the agent to restart, which cancels it too.
+    ///
+    /// What ends first is the link, then the work, then the metrics, and last
+    /// the log, which takes what all the others say.
     ///
     /// # Errors
     ///
     /// If a task of the agent panicked, or jobs outlived the grace period. A
     /// controller that is away is no error.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, host } = self;
-        let node = Node::new(&config, host);
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
+        let Self { config, host, logs, metrics, sockets } = self;
+        let store = logs.store().clone();
+        let node = Node::new(&config, host, logs, stop.clone());
         let loaded = CancellationToken::new();
+
+        let mut measuring = JoinSet::new();
+        let work_is_done = CancellationToken::new();
+        let settings = config.statsd.clone();
+        measuring.spawn(metrics::run(
+            metrics,
+            sockets,
+            settings,
+            store.clone(),
+            work_is_done.clone(),
+        ));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(load(config.plugin_dir.clone(), node.clone(), loaded.clone(), stop.clone()));
+        tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
@@ -85,7 +136,27 @@ impl Agent {
             }
         }
         node.host().shutdown().await;
-        outcome
+        work_is_done.cancel();
+        while let Some(ended) = measuring.join_next().await {
+            outcome = outcome.and(ended.context("a task panicked").flatten());
+        }
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        outcome.and(closed.context("closing the log panicked"))?;
+        Ok(if node.is_to_restart() { Ended::ToRestart } else { Ended::Stopped })
+    }
+}
+
+/// Tells the controller when the log cannot be written, and when it can again.
+async fn watch_log(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut trouble = node.logs().store().trouble();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = trouble.changed() => match changed {
+                Ok(()) => node.changed(),
+                Err(_) => return Ok(()),
+            },
+        }
     }
 }
 

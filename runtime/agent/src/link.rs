@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::is_unset;
 use crate::node::Node;
-use crate::{Config, dispatch};
+use crate::{Config, dispatch, forward};
 
 /// How long joining waits for the plugins. Compiled ones load within
 /// milliseconds; a node whose plugins must be compiled first joins without
 /// them and tells of them when they are ready.
 const LOAD_BEFORE_JOINING: Duration = Duration::from_secs(2);
+
+/// How long jobs that have ended wait for a log that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Keeps the link to the controller and serves, until `stop` is cancelled.
 /// `loaded` is cancelled when the plugins are there.
@@ -39,6 +42,7 @@ pub(crate) async fn keep(
     let link = Link::open(link_config)?;
     let mut watching = JoinSet::new();
     watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
+    watching.spawn(forward::run(node.clone(), link.clone(), config.logs.clone()));
 
     let mut jobs = JoinSet::new();
     let mut backoff = Backoff::new(config.reconnect_first, config.reconnect_longest);
@@ -54,8 +58,15 @@ pub(crate) async fn keep(
         let _ = timeout(wait, stop.cancelled()).await;
     }
     node.host().shutdown().await;
-    while let Some(ended) = jobs.join_next().await {
-        ended.context("answering a call panicked")?;
+    let answering = async {
+        while let Some(ended) = jobs.join_next().await {
+            ended.context("answering a call panicked")?;
+        }
+        anyhow::Ok(())
+    };
+    match timeout(LAST_WORDS, answering).await {
+        Ok(answered) => answered?,
+        Err(_) => tracing::warn!("jobs end before the log has taken all that they said"),
     }
     link.close().await;
     Ok(())

@@ -1,14 +1,18 @@
-//! What the agent's tasks share: who the node is, its plugin host, and which
-//! job ids are taken.
+//! What the agent's tasks share: who the node is, its plugin host, its log, and
+//! which jobs run.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drover_api::{JobId, NodeDescription, NodeId, Timestamp, procedures};
-use drover_plugin_host::Host;
+use drover_api::{Command, JobId, NodeDescription, NodeId, Timestamp, procedures};
+use drover_plugin_host::{Host, Limits};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::Config;
+use crate::logs::Logs;
+use crate::{Config, commands};
 
 /// A cheap handle on the node.
 #[derive(Clone)]
@@ -23,13 +27,26 @@ struct Shared {
     labels: Vec<String>,
     started: Timestamp,
     host: Host,
+    limits: Limits,
+    logs: Logs,
     max_message_bytes: usize,
     revision: watch::Sender<u64>,
-    running: Mutex<HashSet<JobId>>,
+    running: Mutex<HashMap<JobId, RunningJob>>,
+    stop: CancellationToken,
+    is_to_restart: AtomicBool,
+}
+
+/// A job that runs on the node.
+#[derive(Debug, Clone)]
+pub(crate) struct RunningJob {
+    pub(crate) id: JobId,
+    pub(crate) cmd: String,
+    pub(crate) started: Timestamp,
 }
 
 impl Node {
-    pub(crate) fn new(config: &Config, host: Host) -> Self {
+    /// `stop` ends the agent.
+    pub(crate) fn new(config: &Config, host: Host, logs: Logs, stop: CancellationToken) -> Self {
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -38,10 +55,14 @@ impl Node {
             labels: config.labels.clone(),
             started,
             host,
+            limits: config.host_limits(),
+            logs,
             max_message_bytes: config.max_message_bytes(),
             // From the start time, so that a restarted agent never repeats one.
             revision: watch::Sender::new(started.0),
             running: Mutex::default(),
+            stop,
+            is_to_restart: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -59,6 +80,14 @@ impl Node {
         &self.shared.host
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.shared.logs
+    }
+
     pub(crate) fn max_message_bytes(&self) -> usize {
         self.shared.max_message_bytes
     }
@@ -74,7 +103,32 @@ impl Node {
             started: shared.started,
             plugins: shared.host.plugins(),
             refused: shared.host.refused(),
+            commands: commands::describe(),
+            trouble: self.trouble(),
         }
+    }
+
+    /// What does not work at present.
+    fn trouble(&self) -> Option<String> {
+        let trouble = self.logs().store().trouble();
+        let reason = trouble.borrow();
+        reason.as_ref().map(|reason| format!("the log cannot be written: {reason}"))
+    }
+
+    /// Ends the agent in order, and has it started again.
+    pub(crate) fn restart(&self) {
+        self.shared.is_to_restart.store(true, Ordering::Relaxed);
+        self.shared.stop.cancel();
+    }
+
+    /// Whether the agent ends to be started again.
+    pub(crate) fn is_to_restart(&self) -> bool {
+        self.shared.is_to_restart.load(Ordering::Relaxed)
+    }
+
+    /// Is cancelled when the agent is to end.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.shared.stop
     }
 
     /// Says that the description has changed.
@@ -87,10 +141,27 @@ impl Node {
         self.shared.revision.subscribe()
     }
 
-    /// Takes a job id until the guard is dropped; none if a job has it.
-    pub(crate) fn reserve(&self, id: &JobId) -> Option<Reserved> {
-        let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(id.clone()).then(|| Reserved { node: self.clone(), id: id.clone() })
+    /// Takes the id of a command until the guard is dropped; none if a job has it.
+    pub(crate) fn reserve(&self, command: &Command) -> Option<Reserved> {
+        let Command { id, cmd, .. } = command;
+        match self.lock().entry(id.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(place) => place.insert(RunningJob {
+                id: id.clone(),
+                cmd: cmd.clone(),
+                started: Timestamp::now(),
+            }),
+        };
+        Some(Reserved { node: self.clone(), id: id.clone() })
+    }
+
+    /// The jobs that run, in no order.
+    pub(crate) fn running(&self) -> Vec<RunningJob> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, RunningJob>> {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +173,6 @@ pub(crate) struct Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let running = &self.node.shared.running;
-        running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.node.lock().remove(&self.id);
     }
 }

@@ -21,7 +21,8 @@ pub struct Command {
     /// See `gid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nid: Option<Nid>,
-    /// What to do: `<plugin>.<operation>`.
+    /// What to do: `<plugin>.<operation>`, or a command of the host's own, such
+    /// as `log.query`. Some of those have old names without a dot.
     pub cmd: String,
     /// The arguments, checked against the operation's schema.
     #[serde(default, skip_serializing_if = "Map::is_empty")]

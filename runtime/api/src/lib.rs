@@ -22,8 +22,8 @@ pub use command::Command;
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
 pub use node::{
-    Heartbeat, NodeDescription, NodeStatus, Operation, OperationKind, Plugin, Presence,
-    RefusedPlugin,
+    Heartbeat, HostCommand, NodeDescription, NodeStatus, Operation, OperationKind, Plugin,
+    Presence, RefusedPlugin,
 };
 pub use result::{JobResult, JobState, Level, Progress, Record};
 pub use time::Timestamp;

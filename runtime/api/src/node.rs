@@ -27,6 +27,13 @@ pub struct NodeDescription {
     /// The files of the plugin directory that could not be loaded.
     #[serde(default)]
     pub refused: Vec<RefusedPlugin>,
+    /// The host's own commands, by name.
+    #[serde(default)]
+    pub commands: Vec<HostCommand>,
+    /// What does not work on the node at present, such as a log that cannot be
+    /// written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 impl NodeDescription {
@@ -34,6 +41,19 @@ impl NodeDescription {
     #[must_use]
     pub fn id(&self) -> NodeId {
         NodeId { gid: self.gid, nid: self.nid }
+    }
+
+    /// Everything that can be called, of plugins and of the host itself, with
+    /// its command's name.
+    pub fn operations(&self) -> impl Iterator<Item = (String, &Operation)> {
+        let of_plugins = self.plugins.iter().flat_map(|plugin| {
+            plugin
+                .operations
+                .iter()
+                .map(|operation| (format!("{}.{}", plugin.name, operation.name), operation))
+        });
+        let own = self.commands.iter().map(|command| (command.cmd.clone(), &command.operation));
+        of_plugins.chain(own)
     }
 }
 
@@ -61,6 +81,18 @@ pub struct Operation {
     pub arguments: Value,
     /// A JSON Schema of the answer.
     pub returns: Value,
+}
+
+/// A command that the host answers itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostCommand {
+    /// Its name, such as `log.query`.
+    pub cmd: String,
+    /// Its other names, under which older systems know it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// What it is.
+    pub operation: Operation,
 }
 
 /// How an operation ends.

@@ -5,8 +5,11 @@
 //! | `drover.node.<gid>.<nid>.run` | runs the [`Command`](crate::Command) given as the one positional argument, answers with a [`JobResult`](crate::JobResult), tells [`Progress`](crate::Progress) to callers that ask for progressive results |
 //! | `drover.node.<gid>.<nid>.describe` | answers with a [`NodeDescription`](crate::NodeDescription) |
 //! | `drover.node.<gid>.<nid>.<plugin>.<operation>` | runs one operation with the keyword arguments as its arguments and answers with its data alone, for callers that know nothing of envelopes; an error is `drover.error.<code>` |
+//! | `drover.node.<gid>.<nid>.<command>` | the same for one of the host's own commands, such as `log.query`, and for their old names, such as `get_msgs` |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
+//! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
+//! | `drover.controller.log.query`, `….follow`, `….delete` | as `log.query`, `log.follow` and `log.delete` of a node, for what nodes forwarded; `node` is one more condition |
 
 use crate::{ErrorCode, NodeId};
 
@@ -18,6 +21,18 @@ pub const HEARTBEAT: &str = "drover.node.heartbeat";
 
 /// The procedure that lists the controller's nodes.
 pub const NODES: &str = "drover.controller.nodes";
+
+/// The procedure by which nodes forward log records.
+pub const RECORDS: &str = "drover.controller.records";
+
+/// The procedure that shows records that nodes forwarded.
+pub const LOG_QUERY: &str = "drover.controller.log.query";
+
+/// The procedure that tells records as nodes forward them.
+pub const LOG_FOLLOW: &str = "drover.controller.log.follow";
+
+/// The procedure that deletes records that nodes forwarded.
+pub const LOG_DELETE: &str = "drover.controller.log.delete";
 
 /// The procedure of a node that runs a command, without the node's prefix.
 pub const RUN: &str = "run";

@@ -135,6 +135,8 @@ mod tests {
                 started: Timestamp::now(),
                 plugins: vec![],
                 refused: vec![],
+                commands: vec![],
+                trouble: None,
             },
         }
     }

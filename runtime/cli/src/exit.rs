@@ -17,6 +17,7 @@ Exit status:
     3  the controller cannot be reached, or does not let you in
     4  no such node, plugin or operation, or the node is lost
     5  the arguments do not fit the operation
+   75  the agent was told to restart
   124  the deadline passed
   130  cancelled with Ctrl-C";
 
@@ -29,6 +30,7 @@ pub(crate) enum Exit {
     Unreachable = 3,
     NotFound = 4,
     InvalidArguments = 5,
+    Restart = 75,
     Timeout = 124,
     Cancelled = 130,
 }
@@ -106,6 +108,7 @@ mod tests {
             Exit::Unreachable,
             Exit::NotFound,
             Exit::InvalidArguments,
+            Exit::Restart,
             Exit::Timeout,
             Exit::Cancelled,
         ] {

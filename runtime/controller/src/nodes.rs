@@ -191,6 +191,8 @@ mod tests {
             started: at(0),
             plugins: vec![],
             refused: vec![],
+            commands: vec![],
+            trouble: None,
         }
     }
 

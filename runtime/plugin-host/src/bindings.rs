@@ -5,6 +5,7 @@ wasmtime::component::bindgen!({
     world: "operations-plugin",
     imports: {
         "drover:plugin/job.progress": async,
+        "drover:plugin/log": async,
         "drover:plugin/sysinfo": async,
     },
     exports: { default: async },

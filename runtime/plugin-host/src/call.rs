@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drover_api::{Level, Record};
+use drover_api::Record;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::job::Said;
 use crate::records::Records;
 
 /// The job, or the description of a plugin, that an instance works on.
@@ -22,6 +23,7 @@ pub(crate) struct Call {
     pub(crate) progress: Option<mpsc::Sender<Value>>,
     pub(crate) cancellation: Cancellation,
     pub(crate) log: Log,
+    pub(crate) said: Option<mpsc::Sender<Said>>,
 }
 
 impl Call {
@@ -35,6 +37,7 @@ impl Call {
             progress: None,
             cancellation: Cancellation::new(CancellationToken::new()),
             log: Log::default(),
+            said: None,
         }
     }
 
@@ -82,8 +85,8 @@ impl Cancellation {
 pub(crate) struct Log(Arc<Mutex<Records>>);
 
 impl Log {
-    pub(crate) fn write(&self, level: Level, message: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(level, message);
+    pub(crate) fn write(&self, record: &Record) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 
     /// Takes out what was written so far.

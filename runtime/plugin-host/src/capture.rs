@@ -1,5 +1,5 @@
 //! Standard output and standard error of a job: taken without end, the last
-//! part kept.
+//! part kept, and handed on to whoever takes down what the job says.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,8 +9,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::job::Said;
 
 /// How much of a stream is kept, the line about the rest not counted.
 const KEPT: usize = 64 << 10;
@@ -20,18 +23,35 @@ const WRITE: usize = 64 << 10;
 
 /// One stream of a job. Clones write to the same.
 ///
-/// Never full: a stream that takes no more makes `println!` panic.
+/// Never an error: a stream that takes no more makes `println!` panic. Full
+/// only while its listener is.
 #[derive(Clone, Default)]
-pub(crate) struct Capture(Arc<Mutex<Tail>>);
+pub(crate) struct Capture {
+    tail: Arc<Mutex<Tail>>,
+    listener: Option<Listener>,
+}
+
+/// Whoever takes down what is written.
+#[derive(Clone)]
+struct Listener {
+    said: mpsc::Sender<Said>,
+    what: fn(Bytes) -> Said,
+}
 
 impl Capture {
+    /// A stream whose bytes go to `said` as well, as what `what` makes of them.
+    pub(crate) fn new(said: Option<mpsc::Sender<Said>>, what: fn(Bytes) -> Said) -> Self {
+        let listener = said.map(|said| Listener { said, what });
+        Self { tail: Arc::default(), listener }
+    }
+
     /// What was written so far, its end if that is too long.
     pub(crate) fn text(&self) -> String {
         self.tail().text()
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +106,14 @@ impl StdoutStream for Capture {
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.tail().push(&bytes);
-        Ok(())
+        let Some(Listener { said, what }) = &self.listener else { return Ok(()) };
+        match said.try_send(what(bytes)) {
+            // A listener that has gone is no matter of the plugin's.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                Err(StreamError::trap("written to a stream that had no room, as it was told"))
+            }
+        }
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -94,13 +121,23 @@ impl OutputStream for Capture {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE)
+        let is_full = self
+            .listener
+            .as_ref()
+            .is_some_and(|listener| listener.said.capacity() == 0 && !listener.said.is_closed());
+        Ok(if is_full { 0 } else { WRITE })
     }
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Capture {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if let Some(listener) = &self.listener {
+            // The room is there for the write that comes: an instance does one
+            // thing at a time. Nobody listening is as good.
+            drop(listener.said.reserve().await);
+        }
+    }
 }
 
 impl AsyncWrite for Capture {

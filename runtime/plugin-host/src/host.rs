@@ -44,6 +44,8 @@ pub struct HostConfig {
     pub compiler: CompilerCommand,
     /// What plugins may use up.
     pub limits: Limits,
+    /// Names that no plugin may have: whoever runs the host answers to them.
+    pub reserved: Vec<String>,
 }
 
 /// Why a host cannot start.
@@ -132,6 +134,7 @@ struct Inner {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
+    pub(crate) reserved: Vec<String>,
     pub(crate) cache: Cache,
     pub(crate) compiler: Compiler,
     pub(crate) ticker: Ticker,
@@ -156,7 +159,7 @@ impl Host {
     /// If the cache directory cannot be written to, or the system has no
     /// threads or no address space left.
     pub fn start(config: HostConfig) -> Result<Self, HostError> {
-        let HostConfig { cache_dir, compiler, limits } = config;
+        let HostConfig { cache_dir, compiler, limits, reserved } = config;
         let processors = available_parallelism().map_or(1, usize::from);
         let engine = engine::for_running(&limits)
             .map_err(|error| HostError::Engine(format!("{error:#}")))?;
@@ -174,6 +177,7 @@ impl Host {
             stopping: threads.stopping().clone(),
             system: Arc::default(),
             limits,
+            reserved,
         };
         let registry = Mutex::default();
         Ok(Self(Arc::new(Inner { threads, shared: Arc::new(shared), queue, registry })))
@@ -274,7 +278,8 @@ impl Host {
         let registry = self.registry();
         let Some(plugin) = registry.plugins.get(job.plugin.as_str()) else {
             let what = format!("there is no plugin `{}`", cut(&job.plugin, 128));
-            let names = registry.plugins.keys().map(|name| &**name).collect();
+            let own = self.0.shared.reserved.iter().map(String::as_str);
+            let names = registry.plugins.keys().map(|name| &**name).chain(own).collect();
             return Err(unknown(&what, &job.plugin, names));
         };
         check_kind(plugin, &job.operation)?;
@@ -342,7 +347,7 @@ impl Host {
 
 async fn load(shared: Arc<Shared>, path: PathBuf) -> (PathBuf, Result<Loaded, Refusal>) {
     let result = async {
-        let name = name_of(&path)?;
+        let name = name_of(&path, &shared.reserved)?;
         Code::get(&shared, &path).await?.load(&shared, name).await
     }
     .await;
@@ -353,7 +358,7 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
     let code = Code::get(&shared, &path).await?;
     let Interfaces { imports, exports } = code.interfaces();
     let (hash, size_bytes) = (code.hash.to_string(), code.size);
-    let loaded = async { code.load(&shared, name_of(&path)?).await }.await;
+    let loaded = async { code.load(&shared, name_of(&path, &shared.reserved)?).await }.await;
     let (operations, refusal) = match loaded {
         Ok(loaded) => (loaded.description.operations, None),
         Err(refusal) => (Vec::new(), Some(chain(&refusal))),

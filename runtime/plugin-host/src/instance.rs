@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -12,6 +14,7 @@ use crate::Limits;
 use crate::call::Call;
 use crate::capture::Capture;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::job::Said;
 use crate::system::System;
 
 /// WASI resources that an instance holds at the same time, such as streams.
@@ -34,6 +37,14 @@ pub(crate) struct State {
 pub(crate) struct Streams {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
+}
+
+impl Streams {
+    /// Streams whose bytes go to `said` as well.
+    pub(crate) fn new(said: Option<&mpsc::Sender<Said>>) -> Self {
+        let stream = |what: fn(Bytes) -> Said| Capture::new(said.cloned(), what);
+        Self { stdout: stream(Said::Stdout), stderr: stream(Said::Stderr) }
+    }
 }
 
 /// Makes the store for one instance: nothing of the host's is reachable from

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use drover_api::{Command, JobError, JobId, JobResult, JobState, NodeId, Record, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -24,8 +25,22 @@ pub struct Job {
     pub timeout: Option<Duration>,
     /// Gets the progress reports. The plugin waits while it is full.
     pub progress: Option<mpsc::Sender<Value>>,
+    /// Gets what the plugin logs and prints, as it does so. The plugin waits
+    /// while it is full; nothing comes any more once there is an outcome.
+    pub said: Option<mpsc::Sender<Said>>,
     /// Ends the job when it is cancelled.
     pub cancel: CancellationToken,
+}
+
+/// What a plugin says while it runs.
+#[derive(Debug)]
+pub enum Said {
+    /// A log record.
+    Record(Record),
+    /// Bytes on standard output.
+    Stdout(Bytes),
+    /// Bytes on standard error.
+    Stderr(Bytes),
 }
 
 /// How a job ended.
@@ -39,7 +54,7 @@ pub struct Outcome {
     pub error: Option<JobError>,
     /// Standard output and standard error, the last 64 KiB of each.
     pub streams: [String; 2],
-    /// What the plugin logged, oldest first.
+    /// What the plugin logged, oldest first; of very much only the beginning.
     pub records: Vec<Record>,
     /// When the job began to run, or was refused.
     pub started: Timestamp,

@@ -3,8 +3,10 @@
 use drover_api::{ErrorCode, JobError};
 use serde_json::json;
 
-/// Says what there is instead of `wanted`, the most similar first.
-pub(crate) fn unknown(what: &str, wanted: &str, mut names: Vec<&str>) -> JobError {
+/// Says what there is instead of `wanted`, the most similar first, as an error
+/// with the code [`ErrorCode::UnknownCommand`]. `what` says what there is not.
+#[must_use]
+pub fn unknown(what: &str, wanted: &str, mut names: Vec<&str>) -> JobError {
     names.sort_by_cached_key(|name| (distance(name, wanted), name.to_string()));
     let message = match names.is_empty() {
         true => format!("{what}; there is none"),

@@ -52,6 +52,12 @@ pub enum Refusal {
         "`{0}` is no name for a plugin: rename the file to lower-case letters, digits, `-` and `_`, starting with a letter, at most 64"
     )]
     Name(String),
+    /// The host answers to that name itself.
+    #[error(
+        "`{0}` is a name of the host's own commands (they are {list}): rename the file",
+        list = list(.1)
+    )]
+    Reserved(String, Vec<String>),
     /// The file cannot be read.
     #[error("it cannot be read")]
     Read(#[source] io::Error),
@@ -110,10 +116,14 @@ pub(crate) struct Interfaces {
     pub(crate) exports: Vec<String>,
 }
 
-/// The plugin's name: that of the file without `.wasm`.
-pub(crate) fn name_of(path: &Path) -> Result<Arc<str>, Refusal> {
+/// The plugin's name: that of the file without `.wasm`, if it is none of those
+/// that are `reserved`.
+pub(crate) fn name_of(path: &Path, reserved: &[String]) -> Result<Arc<str>, Refusal> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     check_name(&name).map_err(|_| Refusal::Name(name.to_string()))?;
+    if reserved.iter().any(|reserved| *reserved == name) {
+        return Err(Refusal::Reserved(name.to_string(), reserved.to_vec()));
+    }
     Ok(name.as_ref().into())
 }
 

@@ -9,6 +9,11 @@ const RECORDS: usize = 1_000;
 /// Bytes of all messages of one job that are kept; see `wit/log.wit`.
 const ALL_MESSAGES: usize = 4 << 20;
 
+/// A record of now, its message cut if it is too long.
+pub(crate) fn record(level: Level, message: &str) -> Record {
+    Record { time: Timestamp::now(), level, data: cut(message, MESSAGE).to_owned() }
+}
+
 /// Collects the records of a job, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -19,18 +24,17 @@ pub(crate) struct Records {
 
 impl Records {
     /// Adds a record, or counts it if there are too many.
-    pub(crate) fn push(&mut self, level: Level, message: &str) {
-        let message = cut(message, MESSAGE);
+    pub(crate) fn push(&mut self, record: &Record) {
         // Once one is left out, all that follow are: no holes in the middle.
         let is_full = self.left_out > 0
             || self.kept.len() == RECORDS
-            || self.bytes + message.len() > ALL_MESSAGES;
+            || self.bytes + record.data.len() > ALL_MESSAGES;
         if is_full {
             self.left_out += 1;
             return;
         }
-        self.bytes += message.len();
-        self.kept.push(Record { time: Timestamp::now(), level, data: message.to_owned() });
+        self.bytes += record.data.len();
+        self.kept.push(record.clone());
     }
 
     /// What is kept; if anything was left out, the last record says how much.
@@ -59,8 +63,8 @@ mod tests {
     #[test]
     fn records_keep_their_order() {
         let mut records = Records::default();
-        records.push(Level::PUBLIC, "one");
-        records.push(Level::ERROR, "two");
+        records.push(&record(Level::PUBLIC, "one"));
+        records.push(&record(Level::ERROR, "two"));
         let kept: Vec<_> = records.finish().into_iter().map(|r| (r.level, r.data)).collect();
         assert_eq!(kept, [(Level::PUBLIC, "one".into()), (Level::ERROR, "two".into())]);
     }
@@ -68,7 +72,7 @@ mod tests {
     #[test]
     fn the_last_record_counts_those_left_out() {
         let mut records = Records::default();
-        (0..RECORDS + 3).for_each(|_| records.push(Level::DEBUG, "x"));
+        (0..RECORDS + 3).for_each(|_| records.push(&record(Level::DEBUG, "x")));
         let kept = records.finish();
         assert_eq!(kept.len(), RECORDS + 1);
         assert_eq!(kept[RECORDS].data, "3 more records were left out");
@@ -78,7 +82,7 @@ mod tests {
     fn long_messages_are_cut_and_bounded_together() {
         let mut records = Records::default();
         let long = "ä".repeat(MESSAGE);
-        (0..100).for_each(|_| records.push(Level::TEXT, &long));
+        (0..100).for_each(|_| records.push(&record(Level::TEXT, &long)));
         let kept = records.finish();
         assert!(kept.iter().all(|record| record.data.len() <= MESSAGE));
         assert!(kept.iter().map(|record| record.data.len()).sum::<usize>() <= ALL_MESSAGES + 100);

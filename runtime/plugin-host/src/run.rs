@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobState, OperationKind, Timestamp};
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wasmtime::Store;
 
@@ -16,11 +17,10 @@ use crate::epoch::Ticking;
 use crate::failure::{self, plain};
 use crate::host::Shared;
 use crate::instance::{self, State, Streams};
-use crate::job::{Job, Outcome};
+use crate::job::{Job, Outcome, Said};
 use crate::names::unknown;
 use crate::plugin::Loaded;
 use crate::queue::{Place, Turn};
-use crate::schema::report;
 use crate::watch::Watch;
 
 /// A job whose plugin and operation exist.
@@ -49,7 +49,7 @@ impl Run {
         let Self { shared, plugin, job, mut place, deadline, timeout } = self;
         let subject = format!("{}.{}", job.plugin, job.operation);
         let cancellation = Cancellation::new(job.cancel.clone());
-        let mut traces = Traces::new();
+        let mut traces = Traces::new(job.said);
         let mut remains = Remains { store: None, ticking: None, turn: None };
 
         let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
@@ -66,6 +66,7 @@ impl Run {
                     progress: job.progress,
                     cancellation: cancellation.clone(),
                     log: traces.log.clone(),
+                    said: traces.said.take(),
                 };
                 let work = Work {
                     shared: &shared,
@@ -140,6 +141,8 @@ impl Work<'_> {
 struct Traces {
     streams: Streams,
     log: Log,
+    /// For the log import; the streams have theirs.
+    said: Option<mpsc::Sender<Said>>,
     started: Timestamp,
     start: Instant,
 }
@@ -153,13 +156,10 @@ fn check_arguments(
 ) -> Result<String, JobError> {
     let arguments = Value::Object(arguments);
     let schema = plugin.operations.get(operation).map(|operation| &operation.arguments);
-    let problems = schema.map(|schema| schema.problems(&arguments)).unwrap_or_default();
-    if problems.is_empty() {
-        return Ok(arguments.to_string());
+    if let Some(schema) = schema {
+        schema.check(subject, &arguments)?;
     }
-    let (text, list) = report(&problems);
-    let message = format!("`{subject}` cannot run with these arguments: {text}");
-    Err(JobError::new(ErrorCode::InvalidArguments, message).with_detail(list))
+    Ok(arguments.to_string())
 }
 
 fn parse_answer(answer: &str, subject: &str, limit: usize) -> Result<Value, JobError> {
@@ -206,10 +206,11 @@ fn is_code(code: &str) -> bool {
 }
 
 impl Traces {
-    fn new() -> Self {
+    fn new(said: Option<mpsc::Sender<Said>>) -> Self {
         Self {
-            streams: Streams::default(),
+            streams: Streams::new(said.as_ref()),
             log: Log::default(),
+            said,
             started: Timestamp::now(),
             start: Instant::now(),
         }

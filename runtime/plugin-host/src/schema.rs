@@ -1,6 +1,7 @@
 //! The schema of an operation's arguments: what fits it, and what to say about
 //! what does not.
 
+use drover_api::{ErrorCode, JobError};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
@@ -14,18 +15,19 @@ const PROBLEMS: usize = 20;
 const QUOTED: usize = 100;
 
 /// A compiled schema and its text.
-pub(crate) struct ArgumentSchema {
+#[derive(Debug)]
+pub struct ArgumentSchema {
     schema: Value,
     validator: Validator,
 }
 
 /// An argument and what is wrong with it.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Problem {
+struct Problem {
     /// Where, as a path with dots; empty for the arguments as a whole.
-    pub(crate) argument: String,
+    argument: String,
     /// For people.
-    pub(crate) problem: String,
+    problem: String,
 }
 
 impl ArgumentSchema {
@@ -33,7 +35,11 @@ impl ArgumentSchema {
     ///
     /// It is a plugin's text: it may not make the host fetch another schema,
     /// and its patterns run in linear time.
-    pub(crate) fn compile(schema: Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// If it is no schema, says what is wrong with it.
+    pub fn compile(schema: Value) -> Result<Self, String> {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .with_pattern_options(PatternOptions::regex())
@@ -43,8 +49,24 @@ impl ArgumentSchema {
         Ok(Self { schema, validator })
     }
 
+    /// Checks the arguments of `subject`, a plugin's operation or a command of
+    /// the host's own.
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit: everything that is wrong with them.
+    pub fn check(&self, subject: &str, arguments: &Value) -> Result<(), JobError> {
+        let problems = self.problems(arguments);
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let (text, list) = report(&problems);
+        let message = format!("`{subject}` cannot run with these arguments: {text}");
+        Err(JobError::new(ErrorCode::InvalidArguments, message).with_detail(list))
+    }
+
     /// Everything that is wrong with `arguments`; empty if they fit.
-    pub(crate) fn problems(&self, arguments: &Value) -> Vec<Problem> {
+    fn problems(&self, arguments: &Value) -> Vec<Problem> {
         if self.validator.is_valid(arguments) {
             return Vec::new();
         }
@@ -152,7 +174,7 @@ impl ArgumentSchema {
 }
 
 /// One text of all problems, and the same as a list for programs.
-pub(crate) fn report(problems: &[Problem]) -> (String, Value) {
+fn report(problems: &[Problem]) -> (String, Value) {
     let line = |problem: &Problem| match problem.argument.is_empty() {
         true => format!("the arguments: {}", problem.problem),
         false => format!("`{}` {}", problem.argument, problem.problem),

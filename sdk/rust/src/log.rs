@@ -1,7 +1,7 @@
 //! Log records, each at a level that decides who reads it.
 //!
-//! A message may have many lines; one longer than 64 KiB is cut. After 1,000
-//! records of one job the rest are only counted, and the result says how many
+//! A message may have many lines; one longer than 64 KiB is cut. The node's log
+//! keeps all records; the job's result has the first 1,000 and says how many
 //! were left out. Writing never waits for a reader. Natively, records go to
 //! standard error, or to [`testing`](crate::testing).
 //!

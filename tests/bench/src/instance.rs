@@ -60,6 +60,7 @@ impl Hosted {
                 args: vec!["compile-component".into()],
             },
             limits: Limits::default(),
+            reserved: Vec::new(),
         })
         .context("cannot start the plugin host")?;
         let plugin = host.load_file(component).await.context("the plugin host refused it")?;
@@ -89,6 +90,7 @@ impl Hosted {
             data: Vec::new(),
             timeout: None,
             progress: None,
+            said: None,
             cancel: CancellationToken::new(),
         });
         let outcome = outcome.await;

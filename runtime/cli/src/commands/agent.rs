@@ -1,7 +1,7 @@
 //! `drover agent`: the agent of this host.
 
 use clap::Args;
-use drover_agent::Config;
+use drover_agent::{Config, Ended};
 use tokio_util::sync::CancellationToken;
 
 use super::{compile, daemon};
@@ -9,7 +9,8 @@ use crate::exit::{Exit, Failure};
 use crate::{config_file, output};
 
 /// Runs the agent: dials the controller, loads the plugins of its directory,
-/// and runs what operators call, until SIGINT or SIGTERM.
+/// and runs what operators call, until SIGINT or SIGTERM. Told to restart, it
+/// ends with status 75: a service manager is to start it again then.
 #[derive(Debug, Args)]
 pub(crate) struct Agent {
     #[command(flatten)]
@@ -26,6 +27,10 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
     daemon::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let agent = drover_agent::Agent::start(config, compile::compiler())?;
-        daemon::until_signalled(stop.clone(), agent.run(stop)).await
+        let ended = daemon::until_signalled(stop.clone(), agent.run(stop)).await?;
+        Ok(match ended {
+            Ended::Stopped => Exit::Done,
+            Ended::ToRestart => Exit::Restart,
+        })
     })
 }

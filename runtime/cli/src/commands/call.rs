@@ -27,7 +27,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Call {
     /// The node, by name or id
     node: String,
-    /// The operation: <plugin>.<operation>, such as sysinfo.memory
+    /// The operation: <plugin>.<operation>, such as sysinfo.memory, or one of
+    /// the host's own commands, such as log.query
     #[arg(value_name = "OPERATION")]
     cmd: String,
     #[command(flatten)]
@@ -89,13 +90,8 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
 /// The schema of an operation's arguments; null where the controller does not
 /// know it, and then the node answers with what there is.
 fn schema<'a>(node: &'a NodeStatus, cmd: &str) -> &'a Value {
-    let operations = node.description.plugins.iter().flat_map(|plugin| {
-        plugin.operations.iter().map(move |operation| (plugin.name.as_str(), operation))
-    });
-    let meant = |(plugin, operation): &(&str, &drover_api::Operation)| {
-        cmd.split_once('.') == Some((*plugin, operation.name.as_str()))
-    };
-    operations.into_iter().find(meant).map_or(&Value::Null, |(_, operation)| &operation.arguments)
+    let meant = node.description.operations().find(|(name, _)| name == cmd);
+    meant.map_or(&Value::Null, |(_, operation)| &operation.arguments)
 }
 
 /// Sends the command and waits for its result; progress is shown meanwhile.

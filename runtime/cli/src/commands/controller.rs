@@ -27,6 +27,7 @@ pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
         let stop = CancellationToken::new();
         let controller = drover_controller::Controller::bind(config).await?;
         output::answer(&format!("listening on {}", controller.url()))?;
-        daemon::until_signalled(stop.clone(), controller.run(stop)).await
+        daemon::until_signalled(stop.clone(), controller.run(stop)).await?;
+        Ok(Exit::Done)
     })
 }

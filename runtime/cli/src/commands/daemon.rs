@@ -56,19 +56,16 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
 
 /// Runs `work` until it ends or a signal asks it to: the first one lets it
 /// tidy up, the second one ends it at once.
-pub(crate) async fn until_signalled(
+pub(crate) async fn until_signalled<T>(
     stop: CancellationToken,
-    work: impl Future<Output = anyhow::Result<()>>,
-) -> Result<Exit, Failure> {
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     tokio::pin!(work);
     loop {
         tokio::select! {
-            ended = &mut work => {
-                ended?;
-                return Ok(Exit::Done);
-            }
+            ended = &mut work => return Ok(ended?),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }

@@ -32,6 +32,11 @@ pub(crate) fn run(command: &Nodes) -> Result<Exit, Failure> {
         for refused in nodes.iter().flat_map(refusals) {
             output::note(&refused);
         }
+        for node in &nodes {
+            if let Some(trouble) = &node.description.trouble {
+                output::note(&format!("node {}: {trouble}", node.description.name));
+            }
+        }
     }
     Ok(Exit::Done)
 }

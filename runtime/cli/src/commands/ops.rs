@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use drover_api::{NodeStatus, Operation, OperationKind, Plugin, Presence};
+use drover_api::{NodeStatus, Operation, OperationKind, Presence};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(crate) struct Ops {
 /// One operation and where it can be called.
 #[derive(Debug, Serialize)]
 struct Callable<'a> {
-    /// `<plugin>.<operation>`.
+    /// `<plugin>.<operation>`, or a command of the host's own.
     cmd: String,
     /// The names of the nodes that have it in just this form.
     nodes: Vec<&'a str>,
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
     if command.json {
         output::json(&callables)?;
     } else if callables.is_empty() {
-        output::note("no operations: no node is present, or none has a plugin");
+        output::note("no operations: no node is present");
     } else {
         let texts: Vec<_> = callables
             .iter()
@@ -61,8 +61,7 @@ fn callables<'a>(nodes: &[&'a NodeStatus]) -> Vec<Callable<'a>> {
     let mut callables: Vec<Callable<'a>> = Vec::new();
     for node in nodes {
         let name = node.description.name.as_str();
-        for (plugin, operation) in node.description.plugins.iter().flat_map(operations) {
-            let cmd = format!("{}.{}", plugin.name, operation.name);
+        for (cmd, operation) in node.description.operations() {
             let known = callables.iter_mut().find(|c| c.cmd == cmd && c.operation == operation);
             match known {
                 Some(callable) => callable.nodes.push(name),
@@ -72,10 +71,6 @@ fn callables<'a>(nodes: &[&'a NodeStatus]) -> Vec<Callable<'a>> {
     }
     callables.sort_by(|a, b| a.cmd.cmp(&b.cmd));
     callables
-}
-
-fn operations(plugin: &Plugin) -> impl Iterator<Item = (&Plugin, &Operation)> {
-    plugin.operations.iter().map(move |operation| (plugin, operation))
 }
 
 /// An operation as text: a line with its name, its documentation, its

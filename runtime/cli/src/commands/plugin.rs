@@ -73,6 +73,8 @@ impl Cache {
             cache_dir,
             compiler: compile::compiler(),
             limits: Limits::default(),
+            // So that `inspect` says what an agent will say.
+            reserved: drover_agent::reserved(),
         })
         .context("cannot start the plugin host (--cache names another directory)")
     }
@@ -107,6 +109,7 @@ async fn run_operation(run: Run) -> Result<Exit, Failure> {
         data: data.into_bytes(),
         timeout: run.job.timeout,
         progress: Some(reports),
+        said: None,
         cancel: cancel.clone(),
     };
     let ending = host.run(job);

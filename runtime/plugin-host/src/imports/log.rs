@@ -1,13 +1,14 @@
-//! `wit/log.wit`: records into the job's result, and into the host's own log
-//! for those who debug.
+//! `wit/log.wit`: records into the job's result, to whoever takes down what the
+//! job says, and into the host's own log for those who debug.
 
 use drover_api::Level;
 
 use crate::bindings::drover::plugin::log::{Host, Level as GuestLevel};
 use crate::instance::State;
+use crate::job::Said;
 
 impl Host for State {
-    fn write(&mut self, level: GuestLevel, message: String) {
+    async fn write(&mut self, level: GuestLevel, message: String) {
         let level = number(level);
         tracing::debug!(
             job = self.call.job,
@@ -16,7 +17,12 @@ impl Host for State {
             message = crate::records::cut(&message, TRACED),
             "plugin record"
         );
-        self.call.log.write(level, &message);
+        let record = crate::records::record(level, &message);
+        self.call.log.write(&record);
+        if let Some(said) = &self.call.said {
+            // An error says that nobody takes it down, which is no matter of the plugin's.
+            let _ = said.send(Said::Record(record)).await;
+        }
     }
 }
 

@@ -39,6 +39,7 @@ impl Site {
             cache_dir: self.0.path().join("cache"),
             compiler: CompilerCommand { program: "/bin/sh".into(), args },
             limits: Limits::default(),
+            reserved: Vec::new(),
         });
         let host = host.unwrap();
         host.load_file(&component("answer_garbage")).await.unwrap();

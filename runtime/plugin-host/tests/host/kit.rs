@@ -26,7 +26,13 @@ pub(crate) async fn guests(limits: Limits) -> Host {
 /// compiled once.
 pub(crate) fn host(limits: Limits) -> Host {
     let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-host-cache");
-    Host::start(HostConfig { cache_dir, compiler: compiler(), limits }).expect("the host starts")
+    Host::start(HostConfig {
+        cache_dir,
+        compiler: compiler(),
+        limits,
+        reserved: vec!["process".into()],
+    })
+    .expect("the host starts")
 }
 
 /// The compile child.
@@ -88,6 +94,7 @@ pub(crate) fn job(operation: &str, arguments: Value) -> Job {
         data: Vec::new(),
         timeout: Some(PATIENCE),
         progress: None,
+        said: None,
         cancel: CancellationToken::new(),
     }
 }

@@ -36,6 +36,15 @@ async fn a_loaded_plugin_tells_what_it_offers() {
 }
 
 #[tokio::test]
+async fn a_plugin_with_a_name_of_the_hosts_own_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("process.wasm");
+    fs::copy(component("guests"), &path).unwrap();
+    let host = host(Limits::default());
+    assert_says(&refusal(&host, &path).await, &["`process`", "own commands", "rename the file"]);
+}
+
+#[tokio::test]
 async fn files_that_are_refused_do_not_stop_the_others() {
     let guests = fs::read(component("guests")).unwrap();
     let directory = directory(
@@ -172,7 +181,12 @@ async fn a_cache_directory_that_cannot_be_made_is_named() {
     let temp = TempDir::new().unwrap();
     fs::write(temp.path().join("file"), "").unwrap();
     let cache_dir = temp.path().join("file/cache");
-    let config = HostConfig { cache_dir, compiler: compiler(), limits: Limits::default() };
+    let config = HostConfig {
+        cache_dir,
+        compiler: compiler(),
+        limits: Limits::default(),
+        reserved: Vec::new(),
+    };
     let error = Host::start(config).err().unwrap();
     assert!(matches!(error, HostError::Cache(_)));
     assert_says(&error.to_string(), &["file/cache", "or choose another"]);

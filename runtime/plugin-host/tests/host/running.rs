@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobState, Level};
-use drover_plugin_host::Limits;
+use drover_plugin_host::{Job, Limits, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -165,6 +165,49 @@ async fn records_come_with_the_outcome_and_are_bounded() {
     let outcome = host.run(job("log", json!({ "records": 1005 }))).await;
     assert_eq!(outcome.records.len(), 1001);
     assert_says(&outcome.records[1000].data, &["5 more records"]);
+}
+
+#[tokio::test]
+async fn all_that_a_plugin_says_is_handed_on_however_slowly_it_is_taken() {
+    let host = guests(Limits::default()).await;
+    for (operation, arguments) in [
+        ("print", json!({ "lines": 3000 })),
+        ("print", json!({ "lines": 3000, "stream": "error" })),
+        ("log", json!({ "records": 3000 })),
+    ] {
+        let (sender, mut said) = mpsc::channel(1);
+        let mut job = job(operation, arguments);
+        job.said = Some(sender);
+        let (outcome, text) = tokio::join!(host.run(job), async {
+            let mut text = String::new();
+            while let Some(said) = said.recv().await {
+                tokio::task::yield_now().await;
+                match said {
+                    Said::Record(record) => text += &(record.data + "\n"),
+                    Said::Stdout(bytes) | Said::Stderr(bytes) => {
+                        text += std::str::from_utf8(&bytes).unwrap();
+                    }
+                }
+            }
+            text
+        });
+        assert_eq!(outcome.state, JobState::Ok, "{outcome:?}");
+        assert!(text.lines().eq((1..=3000).map(|number| number.to_string())), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_left_is_no_error_and_one_that_sleeps_ends_with_the_job() {
+    let host = guests(Limits::default()).await;
+    for operation in ["print", "log"] {
+        let many = json!({ if operation == "log" { "records" } else { "lines" }: 1000 });
+        let gone = Job { said: Some(mpsc::channel(1).0), ..job(operation, many.clone()) };
+        assert_eq!(host.run(gone).await.state, JobState::Ok);
+        let (sender, _asleep) = mpsc::channel(1);
+        let timeout = Some(Duration::from_millis(200));
+        let outcome = host.run(Job { said: Some(sender), timeout, ..job(operation, many) }).await;
+        assert_eq!(outcome.state, JobState::Timeout, "{operation}");
+    }
 }
 
 #[tokio::test]

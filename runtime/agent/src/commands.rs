@@ -1,0 +1,212 @@
+//! The host's own commands: the one table of them.
+//!
+//! A row has the name, its older names, what it does, the shape of its
+//! arguments, and the function. Rows are described in `drover ops` like the
+//! operations of plugins, checked against their schema like those, and called
+//! in the same two ways. The first word of each name belongs to the host: no
+//! plugin may have it.
+
+mod agent;
+mod job;
+mod log;
+mod old_names;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::LazyLock;
+
+use drover_api::{Command, HostCommand, JobError, Operation, OperationKind};
+use drover_plugin_host::{ArgumentSchema, unknown};
+use drover_wamp::Invocation;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::node::Node;
+
+pub(crate) use old_names::in_new_words;
+
+/// Every row.
+const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS];
+
+/// One of the host's own commands.
+pub(crate) struct Row {
+    /// `<group>.<command>`.
+    pub(crate) name: &'static str,
+    /// Older names.
+    pub(crate) aliases: &'static [Alias],
+    /// How it ends.
+    pub(crate) kind: OperationKind,
+    /// For people; the first line says what it does.
+    pub(crate) doc: &'static str,
+    /// The schema of its arguments.
+    pub(crate) arguments: fn() -> Value,
+    /// The schema of its answer.
+    pub(crate) returns: fn() -> Value,
+    /// Answers a request whose arguments fit the schema.
+    pub(crate) run: for<'a> fn(Request<'a>) -> Running<'a>,
+}
+
+/// An older name, and what the arguments were called under it.
+pub(crate) struct Alias {
+    /// The name as it was, without a dot.
+    pub(crate) name: &'static str,
+    /// Arguments with another name: the old one, then ours.
+    pub(crate) renamed: &'static [(&'static str, &'static str)],
+}
+
+impl Alias {
+    /// An older name for the same arguments.
+    const fn new(name: &'static str) -> Self {
+        Self { name, renamed: &[] }
+    }
+}
+
+/// What a command's function is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) node: &'a Node,
+    /// Tells whether the caller listens to progress, and takes it.
+    pub(crate) call: &'a Invocation,
+    pub(crate) command: &'a Command,
+}
+
+/// A command under way. Dropping it ends it.
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, JobError>> + Send + 'a>>;
+
+/// A row whose schema is compiled.
+pub(crate) struct Ready {
+    pub(crate) row: &'static Row,
+    pub(crate) schema: ArgumentSchema,
+}
+
+static COMMANDS: LazyLock<BTreeMap<&'static str, Ready>> = LazyLock::new(|| {
+    let ready = |row: &'static Row| {
+        let schema = ArgumentSchema::compile((row.arguments)());
+        let schema = schema.expect("a test compiles every schema of the table");
+        (row.name, Ready { row, schema })
+    };
+    rows().map(ready).collect()
+});
+
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().copied().flatten()
+}
+
+/// The command of that name; none if it is not for the host itself to answer.
+///
+/// # Errors
+///
+/// If the name is in the host's hands and there is no such command.
+pub(crate) fn find(name: &str) -> Result<Option<&'static Ready>, JobError> {
+    if let Some(ready) = COMMANDS.get(name) {
+        return Ok(Some(ready));
+    }
+    match name.split_once('.') {
+        Some((group, command)) if reserved().iter().any(|reserved| reserved == group) => {
+            let in_group = |name: &&'static str| name.strip_prefix(group)?.strip_prefix('.');
+            let known = COMMANDS.keys().filter_map(in_group).collect();
+            Err(unknown(&format!("`{group}` has no command `{command}`"), command, known))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The names that no plugin may have.
+pub fn reserved() -> Vec<String> {
+    let groups = rows().filter_map(|row| row.name.split_once('.'));
+    // The process manager's commands come with it.
+    let mut groups: Vec<_> = groups.map(|(group, _)| group).chain(["process"]).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into_iter().map(str::to_owned).collect()
+}
+
+/// The table as a node tells of it.
+pub(crate) fn describe() -> Vec<HostCommand> {
+    let describe = |ready: &Ready| HostCommand {
+        cmd: ready.row.name.to_owned(),
+        aliases: ready.row.aliases.iter().map(|alias| alias.name.to_owned()).collect(),
+        operation: Operation {
+            name: ready.row.name.to_owned(),
+            kind: ready.row.kind,
+            doc: ready.row.doc.to_owned(),
+            arguments: (ready.row.arguments)(),
+            returns: (ready.row.returns)(),
+        },
+    };
+    COMMANDS.values().map(describe).collect()
+}
+
+/// The schema of a struct of arguments: what it has no field for is refused.
+fn arguments_of<T: JsonSchema>() -> Value {
+    let mut schema = schema_of::<T>();
+    schema["additionalProperties"] = Value::Bool(false);
+    schema
+}
+
+fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
+    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("title");
+    }
+    schema
+}
+
+fn no_arguments() -> Value {
+    json!({ "type": "object", "properties": {}, "additionalProperties": false })
+}
+
+impl Request<'_> {
+    /// The arguments, which fit the schema.
+    fn arguments<T: DeserializeOwned>(&self) -> Result<T, JobError> {
+        let arguments = Value::Object(self.command.args.clone());
+        serde_json::from_value(arguments).map_err(|error| {
+            let message =
+                format!("`{}` cannot run with these arguments: {error}", self.command.cmd);
+            JobError::new(drover_api::ErrorCode::InvalidArguments, message)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole_and_every_name_is_there_once() {
+        let mut names = HashSet::new();
+        for row in rows() {
+            assert!(row.name.split_once('.').is_some(), "{} has no group", row.name);
+            assert!(!row.doc.is_empty() && names.insert(row.name), "{}", row.name);
+            ArgumentSchema::compile((row.arguments)()).unwrap();
+            ArgumentSchema::compile((row.returns)()).unwrap();
+            assert_eq!((row.arguments)()["additionalProperties"], false, "{}", row.name);
+            for alias in row.aliases {
+                assert!(!alias.name.contains('.') && names.insert(alias.name), "{}", alias.name);
+                for (_, ours) in alias.renamed {
+                    let known = (row.arguments)()["properties"].get(ours).is_some();
+                    assert!(known, "{} has no argument {ours}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_the_host_does_not_have_is_answered_with_those_it_has() {
+        assert!(find("log.query").unwrap().is_some());
+        assert!(find("sysinfo.cpu").unwrap().is_none());
+        assert!(find("nonsense").unwrap().is_none());
+        let Err(error) = find("log.qurey") else { panic!("it is known") };
+        assert_eq!(error.message, "`log` has no command `qurey`; there are: query, delete, follow");
+    }
+
+    #[test]
+    fn the_hosts_names_are_reserved() {
+        assert_eq!(reserved(), ["agent", "job", "log", "process"]);
+    }
+}

@@ -1,0 +1,174 @@
+//! What one job says, on its way into the log.
+
+use std::sync::Arc;
+
+use drover_api::{Level, Record, Timestamp};
+use drover_logs::statsd::ScopeId;
+use drover_logs::store::{Batch, LossyAppender, Origin, StoreClosed};
+use drover_logs::{Message, OutputParser, Part, Stream};
+
+use super::Logs;
+use crate::config::WhenFull;
+
+/// Takes down what one job says.
+///
+/// What is taken waits here until [`JobLog::write`]; what holds a job back is
+/// that, and nothing is read from it meanwhile.
+pub(crate) struct JobLog {
+    logs: Logs,
+    origin: Arc<Origin>,
+    parsers: [OutputParser; 2],
+    batch: Batch,
+    /// Where the job does not wait.
+    lossy: Option<LossyAppender>,
+    /// The job's metrics, if there were any.
+    scope: Option<ScopeId>,
+    /// The beginning of a line of metrics whose end has not come.
+    metric: Vec<u8>,
+}
+
+impl JobLog {
+    pub(super) fn new(logs: Logs, origin: Arc<Origin>) -> Self {
+        let longest = logs.shared.longest;
+        let lossy = match logs.shared.when_full {
+            WhenFull::Wait => None,
+            WhenFull::Count => Some(logs.store().lossy_appender()),
+        };
+        Self {
+            parsers: [Stream::Stdout, Stream::Stderr].map(|s| OutputParser::new(s, longest)),
+            batch: Batch::new(Arc::clone(&origin)),
+            origin,
+            logs,
+            lossy,
+            scope: None,
+            metric: Vec::new(),
+        }
+    }
+
+    /// Takes bytes of one stream, which say in the level protocol what they are.
+    pub(crate) fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let Self { logs, origin, parsers, batch, scope, metric, .. } = self;
+        let time = Timestamp::now();
+        parsers[stream as usize].feed(bytes, |message| match message.level {
+            Level::STATSD => take_metrics(logs, origin, scope, metric, message),
+            _ => batch.push(time, message),
+        });
+    }
+
+    /// Takes a whole record.
+    pub(crate) fn record(&mut self, record: &Record) {
+        let longest = self.logs.shared.longest;
+        let Record { time, level, data } = record;
+        for (part, data) in parts(data, longest) {
+            self.batch.push(*time, Message { level: *level, data: data.as_bytes(), part });
+        }
+    }
+
+    /// Hands over what was taken; waits for room in the log unless the job is
+    /// not to wait.
+    ///
+    /// # Errors
+    ///
+    /// The log is closed.
+    pub(crate) async fn write(&mut self) -> Result<(), StoreClosed> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, Batch::new(Arc::clone(&self.origin)));
+        match &mut self.lossy {
+            None => self.logs.store().append(batch).await,
+            Some(lossy) => lossy.append(batch).map(drop),
+        }
+    }
+
+    /// Hands over the rest when the job has ended: lines and blocks that it did
+    /// not end.
+    ///
+    /// # Errors
+    ///
+    /// The log is closed.
+    pub(crate) async fn finish(mut self) -> Result<(), StoreClosed> {
+        let Self { logs, origin, parsers, batch, scope, metric, .. } = &mut self;
+        let time = Timestamp::now();
+        for parser in parsers {
+            parser.finish(|message| match message.level {
+                Level::STATSD => take_metrics(logs, origin, scope, metric, message),
+                _ => batch.push(time, message),
+            });
+        }
+        self.write().await
+    }
+}
+
+impl Drop for JobLog {
+    fn drop(&mut self) {
+        if let Some(scope) = self.scope {
+            self.logs.shared.metrics.end(scope);
+        }
+    }
+}
+
+/// Adds up the metrics in a message, line by line.
+fn take_metrics(
+    logs: &Logs,
+    origin: &Origin,
+    scope: &mut Option<ScopeId>,
+    metric: &mut Vec<u8>,
+    message: Message<'_>,
+) {
+    let metrics = &logs.shared.metrics;
+    let scope = *scope.get_or_insert_with(|| metrics.begin(&origin.source));
+    let is_end = matches!(message.part, Part::Whole | Part::Last);
+    if is_end && metric.is_empty() {
+        metrics.add(scope, message.data);
+        return;
+    }
+    metric.extend_from_slice(message.data);
+    let lines = match is_end {
+        true => metric.len(),
+        // No line of metrics is as long as a part; such a one is dropped when
+        // it is read.
+        false => metric.iter().rposition(|&byte| byte == b'\n').map_or(metric.len(), |at| at + 1),
+    };
+    metrics.add(scope, &metric[..lines]);
+    metric.drain(..lines);
+}
+
+/// A text in parts of at most `longest` bytes, no character cut.
+fn parts(text: &str, longest: usize) -> impl Iterator<Item = (Part, &str)> {
+    let mut rest = Some(text);
+    let mut is_first = true;
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (piece, after) = text.split_at(text.floor_char_boundary(longest));
+        let is_last = after.is_empty();
+        rest = (!is_last).then_some(after);
+        let part = match (std::mem::replace(&mut is_first, false), is_last) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, false) => Part::Middle,
+            (false, true) => Part::Last,
+        };
+        Some((part, piece))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_comes_in_parts_and_no_character_is_cut() {
+        let whole = |text| parts(text, 16).collect::<Vec<_>>();
+        assert_eq!(whole(""), [(Part::Whole, "")]);
+        assert_eq!(whole("sixteen letters!"), [(Part::Whole, "sixteen letters!")]);
+        assert_eq!(
+            whole("fifteen lettersäand twelve more, and some"),
+            [
+                (Part::First, "fifteen letters"),
+                (Part::Middle, "äand twelve mor"),
+                (Part::Last, "e, and some"),
+            ]
+        );
+    }
+}
