@@ -46,6 +46,8 @@ impl Site {
             url: String::new(),
             key_file: None,
         };
+        let data = site.path("controller");
+        let config = format!("data_dir = {data:?}\n{config}");
         site.write("controller.toml", &format!("listen = \"127.0.0.1:0\"\n{config}"));
         site.start_controller();
         // From now on on the same port, so that agents find it again.

@@ -84,7 +84,9 @@ impl Agent {
             })?;
         }
         let metrics = Metrics::default();
-        let (answer, message) = (config.host_limits().answer_bytes, config.max_message_bytes());
+        let message = config.max_message_bytes();
+        // With room for what is around an answer.
+        let answer = config.host_limits().answer_bytes.min(message / 4 * 3);
         let logs = Logs::open(&config.logs, metrics.clone(), answer, message)?;
         let sockets = Sockets::open(&config.statsd, &metrics)?;
         let host = Host::start(HostConfig {

@@ -1,5 +1,7 @@
 //! The controller's configuration, read once from a TOML file.
 
+mod logs;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
+
+pub use logs::{LogSettings, Safety};
 
 use crate::nodes::Presences;
 use crate::realms::Realm;
@@ -23,6 +27,8 @@ pub struct Config {
     /// The WAMP realm that agents and operators join. Everybody may join it and
     /// do everything there, unless it is among `realms`.
     pub realm: String,
+    /// Directory for what the controller keeps; made if missing.
+    pub data_dir: PathBuf,
     /// A node without a heartbeat for this long is lost.
     #[serde(with = "humantime_serde")]
     pub lost_after: Duration,
@@ -41,6 +47,8 @@ pub struct Config {
     /// no bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<Bridge>,
+    /// The log of all nodes.
+    pub logs: LogSettings,
     /// Who may join which realm, and what they may do there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub realms: BTreeMap<String, Realm>,
@@ -61,12 +69,14 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             realm: drover_api::procedures::REALM.to_owned(),
+            data_dir: logs::default_data_dir(),
             lost_after: Duration::from_secs(15),
             forget_after: Duration::from_secs(7 * 24 * 3600),
             max_message: ByteSize::mib(16),
             max_queued: ByteSize::mib(64),
             allowed_origins: Vec::new(),
             bridge: None,
+            logs: LogSettings::default(),
             realms: BTreeMap::new(),
         }
     }
@@ -134,7 +144,10 @@ impl Config {
     /// file with a secret cannot be read, or the controller would be open to
     /// other hosts.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| in_words(text, error))?;
+        let mut config: Self = toml::from_str(text).map_err(|error| in_words(text, error))?;
+        if logs::is_unset(&config.logs.dir) {
+            config.logs.dir = config.data_dir.join("logs");
+        }
         config.check()?;
         config.router()?;
         Ok(config)
@@ -170,6 +183,20 @@ impl Config {
                 "max_queued",
                 self.max_queued.to_string(),
                 "must not be below `max_message`",
+            );
+        }
+        if self.logs.max_file < ByteSize::kb(100) {
+            return range(
+                "logs.max_file",
+                self.logs.max_file.to_string(),
+                "must be at least 100 kB",
+            );
+        }
+        if self.logs.max_total.as_u64() < self.logs.max_file.as_u64().saturating_mul(3) {
+            return range(
+                "logs.max_total",
+                self.logs.max_total.to_string(),
+                "must be at least three times `logs.max_file`",
             );
         }
         let is_origin = |text: &String| {
@@ -230,6 +257,11 @@ impl Config {
         }
     }
 
+    /// What one answer may hold, with room for what is around it.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        bytes(self.max_message) / 4 * 3
+    }
+
     pub(crate) fn presence(&self) -> Presences {
         Presences { lost_after: self.lost_after, forget_after: self.forget_after }
     }
@@ -261,12 +293,15 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_a_complete_configuration() {
-        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.logs.dir, config.data_dir.join("logs"));
+        let logs = LogSettings::default();
+        assert_eq!(Config { logs, ..config }, Config::default());
     }
 
     #[test]
     fn what_is_printed_reads_back_the_same() {
-        let config = Config { lost_after: Duration::from_millis(2500), ..Config::default() };
+        let config = Config::parse("lost_after = \"2500ms\"").unwrap();
         assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
     }
 
@@ -303,6 +338,8 @@ mod tests {
             ("listen = \"0.0.0.0:7117\"", "listen"),
             ("listen = \"here\"", "listen"),
             ("lost_after = 5", "lost_after"),
+            ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),
+            ("[logs]\nmax_total = \"200 MB\"", "logs.max_total"),
             ("allowed_origins = [\"https://a.example/\"]", "allowed_origins"),
             ("allowed_origins = [\"a.example\"]", "allowed_origins"),
             ("bridge = { realm = \"x\", role = \"y\" }", "http.bridge.realm"),

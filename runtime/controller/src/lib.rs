@@ -3,8 +3,9 @@
 //! [`run`] starts a WAMP router on the configured address and, as a session on
 //! that router like everyone else's, the node service ([`service`]): it hears
 //! heartbeats, asks new nodes to describe themselves, and answers
-//! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table.
-//! The service needs a WAMP session and nothing else, so it would work on
+//! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table. A
+//! second one, the log service ([`records`]), keeps what nodes forward of their
+//! logs. Each service needs a WAMP session and nothing else, so they would work on
 //! somebody else's router as well.
 
 #![forbid(unsafe_code)]
@@ -12,33 +13,37 @@
 mod config;
 mod nodes;
 mod realms;
+mod records;
 mod service;
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use drover_logs::store::Collector;
 use drover_wamp::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Bridge, Config, ConfigError};
+pub use config::{Bridge, Config, ConfigError, LogSettings, Safety};
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 
-/// A controller that has bound its address and serves nobody yet.
+/// A controller that has bound its address, opened its log and serves nobody
+/// yet.
 pub struct Controller {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    collector: Collector,
 }
 
 impl Controller {
-    /// Binds the configured address.
+    /// Binds the configured address and opens the log.
     ///
     /// # Errors
     ///
-    /// If the address is in use or not this host's.
+    /// If the address is in use or not this host's, or the log cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
@@ -48,7 +53,13 @@ impl Controller {
             )
         })?;
         let address = listener.local_addr().context("cannot read the bound address")?;
-        Ok(Self { config, listener, address })
+        let store = config.logs.store();
+        let opened = tokio::task::spawn_blocking(move || Collector::open(store)).await;
+        let collector = opened.context("opening the log panicked")?.context(
+            "the controller cannot keep the records of its nodes: set another `data_dir` or \
+             `logs.dir` in its configuration",
+        )?;
+        Ok(Self { config, listener, address, collector })
     }
 
     /// The address that agents dial.
@@ -61,12 +72,19 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// If the listener or the node service fails; the other is stopped then.
+    /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, .. } = self;
+        let Self { config, listener, collector, .. } = self;
         let router = Router::new(config.router()?).context("the realms cannot be served")?;
         let service =
             service::run(router.clone(), config.realm.clone(), config.presence(), stop.clone());
+        let records = records::run(
+            router.clone(),
+            config.realm.clone(),
+            collector,
+            config.answer_bytes(),
+            stop.clone(),
+        );
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
@@ -74,6 +92,7 @@ impl Controller {
             async move { router.serve(listener, serving).await.context("the listener failed") },
         );
         tasks.spawn(service);
+        tasks.spawn(records);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -48,8 +48,9 @@ pub(crate) struct Caller {
 }
 
 #[derive(Serialize)]
-struct ControllerConfig {
+struct ControllerConfig<'a> {
     listen: &'static str,
+    data_dir: &'a Path,
 }
 
 #[derive(Serialize)]
@@ -77,7 +78,11 @@ impl Site {
         dir: &Path,
     ) -> anyhow::Result<Self> {
         copy_plugins(plugins, &dir.join("plugins"))?;
-        let config = write_config(dir, "controller", &ControllerConfig { listen: "127.0.0.1:0" })?;
+        let config = write_config(
+            dir,
+            "controller",
+            &ControllerConfig { listen: "127.0.0.1:0", data_dir: &dir.join("controller") },
+        )?;
         let mut command = tokio::process::Command::new(drover);
         command.args(["controller", "--config"]).arg(config);
         let mut controller = Program::start("drover controller", &mut command)?;

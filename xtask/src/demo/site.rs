@@ -151,7 +151,9 @@ fn write_files(dir: &Path, plugins: &Path) -> anyhow::Result<()> {
     // With the usual port, the commands to try need no address.
     let is_free = std::net::TcpListener::bind(("127.0.0.1", USUAL_PORT)).is_ok();
     let port = if is_free { USUAL_PORT } else { 0 };
-    let config = format!("listen = \"127.0.0.1:{port}\"\nlost_after = \"5s\"\n");
+    let data = dir.join("controller");
+    let config =
+        format!("listen = \"127.0.0.1:{port}\"\nlost_after = \"5s\"\ndata_dir = {data:?}\n");
     std::fs::write(dir.join("controller.toml"), config).context("cannot write a configuration")
 }
 
