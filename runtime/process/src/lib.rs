@@ -6,10 +6,21 @@
 //! what is started, restarted and ended, with a pure state machine, and drives
 //! the keeper.
 
+mod keeper;
+mod keeper_client;
 mod spec;
+mod tree;
 
+pub use keeper::{
+    Exit, Force, Found, KeptRun, Launch, LaunchError, LaunchErrorKind, Limits, RunKeeperError,
+    Stdin, TreeEnd, run_keeper,
+};
+pub use keeper_client::{
+    Connection, Keeper, KeeperError, KeeperEvent, Kept, Pipes, Spawned, connect_or_start,
+};
 pub use spec::{
     CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, Places, ProcessLimits,
     ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, SpecContext, SpecError,
     StdinPolicy,
 };
+pub use tree::Tree;
