@@ -7,9 +7,11 @@ mod bad_input;
 mod calling;
 mod contract;
 mod documents;
+mod host_commands;
 mod http;
 mod identities;
 mod joining;
+mod logs;
 mod permissions;
 mod wamp_callers;
 

@@ -9,15 +9,23 @@ use serde_json::{Value, json};
 
 use crate::site;
 
-const A: NodeId = NodeId { gid: drover_api::Gid(1), nid: drover_api::Nid(1) };
+pub(crate) const A: NodeId = NodeId { gid: drover_api::Gid(1), nid: drover_api::Nid(1) };
 
-async fn join(site: &drover_tests::Site) -> Client {
+pub(crate) async fn join(site: &drover_tests::Site) -> Client {
     Client::connect(&ClientConfig::new(&site.url, procedures::REALM)).await.unwrap()
 }
 
-async fn run(client: &Client, command: &Command) -> JobResult {
+pub(crate) async fn run(client: &Client, command: &Command) -> JobResult {
     let payload = Payload::one(command).unwrap();
     let answer = client.call(&procedures::run(A), payload, CallOptions::default()).await;
+    answer.unwrap().first().unwrap()
+}
+
+/// Calls a procedure of node 1.1 with keyword arguments.
+pub(crate) async fn bare(client: &Client, name: &str, kwargs: Value) -> Value {
+    let payload = Payload::keyword(&kwargs).unwrap();
+    let procedure = procedures::node_prefix(A) + name;
+    let answer = client.call(&procedure, payload, CallOptions::default()).await;
     answer.unwrap().first().unwrap()
 }
 

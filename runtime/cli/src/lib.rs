@@ -12,6 +12,7 @@ mod config_file;
 mod controller;
 mod exit;
 mod input;
+mod log_lines;
 mod output;
 mod render;
 
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         Command::Nodes(command) => commands::nodes::run(&command),
         Command::Ops(command) => commands::ops::run(&command),
         Command::Call(command) => commands::call::run(command),
+        Command::Logs(command) => commands::logs::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
         Command::CompileComponent(command) => Ok(commands::compile::run(&command)),
@@ -59,6 +61,8 @@ enum Command {
     Ops(commands::ops::Ops),
     /// Run an operation on a node and show its answer
     Call(commands::call::Call),
+    /// Show what jobs said
+    Logs(commands::logs::Logs),
     /// Try plugins without a controller
     Plugin(commands::plugin::Plugin),
     /// Print the completions of a shell
