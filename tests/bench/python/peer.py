@@ -1,6 +1,7 @@
 """What the caller and the callee share: their flags and their session."""
 
 import argparse
+import os
 import sys
 
 from autobahn.twisted.wamp import ApplicationRunner
@@ -32,6 +33,8 @@ def run(arguments, session):
 def tell(line):
     """Hands a line to the benchmark, which reads standard output.
 
-    autobahn turns `sys.stdout` into a log, so the real one is used.
+    autobahn turns `sys.stdout` into a log, so the real one is used; and Twisted's
+    standard I/O makes it non-blocking, so that a long line would end half way.
     """
+    os.set_blocking(sys.__stdout__.fileno(), True)
     print(line, file=sys.__stdout__, flush=True)

@@ -15,6 +15,7 @@ use crate::latency::Sample;
 use crate::load::Target;
 use crate::load::order::Measured;
 use crate::program::Program;
+use crate::usage::Usage;
 
 /// How long Crossbar may take to listen; it needs about three seconds.
 const START_BOUND: Duration = Duration::from_secs(120);
@@ -191,6 +192,16 @@ impl Crossbar {
 }
 
 impl Pair {
+    /// The CPU time that the caller and the callee have used.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) fn cpu(&self) -> anyhow::Result<[Duration; 2]> {
+        let used = |end: &Program| Usage::of_group(end.group()).map(|usage| usage.cpu);
+        Ok([used(&self.caller)?, used(&self.callee)?])
+    }
+
     /// Has the caller keep so many calls in flight for `time`.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ mod memory;
 mod nats;
 mod stress;
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 use drover_api::procedures;
 
@@ -27,7 +29,8 @@ pub(crate) const COLUMNS: &str = "\
 ours: `drover controller` as router; peer: Crossbar; the same sessions on both, all msgpack
 compiled: caller, callee, publisher and subscribers in one process with one thread
 autobahn: caller and callee in Python, in a process each
-limit: NATS request and reply with the same pattern of calls";
+limit: NATS request and reply with the same pattern of calls; for autobahn, what the CPU time
+of its two processes leaves room for when the router takes none";
 
 /// Joins at the same time.
 const JOINING: usize = 16;
@@ -114,8 +117,11 @@ impl Contestants {
             found.compiled.peer.push(calls);
             found.cpu.peer.push(cpu);
             found.compiled.limit.push(self.limit.carry_out(order).await?.sample()?);
-            found.autobahn.ours.push(self.ours.autobahn_calls(*in_flight, seconds).await?);
-            found.autobahn.peer.push(self.peer.autobahn_calls(*in_flight, seconds).await?);
+            let (rate, limit) = self.ours.autobahn_calls(*in_flight, seconds).await?;
+            found.autobahn.ours.push(rate);
+            found.autobahn.limit.push(limit);
+            let (rate, _) = self.peer.autobahn_calls(*in_flight, seconds).await?;
+            found.autobahn.peer.push(rate);
         }
         for (&(subscribers, _), found) in SUBSCRIBERS.iter().zip(&mut findings.events) {
             let order = Order::Events { subscribers, seconds };
@@ -148,8 +154,20 @@ impl Router {
         Ok((measured.sample()?, Cpu { us_per_call: (busy / calls).as_secs_f64() * 1e6 }))
     }
 
-    async fn autobahn_calls(&mut self, in_flight: usize, seconds: f64) -> anyhow::Result<Sample> {
-        let time = std::time::Duration::try_from_secs_f64(seconds).context("no time")?;
-        self.autobahn.measure(in_flight, time).await
+    /// Calls a second between programs in Python, and how many their own CPU time
+    /// allows: one call after the other is at work in one of the two at a time,
+    /// and many are held up by the slower one.
+    async fn autobahn_calls(
+        &mut self,
+        in_flight: usize,
+        seconds: f64,
+    ) -> anyhow::Result<(f64, f64)> {
+        let time = Duration::try_from_secs_f64(seconds).context("no time")?;
+        let (began, before) = (Instant::now(), self.autobahn.cpu()?);
+        let rate = self.autobahn.measure(in_flight, time).await?.calls_per_second;
+        let (took, after) = (began.elapsed(), self.autobahn.cpu()?);
+        let [caller, callee] = [0, 1].map(|end| after[end].saturating_sub(before[end]));
+        let busy = if in_flight == 1 { caller + callee } else { caller.max(callee) };
+        Ok((rate, rate * took.as_secs_f64() / busy.as_secs_f64()))
     }
 }

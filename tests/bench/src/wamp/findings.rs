@@ -56,7 +56,8 @@ pub(super) struct Cpu {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) compiled: Sides<Samples>,
-    pub(super) autobahn: Sides<Samples>,
+    /// Calls a second.
+    pub(super) autobahn: Sides<Vec<f64>>,
     pub(super) cpu: Sides<Vec<Cpu>>,
 }
 
@@ -108,12 +109,7 @@ impl Calls {
             compiled.row_of(name("compiled calls, p50"), "µs", Samples::p50_us, None),
             compiled.row_of(name("compiled calls, p99"), "µs", Samples::p99_us, None),
             cpu.row_of(name("CPU of the router per call"), "µs", us_per_call, bars.cpu),
-            autobahn.row_of(
-                name("autobahn calls"),
-                "1/s",
-                rate,
-                Some(Bar::AtLeastTimesPeer(bars.autobahn)),
-            ),
+            autobahn.row(name("autobahn calls"), "1/s", Some(Bar::AtLeastTimesPeer(bars.autobahn))),
         ]);
         rows
     }
@@ -192,7 +188,8 @@ mod tests {
     fn calls() -> Calls {
         let cpu = |us_per_call| Cpu { us_per_call };
         let calls = || Sides { ours: samples(90.0), peer: samples(10.0), limit: samples(180.0) };
-        Calls { compiled: calls(), autobahn: calls(), cpu: sides(cpu(10.0), cpu(120.0), cpu(0.0)) }
+        let autobahn = sides(90.0, 10.0, 180.0);
+        Calls { compiled: calls(), autobahn, cpu: sides(cpu(10.0), cpu(120.0), cpu(0.0)) }
     }
 
     #[test]
