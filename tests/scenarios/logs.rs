@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drover_api::{Command, JobId, JobResult, JobState, Level, Presence, Progress, procedures};
 use drover_logs::service::Followed;
@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 
 use crate::site;
 use crate::wamp_callers::{A, bare, join, run};
+
+/// How long anything may take. Generous: only a failing test waits this long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A site with node `a`, which has the guests that log and print.
 fn site_with_guests(config: &str) -> (Site, Agent) {
@@ -119,7 +122,7 @@ async fn follow(client: &Client, args: Value) -> RunningCall {
 }
 
 async fn next_records(running: &mut RunningCall) -> Vec<StoredRecord> {
-    let report = tokio::time::timeout(Duration::from_secs(30), running.next()).await;
+    let report = tokio::time::timeout(PATIENCE, running.next()).await;
     let report: Progress = report.expect("a report comes").unwrap().first().unwrap();
     match serde_json::from_value(report.progress).unwrap() {
         Followed::Records(records) => records,
@@ -243,8 +246,10 @@ async fn records_of_all_nodes_are_at_the_controller_once_and_in_order() {
     let client = join(&site).await;
     for node in ["1.1", "1.2"] {
         let mut found = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
         while found.len() < 333 {
             found = at_controller(&client, node, "*").await;
+            assert!(Instant::now() < deadline, "{} records arrived", found.len());
         }
         assert_eq!(texts(&found), numbers(333));
     }
@@ -309,11 +314,13 @@ async fn what_was_measured_during_an_outage_of_the_controller_arrives_once() {
     let total = f64::from(measure(1));
 
     let client = join(&site).await;
+    let deadline = Instant::now() + PATIENCE;
     let found = loop {
         let found = at_controller(&client, "1.1", "10").await;
         if sent_in(&found) >= total {
             break found;
         }
+        assert!(Instant::now() < deadline, "{} of {total} arrived", sent_in(&found));
     };
     assert_eq!(sent_in(&found), total, "none is lost and none doubled");
     let places: Vec<_> = found.iter().map(|record| record.sent.unwrap().place).collect();

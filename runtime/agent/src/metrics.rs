@@ -86,8 +86,8 @@ impl Sockets {
 
     /// Datagrams that were lost since this was asked last.
     fn newly_lost(&mut self) -> u64 {
-        let lost = self.receivers.iter().map(MetricReceiver::lost).sum();
-        lost - std::mem::replace(&mut self.lost, lost).min(lost)
+        let lost: u64 = self.receivers.iter().map(MetricReceiver::lost).sum();
+        lost.saturating_sub(std::mem::replace(&mut self.lost, lost))
     }
 }
 
@@ -108,6 +108,11 @@ pub(crate) async fn run(
             _ = tick.tick() => false,
             () = stop.cancelled() => true,
         };
+        if is_last {
+            // What was sent until now counts.
+            let receivers = std::mem::take(&mut sockets.receivers);
+            tokio::task::spawn_blocking(move || drop(receivers)).await?;
+        }
         let since = flushed_at.elapsed().max(Duration::from_millis(1));
         flushed_at = Instant::now();
         let flush = metrics.lock().flush(since);

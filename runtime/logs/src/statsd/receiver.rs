@@ -44,7 +44,8 @@ pub enum ReceiverError {
     },
 }
 
-/// Receives datagrams until it is dropped.
+/// Receives datagrams until it is dropped. What was sent before that is taken;
+/// dropping it waits for it.
 #[derive(Debug)]
 pub struct MetricReceiver {
     address: ReceiverAddress,
@@ -162,8 +163,13 @@ fn prepare(socket: &OwnedFd) -> nix::Result<()> {
 
 fn receive(socket: &OwnedFd, shared: &Shared, mut take: impl FnMut(&[u8])) {
     let mut buffers = vec![0; BATCH * LONGEST_DATAGRAM];
-    while !shared.is_stopped.load(Ordering::Relaxed) {
+    // What was sent before the end is taken, but no flood keeps it from coming.
+    let mut last_batches = RECEIVE_BUFFER / LONGEST_DATAGRAM;
+    while last_batches > 0 {
+        let is_stopped = shared.is_stopped.load(Ordering::Relaxed);
+        last_batches -= usize::from(is_stopped);
         match receive_batch(socket, &mut buffers, shared, &mut take) {
+            Err(Errno::EAGAIN) if is_stopped => return,
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => {
                 tracing::error!(error = %errno, "metrics are no longer received");
@@ -247,10 +253,14 @@ mod tests {
         for i in 0..200 {
             assert_eq!(texts.recv_timeout(PATIENCE).unwrap(), format!("a:{i}|c"));
         }
+        for i in 0..200 {
+            sender.send_to(format!("b:{i}|c").as_bytes(), &path).unwrap();
+        }
         let second = MetricReceiver::start(ReceiverAddress::Unix(path.clone()), |_| {});
         assert!(second.unwrap_err().to_string().contains(path.to_str().unwrap()));
         drop(receiver);
         assert!(!path.exists(), "the socket is removed");
+        assert!(texts.into_iter().eq((0..200).map(|i| format!("b:{i}|c"))), "all was taken");
     }
 
     #[test]
