@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|footprint|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|footprint|logs|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logs.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -28,6 +28,7 @@ mod instance;
 mod latency;
 mod liveness;
 mod load;
+mod logs;
 mod machine;
 mod peer;
 mod program;
@@ -71,8 +72,13 @@ enum Benchmark {
     Call,
     /// What an idle agent takes, and how fast it is there
     Footprint,
+    /// From what a child says to records, series and answers
+    Logs,
     /// The controller as a router: calls, events, joins, memory
     Wamp,
+    /// Writes lines; a node runs it as a child
+    #[command(hide = true)]
+    Chatter { lines: u64 },
     /// Puts load on a router; the benchmarks start it
     #[command(hide = true)]
     Load(load::Target),
@@ -135,6 +141,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.benchmark {
         Benchmark::Load(target) => load::run(target).await.map(|()| true),
+        Benchmark::Chatter { lines } => logs::chatter(*lines).map(|()| true).map_err(Into::into),
         _ => measure(&cli).await,
     };
     match outcome {
@@ -171,7 +178,10 @@ async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
         Benchmark::Call => (call::COLUMNS, call::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
-        Benchmark::Load(_) => bail!("a load reports to the benchmark that started it"),
+        Benchmark::Logs => (logs::COLUMNS, logs::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Load(_) | Benchmark::Chatter { .. } => {
+            bail!("this one only serves a benchmark, and has no findings")
+        }
     })
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Bar {
     AtLeastTimesLimit(f64),
     /// So many times the limit or less.
     AtMostTimesLimit(f64),
+    /// So much or more, in the row's unit.
+    AtLeast(f64),
     /// So much or less, in the row's unit.
     AtMost(f64),
     /// Less than so much, in the row's unit.
@@ -92,6 +94,7 @@ impl Row {
             }
             Bar::AtMostPartOfPeer(bar) => self.ratio().is_some_and(|ratio| ratio * bar <= 1.0),
             Bar::AtMostTimesLimit(bar) => self.ratio().is_some_and(|ratio| ratio <= bar),
+            Bar::AtLeast(bar) => self.ours.is_some_and(|ours| bar <= ours),
             Bar::AtMost(bar) => self.ours.is_some_and(|ours| ours <= bar),
             Bar::Below(bar) | Bar::BelowIfQuiet(bar) => self.ours.is_some_and(|ours| ours < bar),
         };
@@ -136,6 +139,7 @@ impl std::fmt::Display for Bar {
             Self::AtMostPartOfPeer(bar) => write!(f, "<= peer / {bar}"),
             Self::AtLeastTimesLimit(bar) => write!(f, ">= {bar} x limit"),
             Self::AtMostTimesLimit(bar) => write!(f, "<= {bar} x limit"),
+            Self::AtLeast(bar) => write!(f, ">= {bar}"),
             Self::AtMost(bar) => write!(f, "<= {bar}"),
             Self::Below(bar) => write!(f, "< {bar}"),
             Self::BelowIfQuiet(bar) => write!(f, "< {bar} if quiet"),
@@ -171,6 +175,7 @@ mod tests {
             (Bar::AtMostPartOfPeer(4.0), 2.5, 2.6),
             (Bar::AtLeastTimesLimit(0.5), 50.0, 49.9),
             (Bar::AtMostTimesLimit(1.5), 150.0, 150.1),
+            (Bar::AtLeast(8.0), 8.0, 7.9),
             (Bar::AtMost(30.0), 30.0, 30.1),
             (Bar::Below(0.5), 0.4, 0.5),
             (Bar::BelowIfQuiet(1000.0), 999.0, 1000.0),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use drover_api::{Command, JobResult, JobState, NodeId, procedures};
+use drover_api::{Command, JobId, JobResult, JobState, NodeId, procedures};
 use drover_wamp::{CallOptions, Client, ClientConfig, Payload};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::latency::{self, Sample};
 use crate::program::Program;
@@ -208,13 +209,40 @@ impl Caller {
     ///
     /// If it fails.
     pub(crate) async fn call(&self) -> anyhow::Result<()> {
-        let command = Command::new(&self.cmd);
+        self.command(Command::new(&self.cmd)).await?;
+        Ok(())
+    }
+
+    /// Calls the operation once, with arguments; tells the job's id.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub(crate) async fn run(&self, arguments: Value) -> anyhow::Result<JobId> {
+        Ok(self.command(with(&self.cmd, arguments)?).await?.id)
+    }
+
+    /// Runs another command on the node; its answer.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub(crate) async fn ask(&self, cmd: &str, arguments: Value) -> anyhow::Result<Value> {
+        Ok(self.command(with(cmd, arguments)?).await?.data)
+    }
+
+    async fn command(&self, command: Command) -> anyhow::Result<JobResult> {
         let payload = Payload::one(&command)?;
         let answer = self.session.call(&self.procedure, payload, CallOptions::default()).await?;
         let result: JobResult = answer.first().context("the answer is no result")?;
-        ensure!(result.state == JobState::Ok, "{} failed: {:?}", self.cmd, result.error);
-        Ok(())
+        ensure!(result.state == JobState::Ok, "{} failed: {:?}", command.cmd, result.error);
+        Ok(result)
     }
+}
+
+fn with(cmd: &str, arguments: Value) -> anyhow::Result<Command> {
+    let args = serde_json::from_value(arguments).context("arguments are an object")?;
+    Ok(Command { args, ..Command::new(cmd) })
 }
 
 fn copy_plugins(plugins: &[PathBuf], to: &Path) -> anyhow::Result<()> {
