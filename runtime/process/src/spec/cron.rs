@@ -23,7 +23,7 @@ pub struct CronSchedule {
 
 /// Why a schedule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CronError {
+pub(crate) enum CronError {
     #[error(
         "`{pattern}` is no cron pattern ({reason}): write five fields, such as `30 4 * * 1-5` \
          for half past four from Monday to Friday"
@@ -56,7 +56,7 @@ struct CronText {
 
 impl CronSchedule {
     /// Parses a pattern; `zone` is an IANA name.
-    pub(super) fn new(pattern: &str, zone: &str) -> Result<Self, CronError> {
+    pub(crate) fn new(pattern: &str, zone: &str) -> Result<Self, CronError> {
         let cron = Cron::from_str(pattern).map_err(|error| CronError::Pattern {
             pattern: pattern.to_owned(),
             reason: error.to_string(),

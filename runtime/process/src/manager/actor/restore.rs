@@ -1,0 +1,206 @@
+//! What an earlier agent or an earlier keeper has left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_api::JobId;
+
+use super::perform::{Newcomer, SLOW};
+use super::{Actor, Mode, Running, now};
+use crate::keeper::Exit;
+use crate::keeper_client::{Kept, Pipes};
+use crate::lifecycle::Event;
+use crate::manager::Origin;
+use crate::manager::job::{self, Adoption, Link, Order};
+use crate::manager::launch::Note;
+use crate::manager::remembered::Entry;
+use crate::spec::{OnAgentRestart, ProcessSpec, Recurrence};
+
+impl Actor {
+    /// Asks the keeper what it has, if there was one; else begins at once.
+    pub(super) fn restore_or_seek(&mut self) {
+        let has_traces = std::fs::read_dir(&self.config.keeper_dir)
+            .is_ok_and(|mut entries| entries.next().is_some());
+        if has_traces {
+            self.seek_keeper(Duration::ZERO);
+        } else {
+            self.take_kept(Vec::new());
+        }
+    }
+
+    /// Sees to the runs that the keeper has: of an earlier agent at first, and
+    /// after the loss of a keeper those of its time.
+    pub(super) fn take_kept(&mut self, kept: Vec<Kept>) {
+        match std::mem::replace(&mut self.mode, Mode::Serving) {
+            Mode::Restoring(remembered) => self.restore(remembered, kept),
+            mode @ (Mode::Serving | Mode::Closing(_)) => {
+                self.mode = mode;
+                self.reconcile(kept);
+            }
+        }
+    }
+
+    fn restore(&mut self, mut remembered: BTreeMap<JobId, Entry>, kept: Vec<Kept>) {
+        for kept in kept {
+            let id = kept.run.tree.id.clone();
+            // Without pipes: its keeper was killed, and the next one has ended it.
+            let Some(pipes) = kept.pipes else { continue };
+            let entry = remembered.remove(&id);
+            let note = serde_json::from_str::<Note>(&kept.run.note);
+            match note {
+                Ok(note) => {
+                    let child = Child { note, pipes, pid: kept.run.tree.pid, exit: kept.run.exit };
+                    self.adopt(id.clone(), child, entry);
+                }
+                Err(error) => {
+                    tracing::warn!(job = %id, %error, "a child that cannot be recognised is ended");
+                    self.acknowledge(id.clone());
+                    if let Some(entry) = entry {
+                        remembered.insert(id, entry);
+                    }
+                }
+            }
+            if let Some(running) = self.run_of(&kept.run.tree.id) {
+                running.tree = Some(kept.run.tree);
+            }
+        }
+        self.begin_remembered(remembered);
+    }
+
+    fn run_of(&mut self, id: &JobId) -> Option<&mut Running> {
+        self.jobs.get_mut(self.ids.get(id)?)?.run.as_mut()
+    }
+
+    /// Takes over a child of an earlier agent; one that is not to live on is then
+    /// stopped, so that its output is read to the end like that of any other.
+    fn adopt(&mut self, id: JobId, child: Child, entry: Option<Entry>) {
+        let Child { note, pipes, pid, exit } = child;
+        let is_on_disk = entry.is_some();
+        // One that was killed is forgotten first, and may have died half-way.
+        let goes_on = is_on_disk && note.spec.on_agent_restart == OnAgentRestart::Adopt;
+        let spec = Arc::new(entry.map_or(note.spec, |entry| entry.spec));
+        let submission = self.submission(&spec, Vec::new());
+        let ran_for = job::since(note.started);
+        let is_remembered = is_on_disk && spec.is_remembered();
+        let (key, actions) = self.scheduler.adopt(submission, note.run, ran_for, now());
+        let origin = Origin::Adopted;
+        self.enter(key, Newcomer { id, spec, origin, is_on_disk });
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.run = Some(Running { tree: None, pid, since: note.started });
+            job.leftover = true;
+        }
+        let adoption = Adoption { run: note.run, started: note.started, pid, pipes };
+        self.order(key, Order::Adopt(Box::new(adoption)));
+        self.perform(actions);
+        match exit {
+            Some(exit) => self.apply(key, Event::Exited { run: note.run, exit }),
+            None if goes_on => {}
+            None if is_remembered => self.apply(key, Event::Recycle),
+            None => self.apply(key, Event::Kill),
+        }
+    }
+
+    /// Submits what is remembered and has no child; those that others wait for
+    /// come first.
+    fn begin_remembered(&mut self, mut remembered: BTreeMap<JobId, Entry>) {
+        while !remembered.is_empty() {
+            let is_free = |spec: &ProcessSpec| {
+                !spec.after.iter().any(|wanted| {
+                    remembered
+                        .iter()
+                        .any(|(id, entry)| id.as_str() == wanted || entry.spec.name == *wanted)
+                })
+            };
+            let free: Vec<_> = remembered
+                .iter()
+                .filter(|(_, entry)| is_free(&entry.spec))
+                .map(|(id, _)| id.clone())
+                .collect();
+            // A circle cannot be submitted, but a file can hold one.
+            let next = if free.is_empty() { remembered.keys().cloned().collect() } else { free };
+            for id in next {
+                if let Some(entry) = remembered.remove(&id) {
+                    self.begin_again(id, entry);
+                }
+            }
+        }
+    }
+
+    fn begin_again(&mut self, id: JobId, entry: Entry) {
+        let is_remembered = entry.spec.is_remembered();
+        let mut spec = entry.spec.clone();
+        // The start that was asked for has been; what is due depends on the last
+        // run alone. What does not come back must not begin.
+        spec.start_delay = if is_remembered { left_of_period(&entry) } else { SLOW };
+        let after = spec.after.iter().flat_map(|wanted| self.named(wanted)).collect();
+        let submission = self.submission(&spec, after);
+        let (key, actions) = self.scheduler.submit(submission, now());
+        let spec = Arc::new(entry.spec);
+        let origin = Origin::Remembered;
+        self.enter(key, Newcomer { id, spec, origin, is_on_disk: true });
+        self.perform(actions);
+        if is_remembered {
+            return;
+        }
+        // It was to be taken over, and it is gone: with the machine, or with its
+        // keeper. It is not one that comes back.
+        let message = "its processes are gone since the agent was started again".to_owned();
+        self.apply(key, Event::DependencyFailed { message });
+    }
+
+    /// After the loss of a keeper, or of the connection to it.
+    fn reconcile(&mut self, kept: Vec<Kept>) {
+        let mut found = HashMap::new();
+        for kept in kept {
+            let id = kept.run.tree.id.clone();
+            if self.ids.contains_key(&id) || kept.pipes.is_none() {
+                let exit = if kept.pipes.is_none() { Some(Exit::Lost) } else { kept.run.exit };
+                found.insert(id, exit);
+            } else {
+                self.acknowledge(id);
+            }
+        }
+        let runs = self.jobs.iter().filter(|(_, job)| job.run.is_some());
+        let runs: Vec<_> = runs.map(|(key, job)| (*key, job.id.clone())).collect();
+        for (key, id) in runs {
+            match found.get(&id) {
+                // It runs on; what was asked for may have been lost.
+                Some(None) => {
+                    let life = self.scheduler.life(key);
+                    if life.is_some_and(|life| life.stage().is_stopping()) {
+                        self.end_tree(key);
+                    }
+                }
+                Some(Some(exit)) => self.take_exit(&id, *exit, *exit != Exit::Lost),
+                None => self.take_exit(&id, Exit::Lost, false),
+            }
+        }
+    }
+
+    /// Has the keeper forget a run, and whatever may be left of it killed.
+    fn acknowledge(&mut self, id: JobId) {
+        let Link::Here(keeper) = self.link.borrow().clone() else { return };
+        self.tasks.spawn(async move {
+            // A keeper that is gone has forgotten it.
+            drop(keeper.acknowledge(&id).await);
+            super::Done::Nothing
+        });
+    }
+}
+
+/// A child of an earlier agent.
+struct Child {
+    note: Note,
+    pipes: Pipes,
+    pid: u32,
+    exit: Option<Exit>,
+}
+
+/// What is left of the period that a job was in when its agent ended.
+fn left_of_period(entry: &Entry) -> Duration {
+    match (&entry.spec.recurrence, entry.begun) {
+        (Some(Recurrence::Every(period)), Some(begun)) => period.saturating_sub(job::since(begun)),
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,225 @@
+//! The jobs that outlive the agent, in one file.
+//!
+//! The file is JSON, with a version, and always whole: a new one is written
+//! beside it, synchronised and renamed over it. One thread of the blocking pool
+//! writes at a time; what comes meanwhile goes into the next file together, so
+//! many jobs at once cost a few writes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use drover_api::{JobId, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::ManagerError;
+use crate::spec::ProcessSpec;
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+/// Changes on their way to the writer; more wait in the actor's own tasks.
+const CHANGES: usize = 1024;
+
+/// A job on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) spec: ProcessSpec,
+    /// When its last occurrence began, for those that recur slowly.
+    #[serde(default)]
+    pub(super) begun: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    version: u32,
+    jobs: BTreeMap<JobId, Entry>,
+}
+
+/// The remembered jobs as they were found.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    path: PathBuf,
+    pub(super) jobs: BTreeMap<JobId, Entry>,
+}
+
+/// One change; the answer comes when it is on disk.
+#[derive(Debug)]
+struct Change {
+    id: JobId,
+    /// None: the job is forgotten.
+    entry: Option<Entry>,
+    done: oneshot::Sender<Result<(), ManagerError>>,
+}
+
+/// Where changes are sent; the writer ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Memory(mpsc::Sender<Change>);
+
+impl Remembered {
+    /// Reads the file; one that is missing is empty, one that is damaged is put
+    /// aside.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let jobs = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+            Ok(text) => match serde_json::from_slice::<Contents>(&text) {
+                Ok(contents) if contents.version == VERSION => contents.jobs,
+                Ok(contents) => {
+                    let reason = format!("it is of version {}, not {VERSION}", contents.version);
+                    put_aside(path, &reason)?
+                }
+                Err(error) => put_aside(path, &error.to_string())?,
+            },
+        };
+        Ok(Self { path: path.to_owned(), jobs })
+    }
+
+    /// What is written from now on begins with these jobs.
+    pub(super) fn writer(&self) -> (Memory, impl Future<Output = ()> + Send + use<>) {
+        let (changes, asked) = mpsc::channel(CHANGES);
+        (Memory(changes), write(self.path.clone(), self.jobs.clone(), asked))
+    }
+}
+
+fn put_aside(path: &Path, reason: &str) -> io::Result<BTreeMap<JobId, Entry>> {
+    let aside = path.with_extension("damaged");
+    fs::rename(path, &aside)?;
+    tracing::error!(
+        file = %path.display(),
+        aside = %aside.display(),
+        reason,
+        "the remembered jobs cannot be read and are put aside: submit them again"
+    );
+    Ok(BTreeMap::new())
+}
+
+impl Memory {
+    /// Puts a job on disk.
+    pub(super) async fn remember(&self, id: JobId, entry: Entry) -> Result<(), ManagerError> {
+        self.change(id, Some(entry)).await
+    }
+
+    /// Takes a job off the disk, if it is there.
+    pub(super) async fn forget(&self, id: JobId) -> Result<(), ManagerError> {
+        self.change(id, None).await
+    }
+
+    async fn change(&self, id: JobId, entry: Option<Entry>) -> Result<(), ManagerError> {
+        let (done, answer) = oneshot::channel();
+        let change = Change { id, entry, done };
+        self.0.send(change).await.map_err(|_| ManagerError::ShuttingDown)?;
+        answer.await.map_err(|_| ManagerError::ShuttingDown)?
+    }
+}
+
+/// Writes changes until nobody can make any more.
+async fn write(path: PathBuf, mut jobs: BTreeMap<JobId, Entry>, mut asked: mpsc::Receiver<Change>) {
+    let mut changes = Vec::new();
+    while asked.recv_many(&mut changes, CHANGES).await > 0 {
+        let mut next = jobs.clone();
+        let mut answers = Vec::new();
+        for Change { id, entry, done } in changes.drain(..) {
+            match entry {
+                Some(entry) => drop(next.insert(id, entry)),
+                None => drop(next.remove(&id)),
+            }
+            answers.push(done);
+        }
+        let outcome = if next == jobs { Ok(()) } else { save(&path, &next).await };
+        // What could not be written has not happened.
+        if outcome.is_ok() {
+            jobs = next;
+        }
+        for answer in answers {
+            drop(answer.send(outcome.clone()));
+        }
+    }
+}
+
+async fn save(path: &Path, jobs: &BTreeMap<JobId, Entry>) -> Result<(), ManagerError> {
+    let contents = Contents { version: VERSION, jobs: jobs.clone() };
+    let target = path.to_owned();
+    let saved = tokio::task::spawn_blocking(move || replace(&target, &contents)).await;
+    let outcome = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    outcome.map_err(|error| {
+        tracing::error!(file = %path.display(), %error, "cannot write the remembered jobs");
+        ManagerError::Disk { path: path.display().to_string(), reason: error.to_string() }
+    })
+}
+
+/// Writes a new file and puts it in the old one's place. Only its owner may read
+/// it: commands hold secrets.
+fn replace(path: &Path, contents: &Contents) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&serde_json::to_vec(contents)?)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Places, SpecContext};
+
+    fn entry(name: &str) -> Entry {
+        let context = SpecContext {
+            places: Places { agent_root: "/".into(), root: "/".into(), tmp: "/".into() },
+            interpreters: BTreeMap::new(),
+            grace: std::time::Duration::ZERO,
+            stats_interval: std::time::Duration::ZERO,
+        };
+        let args = serde_json::json!({"cmd": name, "max_time": -1});
+        let spec = ProcessSpec::execute(&context, args.as_object().unwrap(), "").unwrap();
+        Entry { spec, begun: None }
+    }
+
+    fn id(text: &str) -> JobId {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_there_for_the_next_one_and_what_is_forgotten_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.json");
+        let (memory, writer) = Remembered::open(&path).unwrap().writer();
+        let asks = async move {
+            memory.remember(id("a"), entry("a")).await.unwrap();
+            memory.remember(id("b"), entry("b")).await.unwrap();
+            memory.forget(id("a")).await.unwrap();
+            memory.forget(id("never")).await.unwrap();
+        };
+        tokio::join!(asks, writer);
+        let found = Remembered::open(&path).unwrap().jobs;
+        assert_eq!(found, BTreeMap::from([(id("b"), entry("b"))]));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_cannot_be_written_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gone/jobs.json");
+        let (memory, writer) = Remembered::open(&path).unwrap().writer();
+        let asks = async move { memory.remember(id("a"), entry("a")).await.unwrap_err() };
+        let (error, ()) = tokio::join!(asks, writer);
+        assert!(error.to_string().contains("gone/jobs.json"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.json");
+        for text in ["{\"version\":1,\"jobs\":{", "{\"version\":99,\"jobs\":{}}"] {
+            fs::write(&path, text).unwrap();
+            assert!(Remembered::open(&path).unwrap().jobs.is_empty());
+            assert_eq!(fs::read_to_string(dir.path().join("jobs.damaged")).unwrap(), text);
+            assert!(!path.exists());
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the manager tells: of one job as it happens, and of all when asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use drover_api::{JobId, Timestamp};
+
+use crate::keeper::Found;
+use crate::lifecycle::{Outcome, RunEnd};
+use crate::spec::ProcessSpec;
+
+/// A job, as its observer gets to know it.
+#[derive(Debug, Clone)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// What it runs. For a child of an earlier agent that is not remembered:
+    /// without its script, its input and its environment.
+    pub spec: Arc<ProcessSpec>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a job comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody has just submitted it.
+    Submitted,
+    /// It is remembered from an earlier agent, and begins anew.
+    Remembered,
+    /// Its child runs since an earlier agent.
+    Adopted,
+}
+
+/// One of the two streams of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What happens to a job. `Started` to `RunEnded` make one run; a job can have
+/// many; `Ended` is the last of all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobEvent {
+    /// The program was started, or taken over from an earlier agent.
+    Started {
+        /// The number of the run; the first is 1.
+        run: u64,
+        /// The child.
+        pid: u32,
+        /// When it started.
+        time: Timestamp,
+    },
+    /// The child, or somebody who has its output, wrote these bytes: never empty,
+    /// 64 KiB at most, cut anywhere.
+    Output {
+        /// Where to.
+        stream: OutputStream,
+        /// What.
+        bytes: Bytes,
+    },
+    /// A line of the output matched the pattern for readiness.
+    Ready,
+    /// Nothing of the run is left, and its output is complete. Also of a run
+    /// whose program could not be started, which has no `Started`.
+    RunEnded {
+        /// Its number.
+        run: u64,
+        /// How.
+        end: RunEnd,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A failed run will be followed by another one.
+    Restarting {
+        /// After this wait.
+        delay: Duration,
+        /// How many runs have failed within five minutes.
+        failures: usize,
+    },
+    /// The job waits for its next occurrence.
+    Recurs {
+        /// When, by the wall clock as it is now.
+        at: Timestamp,
+    },
+    /// Somebody should be woken: a record of level 9.
+    Critical {
+        /// Why.
+        message: String,
+    },
+    /// The job has ended for good.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// A job that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobStatus {
+    /// Its id.
+    pub id: JobId,
+    /// What it runs.
+    pub spec: Arc<ProcessSpec>,
+    /// How far it has come.
+    pub phase: Phase,
+    /// How often its program was started.
+    pub runs: u64,
+    /// When it was accepted, or came back with the agent.
+    pub accepted: Timestamp,
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for other jobs.
+    WaitingForOthers,
+    /// Waits for its serial queue, or for one of the running jobs to end.
+    WaitingForTurn,
+    /// Waits until then, by the wall clock as it is now: for its start, a
+    /// restart or its next occurrence.
+    WaitingForTime(Timestamp),
+    /// Its program is being started.
+    Starting,
+    /// Its program runs.
+    Running {
+        /// The child.
+        pid: u32,
+        /// Since when.
+        since: Timestamp,
+        /// Whether it has said that it is ready, if it is to say so.
+        is_ready: bool,
+    },
+    /// Its processes have been told to end.
+    Stopping,
+    /// The first process has ended; the rest of its tree or output not yet.
+    Settling,
+}
+
+/// What was found and ended by a kill. No process of the job is left, except
+/// those in `left`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillReport {
+    /// The job.
+    pub id: JobId,
+    /// Every process that was found while the tree was ended; empty if the job
+    /// was waiting, or its program had just ended.
+    pub found: Vec<Found>,
+    /// Whether TERM was not enough for all of them.
+    pub killed: bool,
+    /// What is still there after all: empty, unless the kernel itself is stuck
+    /// in a process.
+    pub left: Vec<Found>,
+}

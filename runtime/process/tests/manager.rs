@@ -1,0 +1,9 @@
+//! Jobs with real children, through the manager.
+
+#[expect(clippy::unwrap_used, reason = "a test kit; the setting covers only test functions")]
+mod manager {
+    mod kit;
+    mod running;
+    mod scheduling;
+    mod stopping;
+}
