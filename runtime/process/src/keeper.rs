@@ -95,14 +95,15 @@ pub enum RunKeeperError {
 /// Is the keeper of `dir`, until there is nothing left to keep.
 ///
 /// To be called by a process that has one thread, started by
-/// [`connect_or_start`](crate::connect_or_start), before anything else is set up:
-/// it makes a session, takes the signals, and makes this process the one that
-/// orphans of its children go to.
+/// [`connect_or_start`](crate::connect_or_start), before anything else is set up or
+/// opened: it closes every descriptor but the standard ones, makes a session, takes
+/// the signals, and makes this process the one that orphans of its children go to.
 ///
 /// # Errors
 /// Any of [`RunKeeperError`]; children then live on, for the keeper that follows.
 pub fn run_keeper(dir: &Path) -> Result<(), RunKeeperError> {
     let setup = |source| RunKeeperError::Setup { dir: dir.to_owned(), source };
+    close_inherited().map_err(setup)?;
     let agent = standard_input().map_err(|source| RunKeeperError::NotAsked { source })?;
     make_dir(dir).map_err(setup)?;
     let lock = File::options().create(true).append(true).open(dir.join(LOCK)).map_err(setup)?;
@@ -125,6 +126,23 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
 /// be longer than 107 bytes, so it goes below `/proc`.
 pub(crate) fn socket_address(dir: &File) -> io::Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()))?)
+}
+
+/// Closes what the agent itself has inherited: whoever waits for the end of such a
+/// pipe must not wait for the keeper, and no child shall have it.
+fn close_inherited() -> io::Result<()> {
+    let mut numbers: Vec<i32> = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    for number in numbers.into_iter().filter(|&number| number > 2) {
+        match nix::unistd::close(number) {
+            // The one that listed them, which is closed already.
+            Ok(()) | Err(nix::errno::Errno::EBADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The first agent's connection.

@@ -17,6 +17,7 @@ mod manager;
 mod scheduler;
 mod spec;
 mod tree;
+mod usage;
 
 pub use keeper::{
     Exit, Force, Found, KeptRun, Launch, LaunchError, LaunchErrorKind, Limits, RunKeeperError,
@@ -36,3 +37,4 @@ pub use spec::{
     StdinPolicy,
 };
 pub use tree::Tree;
+pub use usage::{TreeUsage, UsageSampler};

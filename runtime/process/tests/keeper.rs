@@ -5,6 +5,7 @@ mod keeper {
     mod adoption;
     mod ends;
     mod kit;
+    mod numbers;
     mod output;
     mod starts;
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Group, Uid, User};
@@ -79,9 +79,10 @@ pub(crate) fn outcome(mut report: io::PipeReader) -> Option<(Step, io::Error)> {
 
 fn become_program(plan: &Plan<'_>, ends: ChildEnds) -> (Step, io::Error) {
     let launch = plan.launch;
-    if let Err(failure) = prepare(plan) {
-        return failure;
-    }
+    let stdin = match prepare(plan, ends.stdin) {
+        Ok(stdin) => stdin,
+        Err(failure) => return failure,
+    };
     let mut command = Command::new(&launch.program);
     command
         .args(&launch.args)
@@ -89,14 +90,15 @@ fn become_program(plan: &Plan<'_>, ends: ChildEnds) -> (Step, io::Error) {
         .envs(launch.env.iter().map(|(name, value)| (name, value)))
         .env("DROVER_PROCESS", launch.id.as_str())
         .env(MARK, plan.mark)
-        .stdin(ends.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdin(stdin)
         .stdout(ends.stdout)
         .stderr(ends.stderr);
     // Undoes what Rust does with SIGPIPE as well.
     (Step::Program, command.exec())
 }
 
-fn prepare(plan: &Plan<'_>) -> Result<(), (Step, io::Error)> {
+/// Gives what the program is to read.
+fn prepare(plan: &Plan<'_>, stdin: Option<OwnedFd>) -> Result<OwnedFd, (Step, io::Error)> {
     let at = |step| move |error: io::Error| (step, error);
     rustix::process::setsid().map_err(io::Error::from).map_err(at(Step::Session))?;
     // The keeper takes signals by a descriptor and blocks them; a program wants them.
@@ -106,22 +108,47 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, io::Error)> {
     }
     limit(plan).map_err(at(Step::Limit))?;
     become_user(plan.launch).map_err(at(Step::User))?;
-    std::env::set_current_dir(&plan.launch.working_dir).map_err(at(Step::WorkingDir))
+    std::env::set_current_dir(&plan.launch.working_dir).map_err(at(Step::WorkingDir))?;
+    let stdin = match stdin {
+        Some(stdin) => stdin,
+        None => fs::File::open("/dev/null").map_err(at(Step::Session))?.into(),
+    };
+    // Last of all: the copies of the keeper's descriptors, which may be more than
+    // the program may have, are there until the program is.
+    rustix::process::setrlimit(Resource::Nofile, open_files(plan))
+        .map_err(io::Error::from)
+        .map_err(at(Step::Limit))?;
+    Ok(stdin)
 }
 
+/// What the program may open.
+fn open_files(plan: &Plan<'_>) -> Rlimit {
+    plan.launch.limits.open_files.map_or(plan.open_files, both)
+}
+
+fn both(bound: u64) -> Rlimit {
+    Rlimit { current: Some(bound), maximum: Some(bound) }
+}
+
+/// Sets the limits that the user could not set.
 fn limit(plan: &Plan<'_>) -> io::Result<()> {
-    let limits = &plan.launch.limits;
-    let both = |bound: u64| Rlimit { current: Some(bound), maximum: Some(bound) };
-    let open_files = limits.open_files.map_or(plan.open_files, both);
-    rustix::process::setrlimit(Resource::Nofile, open_files)?;
+    use rustix::process::{getrlimit, setpriority_process, setrlimit};
+    // Only what has to be raised; it is lowered when nothing is to be opened.
+    let now = getrlimit(Resource::Nofile);
+    let maximum = open_files(plan).maximum;
+    if let (Some(wanted), Some(most)) = (maximum, now.maximum)
+        && wanted > most
+    {
+        setrlimit(Resource::Nofile, Rlimit { current: now.current, maximum })?;
+    }
     if let Some(bytes) = plan.memory {
-        rustix::process::setrlimit(Resource::As, both(bytes))?;
+        setrlimit(Resource::As, both(bytes))?;
     }
     if let Some(count) = plan.processes {
-        rustix::process::setrlimit(Resource::Nproc, both(count))?;
+        setrlimit(Resource::Nproc, both(count))?;
     }
-    if let Some(nice) = limits.nice {
-        rustix::process::setpriority_process(None, nice)?;
+    if let Some(nice) = plan.launch.limits.nice {
+        setpriority_process(None, nice)?;
     }
     Ok(())
 }

@@ -113,6 +113,24 @@ async fn a_child_runs_as_its_user_with_its_limits() {
 }
 
 #[tokio::test]
+async fn a_small_limit_of_files_does_not_count_what_the_keeper_has_open() {
+    let dir = dir();
+    let agent = Agent::connect(dir.path()).await;
+    for number in 0..40 {
+        agent.spawn(shell(&format!("j{number}"), "sleep 1000")).await;
+    }
+    let mut what = shell("a", "ulimit -n; ls -U /proc/self/fd | wc -l");
+    what.limits.open_files = Some(10);
+    let spawned = agent.spawn(what).await;
+    // Its own three, and the one that lists them.
+    assert_eq!(read(spawned.stdout).await, b"10\n4\n");
+    for number in 0..40 {
+        agent.connection.keeper.acknowledge(&id(&format!("j{number}"))).await.unwrap();
+    }
+    agent.let_go().await;
+}
+
+#[tokio::test]
 async fn memory_is_bounded_by_what_is_in_force() {
     let dir = dir();
     let mut agent = Agent::connect(dir.path()).await;
