@@ -13,6 +13,7 @@ mod identities;
 mod joining;
 mod logs;
 mod permissions;
+mod processes;
 mod wamp_callers;
 
 use drover_tests::Site;

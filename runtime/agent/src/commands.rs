@@ -10,12 +10,14 @@ mod agent;
 mod job;
 mod log;
 mod old_names;
+mod process;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use drover_api::{Command, HostCommand, JobError, Operation, OperationKind};
+use drover_api::{Command, Exit, HostCommand, JobError, JobState, Operation, OperationKind};
 use drover_plugin_host::{ArgumentSchema, unknown};
 use drover_wamp::Invocation;
 use schemars::generate::SchemaSettings;
@@ -24,11 +26,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::node::Node;
+use crate::processes::Finished;
 
 pub(crate) use old_names::in_new_words;
 
 /// Every row.
-const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS];
+const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS, process::ROWS];
 
 /// One of the host's own commands.
 pub(crate) struct Row {
@@ -38,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) aliases: &'static [Alias],
     /// How it ends.
     pub(crate) kind: OperationKind,
+    /// Who sees to it that it ends when it is to.
+    pub(crate) ends: Ends,
     /// For people; the first line says what it does.
     pub(crate) doc: &'static str,
     /// The schema of its arguments.
@@ -54,12 +59,24 @@ pub(crate) struct Alias {
     pub(crate) name: &'static str,
     /// Arguments with another name: the old one, then ours.
     pub(crate) renamed: &'static [(&'static str, &'static str)],
+    /// Arguments that the old name stands for.
+    pub(crate) given: &'static [(&'static str, &'static str)],
+}
+
+/// Who sees to it that a command ends when it is cancelled, its time has passed
+/// or the agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Nobody needs to: it is dropped.
+    WhenDropped,
+    /// The command itself, which has something to tidy up.
+    ByItself,
 }
 
 impl Alias {
     /// An older name for the same arguments.
     const fn new(name: &'static str) -> Self {
-        Self { name, renamed: &[] }
+        Self { name, renamed: &[], given: &[] }
     }
 }
 
@@ -73,7 +90,38 @@ pub(crate) struct Request<'a> {
 }
 
 /// A command under way. Dropping it ends it.
-pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, JobError>> + Send + 'a>>;
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Answer, JobError>> + Send + 'a>>;
+
+/// How a command ended that did its work; a process can have failed all the same.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) state: JobState,
+    pub(crate) data: Value,
+    pub(crate) error: Option<JobError>,
+    pub(crate) streams: [String; 2],
+    pub(crate) exit: Option<Exit>,
+    pub(crate) critical: Option<String>,
+}
+
+impl From<Value> for Answer {
+    fn from(data: Value) -> Self {
+        let (error, streams, exit, critical) = Default::default();
+        Self { state: JobState::Ok, data, error, streams, exit, critical }
+    }
+}
+
+impl From<JobError> for Answer {
+    fn from(error: JobError) -> Self {
+        Self { state: JobState::Error, error: Some(error), ..Self::from(Value::Null) }
+    }
+}
+
+impl From<Finished> for Answer {
+    fn from(finished: Finished) -> Self {
+        let Finished { state, data, error, streams, critical, exit } = finished;
+        Self { state, data, error, streams, exit, critical }
+    }
+}
 
 /// A row whose schema is compiled.
 pub(crate) struct Ready {
@@ -116,8 +164,7 @@ pub(crate) fn find(name: &str) -> Result<Option<&'static Ready>, JobError> {
 /// The names that no plugin may have.
 pub fn reserved() -> Vec<String> {
     let groups = rows().filter_map(|row| row.name.split_once('.'));
-    // The process manager's commands come with it.
-    let mut groups: Vec<_> = groups.map(|(group, _)| group).chain(["process"]).collect();
+    let mut groups: Vec<_> = groups.map(|(group, _)| group).collect();
     groups.sort_unstable();
     groups.dedup();
     groups.into_iter().map(str::to_owned).collect()
@@ -157,6 +204,17 @@ fn schema_of<T: JsonSchema>() -> Value {
 
 fn no_arguments() -> Value {
     json!({ "type": "object", "properties": {}, "additionalProperties": false })
+}
+
+/// Resolves when the time has passed, if there is a limit.
+pub(crate) async fn passed(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
 }
 
 impl Request<'_> {

@@ -1,6 +1,7 @@
 //! The agent's configuration, read once from a TOML file.
 
 mod logs;
+mod processes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use drover_api::NodeId;
 use serde::{Deserialize, Serialize};
 
 pub use logs::{LogSettings, Safety, StatsdSettings, WhenFull};
+pub use processes::ProcessSettings;
 
 /// Settings of an agent. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -61,6 +63,8 @@ pub struct Config {
     pub max_message: ByteSize,
     /// What jobs may use.
     pub limits: Limits,
+    /// Child processes.
+    pub processes: ProcessSettings,
     /// The record store.
     pub logs: LogSettings,
     /// Metrics in the format of statsd.
@@ -108,6 +112,7 @@ impl Default for Config {
             reconnect_longest: Duration::from_secs(30),
             max_message: ByteSize::mib(16),
             limits: Limits::default(),
+            processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
         }
@@ -238,6 +243,24 @@ impl Config {
                 "limits.answer",
                 self.limits.answer.to_string(),
                 "must not be above `max_message`, which carries it",
+            ),
+            (
+                self.processes.max_jobs == 0,
+                "processes.max_jobs",
+                self.processes.max_jobs.to_string(),
+                "must be at least 1",
+            ),
+            (
+                self.processes.stats_interval < Duration::from_secs(1),
+                "processes.stats_interval",
+                duration_text(self.processes.stats_interval),
+                "must be at least 1s",
+            ),
+            (
+                self.processes.interpreters.values().any(Vec::is_empty),
+                "processes.interpreters",
+                format!("{:?}", self.processes.interpreters.keys()),
+                "each must have a program, such as [\"python3\"]",
             ),
             (
                 self.logs.max_file < ByteSize::kb(100),
@@ -390,6 +413,9 @@ mod tests {
             ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
             ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
             ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+            ("[processes]\nmax_jobs = 0", "processes.max_jobs"),
+            ("[processes]\nstats_interval = \"1ms\"", "processes.stats_interval"),
+            ("[processes]\ninterpreters = { sh = [] }", "processes.interpreters"),
             ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),
             ("[logs]\nmax_total = \"200 MB\"", "logs.max_total"),
             ("[logs]\nforward_records = 0", "logs.forward_records"),

@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::commands::{self, Ready, Request};
+use crate::commands::{self as own, Ends, Ready, Request, passed};
+use crate::logs::JobLevels;
 use crate::node::{Node, Reserved};
 use crate::recording::{self, Unwritten};
 
@@ -92,17 +93,32 @@ async fn run_command(
     call: &Invocation,
     command: Command,
 ) -> (JobResult, Option<Unwritten>) {
-    let (outcome, unwritten) = match accept(node, &command) {
-        Ok(Accepted { work: Work::Own { command, ready }, _reserved }) => {
-            (run_own(Request { node, call, command: &command }, ready).await, None)
-        }
-        Ok(Accepted { work: Work::OfPlugin { command, plugin, operation }, _reserved }) => {
-            run_job(node, call, command, plugin, operation).await
-        }
-        Err(error) => (Outcome::refused(error), None),
-    };
     // The caller is told of the command as it sent it.
-    (outcome.into_result(node.id(), command), unwritten)
+    match accept(node, &command) {
+        Ok(Accepted { work: Work::Own { command: own, ready }, _reserved }) => {
+            let (started, start) = (Timestamp::now(), Instant::now());
+            let answer = run_own(Request { node, call, command: &own }, ready).await;
+            (answered(node, command, answer, (started, start.elapsed())), None)
+        }
+        Ok(Accepted { work: Work::OfPlugin { command: own, plugin, operation }, _reserved }) => {
+            let (outcome, unwritten) = run_job(node, call, own, plugin, operation).await;
+            (outcome.into_result(node.id(), command), unwritten)
+        }
+        Err(error) => (Outcome::refused(error).into_result(node.id(), command), None),
+    }
+}
+
+/// The result of one of the host's own commands.
+fn answered(
+    node: &Node,
+    command: Command,
+    answer: own::Answer,
+    (started, took): (Timestamp, Duration),
+) -> JobResult {
+    let own::Answer { state, data, error, streams, exit, critical } = answer;
+    let records = Vec::new();
+    let outcome = Outcome { state, data, error, streams, records, started, took };
+    JobResult { exit, critical, ..outcome.into_result(node.id(), command) }
 }
 
 /// A command that the node takes.
@@ -128,7 +144,7 @@ fn accept(node: &Node, command: &Command) -> Result<Accepted, JobError> {
         );
         return Err(JobError::new(ErrorCode::WrongNode, message));
     }
-    let work = work(commands::in_new_words(command).unwrap_or_else(|| command.clone()))?;
+    let work = work(own::in_new_words(command).unwrap_or_else(|| command.clone()))?;
     let reserved = node.reserve(command).ok_or_else(|| {
         let message = format!("a job with the id {} is running on this node", command.id);
         JobError::new(ErrorCode::DuplicateId, message)
@@ -137,7 +153,7 @@ fn accept(node: &Node, command: &Command) -> Result<Accepted, JobError> {
 }
 
 fn work(command: Command) -> Result<Work, JobError> {
-    if let Some(ready) = commands::find(&command.cmd)? {
+    if let Some(ready) = own::find(&command.cmd)? {
         return Ok(Work::Own { command, ready });
     }
     let Some((plugin, operation)) = command.target() else {
@@ -153,57 +169,41 @@ fn work(command: Command) -> Result<Work, JobError> {
 }
 
 /// Runs one of the host's own commands, unless something ends it before.
-async fn run_own(request: Request<'_>, ready: &Ready) -> Outcome {
+async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
     let Request { node, call, command } = request;
-    let (started, start) = (Timestamp::now(), Instant::now());
     let name = ready.row.name;
     let answer = async {
         ready.schema.check(name, &Value::Object(command.args.clone()))?;
         (ready.row.run)(request).await
     };
+    if ready.row.ends == Ends::ByItself {
+        return answer.await.unwrap_or_else(own::Answer::from);
+    }
     let limits = node.limits();
     let wanted = command.timeout_ms.map(Duration::from_millis);
     let timeout = match ready.row.kind {
         OperationKind::Task => Some(wanted.unwrap_or(limits.deadline).min(limits.max_deadline)),
         OperationKind::Service => wanted,
     };
-    let failed = |state, code, message: String| (state, Err(JobError::new(code, message)));
-    let (state, answer) = tokio::select! {
+    let ended = |state, code, message: String| own::Answer {
+        state,
+        ..own::Answer::from(JobError::new(code, message))
+    };
+    tokio::select! {
         biased;
-        answer = answer => match answer {
-            Ok(data) => (JobState::Ok, Ok(data)),
-            Err(error) => (JobState::Error, Err(error)),
-        },
+        answer = answer => answer.unwrap_or_else(own::Answer::from),
         () = call.cancelled().cancelled() => {
             let message = format!("`{name}` was cancelled by its caller");
-            failed(JobState::Killed, ErrorCode::Cancelled, message)
+            ended(JobState::Killed, ErrorCode::Cancelled, message)
         }
         limit = passed(timeout) => {
             let message = format!("`{name}` was not done after {limit:?}");
-            failed(JobState::Timeout, ErrorCode::Timeout, message)
+            ended(JobState::Timeout, ErrorCode::Timeout, message)
         }
         () = node.stop().cancelled() => {
             let message = format!("`{name}` ends with the agent, which is shutting down");
-            failed(JobState::Error, ErrorCode::ShuttingDown, message)
+            ended(JobState::Error, ErrorCode::ShuttingDown, message)
         }
-    };
-    let (data, error) = match answer {
-        Ok(data) => (data, None),
-        Err(error) => (Value::Null, Some(error)),
-    };
-    let took = start.elapsed();
-    let (streams, records) = Default::default();
-    Outcome { state, data, error, streams, records, started, took }
-}
-
-/// Resolves when the time has passed, if there is a limit.
-async fn passed(limit: Option<Duration>) -> Duration {
-    match limit {
-        Some(limit) => {
-            tokio::time::sleep(limit).await;
-            limit
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -219,7 +219,7 @@ async fn run_job(
     let (reports, progress) = mpsc::channel(PROGRESS_BACKLOG);
     let Command { id, args, data, timeout_ms, .. } = command;
     let source = Source { job: id.clone(), domain: plugin.clone(), name: operation.clone() };
-    let log = node.logs().of_job(source);
+    let log = node.logs().of_job(source, JobLevels::default());
     let job = Job {
         id: id.clone(),
         plugin,

@@ -14,6 +14,7 @@
 //! what it stands on dials again for ever.
 //! [`dispatch`] turns an invocation into a job and its outcome into an answer;
 //! the jobs that are not for a plugin are in the table [`commands`].
+//! [`processes`] has the child processes, whose parent is a program of its own.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -27,23 +28,30 @@ mod link;
 mod logs;
 mod metrics;
 mod node;
+mod processes;
 mod recording;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use drover_plugin_host::{CompilerCommand, Host, HostConfig};
+use drover_process::ManagerTask;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, Safety, StatsdSettings, WhenFull, default_data_dir,
+    Config, ConfigError, Limits, LogSettings, ProcessSettings, Safety, StatsdSettings, WhenFull,
+    default_data_dir,
 };
+
+pub use drover_process::run_keeper;
+pub use processes::KeeperCommand;
 
 use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
+use processes::Processes;
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -53,6 +61,8 @@ pub struct Agent {
     logs: Logs,
     metrics: Metrics,
     sockets: Sockets,
+    processes: Processes,
+    managing: ManagerTask,
 }
 
 /// Why an agent has ended.
@@ -67,13 +77,17 @@ pub enum Ended {
 impl Agent {
     /// Makes the directories, opens the log and starts the plugin host.
     /// `compiler` is the program that compiles a component in a process of its
-    /// own.
+    /// own, and `keeper` the one that keeps the child processes.
     ///
     /// # Errors
     ///
     /// If a directory cannot be made or written, another agent has the log
     /// open, or a socket for metrics cannot be opened.
-    pub fn start(config: Config, compiler: CompilerCommand) -> anyhow::Result<Self> {
+    pub fn start(
+        config: Config,
+        compiler: CompilerCommand,
+        keeper: &KeeperCommand,
+    ) -> anyhow::Result<Self> {
         for (key, dir) in [("data_dir", &config.data_dir), ("plugin_dir", &config.plugin_dir)] {
             std::fs::create_dir_all(dir).with_context(|| {
                 format!(
@@ -96,13 +110,14 @@ impl Agent {
             reserved: reserved(),
         })
         .context("cannot start the plugin host")?;
-        Ok(Self { config, host, logs, metrics, sockets })
+        let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
+        Ok(Self { config, host, logs, metrics, sockets, processes, managing })
     }
 
     /// Loads the plugins and keeps the link until `stop` is cancelled, or
     /// somebody tells the agent to restart, which cancels it too.
     ///
-    /// What ends first is the link, then the work, then the metrics, and last
+    /// What ends first is the link, then plugins, processes and metrics, and last
     /// the log, which takes what all the others say.
     ///
     /// # Errors
@@ -110,12 +125,16 @@ impl Agent {
     /// If a task of the agent panicked, or jobs outlived the grace period. A
     /// controller that is away is no error.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
-        let Self { config, host, logs, metrics, sockets } = self;
+        let Self { config, host, logs, metrics, sockets, processes, managing } = self;
         let store = logs.store().clone();
-        let node = Node::new(&config, host, logs, stop.clone());
+        let node = Node::new(&config, host, logs, processes, stop.clone());
         let loaded = CancellationToken::new();
 
         let mut measuring = JoinSet::new();
+        measuring.spawn(async move {
+            managing.run().await;
+            Ok(())
+        });
         let work_is_done = CancellationToken::new();
         let settings = config.statsd.clone();
         measuring.spawn(metrics::run(
@@ -138,6 +157,7 @@ impl Agent {
             }
         }
         node.host().shutdown().await;
+        node.processes().shutdown().await;
         work_is_done.cancel();
         while let Some(ended) = measuring.join_next().await {
             outcome = outcome.and(ended.context("a task panicked").flatten());

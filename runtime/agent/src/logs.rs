@@ -27,6 +27,24 @@ pub(crate) use job::JobLog;
 /// long when it is no text, and its envelope comes on top.
 const RECORDS_IN_A_MESSAGE: usize = 8;
 
+/// What becomes of which levels of a job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JobLevels {
+    /// Those that are looked at at all.
+    pub(crate) heard: LevelSet,
+    /// Those of them that are kept.
+    pub(crate) store: LevelSet,
+    /// Those of them that go to the controller; what the configuration says if
+    /// absent.
+    pub(crate) forward: Option<LevelSet>,
+}
+
+impl Default for JobLevels {
+    fn default() -> Self {
+        Self { heard: LevelSet::ALL, store: LevelSet::ALL, forward: None }
+    }
+}
+
 /// A cheap handle on the log.
 #[derive(Clone)]
 pub(crate) struct Logs {
@@ -76,10 +94,11 @@ impl Logs {
         &self.shared.service
     }
 
-    /// Where all that a job says goes, with the levels that are forwarded by
-    /// default.
-    pub(crate) fn of_job(&self, source: Source) -> JobLog {
-        let origin = Origin { forward: self.shared.forward, ..Origin::new(source) };
-        JobLog::new(self.clone(), Arc::new(origin))
+    /// Where all that a job says goes.
+    pub(crate) fn of_job(&self, source: Source, levels: JobLevels) -> JobLog {
+        let JobLevels { heard, store, forward } = levels;
+        let forward = forward.unwrap_or(self.shared.forward);
+        let origin = Origin { store, forward, source: Arc::new(source) };
+        JobLog::new(self.clone(), Arc::new(origin), heard)
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::Logs;
+use crate::processes::Processes;
 use crate::{Config, commands};
 
 /// A cheap handle on the node.
@@ -29,6 +30,7 @@ struct Shared {
     host: Host,
     limits: Limits,
     logs: Logs,
+    processes: Processes,
     max_message_bytes: usize,
     revision: watch::Sender<u64>,
     running: Mutex<HashMap<JobId, RunningJob>>,
@@ -46,7 +48,13 @@ pub(crate) struct RunningJob {
 
 impl Node {
     /// `stop` ends the agent.
-    pub(crate) fn new(config: &Config, host: Host, logs: Logs, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        host: Host,
+        logs: Logs,
+        processes: Processes,
+        stop: CancellationToken,
+    ) -> Self {
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -57,6 +65,7 @@ impl Node {
             host,
             limits: config.host_limits(),
             logs,
+            processes,
             max_message_bytes: config.max_message_bytes(),
             // From the start time, so that a restarted agent never repeats one.
             revision: watch::Sender::new(started.0),
@@ -86,6 +95,10 @@ impl Node {
 
     pub(crate) fn logs(&self) -> &Logs {
         &self.shared.logs
+    }
+
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.shared.processes
     }
 
     pub(crate) fn max_message_bytes(&self) -> usize {

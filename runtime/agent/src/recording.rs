@@ -64,13 +64,14 @@ async fn write(
         }
         log.write().await?;
     }
-    log.finish().await
+    log.end_output(&mut |_, _| {});
+    log.write().await
 }
 
 fn take(log: &mut JobLog, said: &Said) {
     match said {
         Said::Record(record) => log.record(record),
-        Said::Stdout(bytes) => log.output(Stream::Stdout, bytes),
-        Said::Stderr(bytes) => log.output(Stream::Stderr, bytes),
+        Said::Stdout(bytes) => log.output(Stream::Stdout, bytes, &mut |_, _| {}),
+        Said::Stderr(bytes) => log.output(Stream::Stderr, bytes, &mut |_, _| {}),
     }
 }

@@ -32,6 +32,8 @@ error_codes! {
     UnknownCommand = "unknown-command",
     /// A job of this id is running on the node.
     DuplicateId = "duplicate-id",
+    /// No job of this id runs or waits on the node.
+    UnknownJob = "unknown-job",
     /// The arguments do not fit the operation's schema, or the plugin refused them.
     InvalidArguments = "invalid-arguments",
     /// The message is no command.

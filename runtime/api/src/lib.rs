@@ -25,5 +25,5 @@ pub use node::{
     Heartbeat, HostCommand, NodeDescription, NodeStatus, Operation, OperationKind, Plugin,
     Presence, RefusedPlugin,
 };
-pub use result::{JobResult, JobState, Level, Progress, Record};
+pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
 pub use time::Timestamp;

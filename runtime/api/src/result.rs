@@ -26,7 +26,7 @@ pub enum JobState {
 /// How a job ended, sent back to whoever asked for it.
 ///
 /// On the link: the command's `{id, gid, nid, cmd, args}` again, then
-/// `{state, data, error, streams, records, starttime, time}`.
+/// `{state, data, error, streams, exit, critical, records, starttime, time}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobResult {
     /// The command's id.
@@ -53,6 +53,13 @@ pub struct JobResult {
     /// much.
     #[serde(default, skip_serializing_if = "both_are_empty")]
     pub streams: [String; 2],
+    /// How the job's program ended; absent if the job is no process, or never
+    /// was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// The last message of level 9 that a process wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical: Option<String>,
     /// What the job logged, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<Record>,
@@ -64,6 +71,17 @@ pub struct JobResult {
 
 fn both_are_empty(streams: &[String; 2]) -> bool {
     streams.iter().all(String::is_empty)
+}
+
+/// How a program ended. Neither is there if nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its exit status, if it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The number of the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
 }
 
 /// The number that says who a record is for and how bad it is.
@@ -180,6 +198,8 @@ mod tests {
             data: serde_json::json!({"a": 1}),
             error: None,
             streams: Default::default(),
+            exit: None,
+            critical: None,
             records: Vec::new(),
             starttime: Timestamp(1_700_000_000_000),
             time: 0.25,

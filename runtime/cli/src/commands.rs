@@ -6,6 +6,7 @@ pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod controller;
 mod daemon;
+pub(crate) mod keeper;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod ops;

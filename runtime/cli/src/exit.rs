@@ -47,7 +47,7 @@ impl From<&JobResult> for Exit {
             (JobState::Ok, _) => Self::Done,
             (JobState::Timeout, _) => Self::Timeout,
             (JobState::Killed, _) => Self::Cancelled,
-            (_, Some(ErrorCode::UnknownCommand)) => Self::NotFound,
+            (_, Some(ErrorCode::UnknownCommand | ErrorCode::UnknownJob)) => Self::NotFound,
             (_, Some(ErrorCode::InvalidArguments)) => Self::InvalidArguments,
             _ => Self::Failed,
         }

@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
         Command::Logs(command) => commands::logs::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
+        Command::Keeper(command) => commands::keeper::run(&command),
         Command::CompileComponent(command) => Ok(commands::compile::run(&command)),
     };
     match ended {
@@ -67,6 +68,9 @@ enum Command {
     Plugin(commands::plugin::Plugin),
     /// Print the completions of a shell
     Completions(commands::completions::Completions),
+    /// Keep the agent's child processes; the agent runs this in a process of its own
+    #[command(hide = true)]
+    Keeper(commands::keeper::Keeper),
     /// Compile a component; the agent runs this in a process of its own
     #[command(hide = true)]
     CompileComponent(commands::compile::CompileComponent),

@@ -76,6 +76,8 @@ impl Outcome {
             data: self.data,
             error: self.error,
             streams: self.streams,
+            exit: None,
+            critical: None,
             records: self.records,
             starttime: self.started,
             time: self.took.as_micros() as f64 / 1000.0,

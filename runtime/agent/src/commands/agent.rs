@@ -3,22 +3,24 @@
 use drover_api::OperationKind;
 use serde_json::{Value, json};
 
-use super::{Alias, Request, Row, Running, no_arguments};
+use super::{Alias, Ends, Request, Row, Running, no_arguments};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "agent.ping",
         aliases: &[Alias::new("ping")],
         kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
         doc: "Answers `pong`: the agent is there and does its work.",
         arguments: no_arguments,
         returns: || json!({ "const": "pong" }),
-        run: |_| Box::pin(async { Ok(Value::from("pong")) }),
+        run: |_| Box::pin(async { Ok(Value::from("pong").into()) }),
     },
     Row {
         name: "agent.info",
         aliases: &[],
         kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
         doc: "Shows what the agent is and does: node, version, when it started (in \
               milliseconds since 1970), process id, how many plugins and running jobs it has, \
               where its log is, and what does not work at present.",
@@ -30,6 +32,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "agent.restart",
         aliases: &[Alias::new("restart")],
         kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
         doc: "Ends the agent in order, with exit status 75, by which a service manager knows \
               that it is to be started again.\nThe answer comes first. Jobs of plugins that \
               are running are ended.",
@@ -54,7 +57,8 @@ fn info(Request { node, .. }: Request<'_>) -> Running<'_> {
             "running_jobs": node.running().len(),
             "log": node.logs().store().identity(),
             "trouble": description.trouble,
-        }))
+        })
+        .into())
     })
 }
 
@@ -62,6 +66,6 @@ fn restart(Request { node, .. }: Request<'_>) -> Running<'_> {
     Box::pin(async move {
         tracing::info!("told to restart");
         node.restart();
-        Ok(Value::Null)
+        Ok(Value::Null.into())
     })
 }

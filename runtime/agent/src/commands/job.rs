@@ -3,12 +3,13 @@
 use drover_api::OperationKind;
 use serde_json::{Value, json};
 
-use super::{Request, Row, Running, no_arguments};
+use super::{Ends, Request, Row, Running, no_arguments};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "job.list",
     aliases: &[],
     kind: OperationKind::Task,
+    ends: Ends::WhenDropped,
     doc: "Lists the jobs that run on the node, the oldest first: id, command, and since when (in \
           milliseconds since 1970).\nThe job that asks is left out.",
     arguments: no_arguments,
@@ -30,6 +31,6 @@ fn list(Request { node, command, .. }: Request<'_>) -> Running<'_> {
         let jobs = jobs
             .into_iter()
             .map(|job| json!({ "id": job.id, "cmd": job.cmd, "starttime": job.started }));
-        Ok(Value::Array(jobs.collect()))
+        Ok(jobs.collect::<Value>().into())
     })
 }

@@ -7,13 +7,14 @@ use drover_logs::service::{
 use drover_wamp::Payload;
 use serde_json::json;
 
-use super::{Alias, Request, Row, Running, arguments_of};
+use super::{Alias, Ends, Request, Row, Running, arguments_of};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "log.query",
-        aliases: &[Alias { name: "get_msgs", renamed: OLD_CONDITIONS }],
+        aliases: &[Alias { renamed: OLD_CONDITIONS, ..Alias::new("get_msgs") }],
         kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
         doc: "Shows records of the log, the newest first unless `order` says otherwise.\nWhere \
               there are more, the answer has `next`, to be given as `cursor` with the same \
               arguments. All conditions must be fulfilled.",
@@ -29,8 +30,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "log.delete",
-        aliases: &[Alias { name: "del_msgs", renamed: OLD_CONDITIONS }],
+        aliases: &[Alias { renamed: OLD_CONDITIONS, ..Alias::new("del_msgs") }],
         kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
         doc: "Deletes records of the log that fulfil all conditions, and says how many.\nAt least \
               one condition must be given; `levels=*` means all records.",
         arguments: arguments_of::<DeleteArguments>,
@@ -41,6 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "log.follow",
         aliases: &[],
         kind: OperationKind::Service,
+        ends: Ends::WhenDropped,
         doc: "Tells records as they are written, until it is cancelled, as progressive results \
               `{records}`.\nThey begin now, or after the record `after`, or with the newest \
               `backlog` ones; none is lost or doubled between those that were there and those \
@@ -67,7 +70,8 @@ fn query(request: Request<'_>) -> Running<'_> {
     Box::pin(async move {
         let arguments: QueryArguments = request.arguments()?;
         let page = request.node.logs().service().query(arguments).await.map_err(in_words)?;
-        serde_json::to_value(page).map_err(|error| internal(&error))
+        let page = serde_json::to_value(page).map_err(|error| internal(&error))?;
+        Ok(page.into())
     })
 }
 
@@ -76,7 +80,7 @@ fn delete(request: Request<'_>) -> Running<'_> {
         let arguments: DeleteArguments = request.arguments()?;
         let deleted = request.node.logs().service().delete(arguments).await.map_err(in_words)?;
         tracing::info!(job = %request.command.id, deleted, "log records deleted");
-        Ok(json!({ "deleted": deleted }))
+        Ok(json!({ "deleted": deleted }).into())
     })
 }
 

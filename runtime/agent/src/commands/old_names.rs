@@ -25,11 +25,16 @@ pub(crate) fn in_new_words(command: &Command) -> Option<Command> {
     }
     let named = |alias: &&Alias| alias.name == command.cmd;
     let (row, alias) = rows().find_map(|row| Some((row, row.aliases.iter().find(named)?)))?;
-    let mut args = match command.args.is_empty() {
+    // Where nothing is renamed, the data is the command's own.
+    let is_in_data = command.args.is_empty() && !alias.renamed.is_empty();
+    let mut args = match is_in_data {
         true => serde_json::from_str(&command.data).unwrap_or_default(),
         false => command.args.clone(),
     };
     rename(&mut args, alias.renamed);
+    for (name, value) in alias.given {
+        args.entry(*name).or_insert_with(|| Value::from(*value));
+    }
     Some(Command { cmd: row.name.to_owned(), args, ..command.clone() })
 }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use drover_api::{Level, Record, Timestamp};
 use drover_logs::statsd::ScopeId;
 use drover_logs::store::{Batch, LossyAppender, Origin, StoreClosed};
-use drover_logs::{Message, OutputParser, Part, Stream};
+use drover_logs::{LevelSet, Message, OutputParser, Part, Stream};
 
 use super::Logs;
 use crate::config::WhenFull;
+
+/// Who hears of messages beside the log.
+pub(crate) type Also<'a> = &'a mut dyn FnMut(Stream, Message<'_>);
 
 /// Takes down what one job says.
 ///
@@ -17,6 +20,8 @@ use crate::config::WhenFull;
 pub(crate) struct JobLog {
     logs: Logs,
     origin: Arc<Origin>,
+    /// Levels that are looked at at all.
+    heard: LevelSet,
     parsers: [OutputParser; 2],
     batch: Batch,
     /// Where the job does not wait.
@@ -28,7 +33,7 @@ pub(crate) struct JobLog {
 }
 
 impl JobLog {
-    pub(super) fn new(logs: Logs, origin: Arc<Origin>) -> Self {
+    pub(super) fn new(logs: Logs, origin: Arc<Origin>, heard: LevelSet) -> Self {
         let longest = logs.shared.longest;
         let lossy = match logs.shared.when_full {
             WhenFull::Wait => None,
@@ -38,6 +43,7 @@ impl JobLog {
             parsers: [Stream::Stdout, Stream::Stderr].map(|s| OutputParser::new(s, longest)),
             batch: Batch::new(Arc::clone(&origin)),
             origin,
+            heard,
             logs,
             lossy,
             scope: None,
@@ -46,13 +52,34 @@ impl JobLog {
     }
 
     /// Takes bytes of one stream, which say in the level protocol what they are.
-    pub(crate) fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let Self { logs, origin, parsers, batch, scope, metric, .. } = self;
+    /// `also` is given every message that is looked at.
+    pub(crate) fn output(&mut self, stream: Stream, bytes: &[u8], also: Also<'_>) {
+        let Self { logs, origin, heard, parsers, batch, scope, metric, .. } = self;
         let time = Timestamp::now();
         parsers[stream as usize].feed(bytes, |message| match message.level {
+            level if !heard.contains(level) => {}
             Level::STATSD => take_metrics(logs, origin, scope, metric, message),
-            _ => batch.push(time, message),
+            _ => {
+                also(stream, message);
+                batch.push(time, message);
+            }
         });
+    }
+
+    /// Takes what a program left unfinished at its end: lines and blocks.
+    pub(crate) fn end_output(&mut self, also: Also<'_>) {
+        let Self { logs, origin, heard, parsers, batch, scope, metric, .. } = self;
+        let time = Timestamp::now();
+        for (parser, stream) in parsers.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+            parser.finish(|message| match message.level {
+                level if !heard.contains(level) => {}
+                Level::STATSD => take_metrics(logs, origin, scope, metric, message),
+                _ => {
+                    also(stream, message);
+                    batch.push(time, message);
+                }
+            });
+        }
     }
 
     /// Takes a whole record.
@@ -79,24 +106,6 @@ impl JobLog {
             None => self.logs.store().append(batch).await,
             Some(lossy) => lossy.append(batch).map(drop),
         }
-    }
-
-    /// Hands over the rest when the job has ended: lines and blocks that it did
-    /// not end.
-    ///
-    /// # Errors
-    ///
-    /// The log is closed.
-    pub(crate) async fn finish(mut self) -> Result<(), StoreClosed> {
-        let Self { logs, origin, parsers, batch, scope, metric, .. } = &mut self;
-        let time = Timestamp::now();
-        for parser in parsers {
-            parser.finish(|message| match message.level {
-                Level::STATSD => take_metrics(logs, origin, scope, metric, message),
-                _ => batch.push(time, message),
-            });
-        }
-        self.write().await
     }
 }
 

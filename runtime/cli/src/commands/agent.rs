@@ -4,7 +4,7 @@ use clap::Args;
 use drover_agent::{Config, Ended};
 use tokio_util::sync::CancellationToken;
 
-use super::{compile, daemon};
+use super::{compile, daemon, keeper};
 use crate::exit::{Exit, Failure};
 use crate::{config_file, output};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
     command.daemon.start_log()?;
     daemon::runtime()?.block_on(async {
         let stop = CancellationToken::new();
-        let agent = drover_agent::Agent::start(config, compile::compiler())?;
+        let agent = drover_agent::Agent::start(config, compile::compiler(), &keeper::keeper())?;
         let ended = daemon::until_signalled(stop.clone(), agent.run(stop)).await?;
         Ok(match ended {
             Ended::Stopped => Exit::Done,

@@ -1,0 +1,231 @@
+//! Listens to one job: what its children write and what becomes of them.
+
+use std::time::Duration;
+
+use drover_api::{ErrorCode, Exit, JobError, JobId, JobState, Level, Record, Timestamp};
+use drover_logs::store::StoreClosed;
+use drover_logs::{
+    LevelSet, Message, Part, ResultCollector, ResultData, ResultDataError, Source, Stream,
+};
+use drover_process::{Cause, JobEvent, JobInfo, Outcome, OutputStream, ProcessSpec};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::tail::Tail;
+use super::{Expectant, Finished, Live};
+use crate::logs::{JobLevels, JobLog, Logs};
+
+/// How long whoever waits for a job waits for the log to take what it said.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest text that a result tells of level 9.
+const CRITICAL_BYTES: usize = 64 << 10;
+
+/// Listens to one job until it has ended for good.
+pub(super) struct Listener {
+    id: JobId,
+    log: JobLog,
+    heard: Heard,
+    tails: [Tail; 2],
+    expectant: Option<Expectant>,
+}
+
+/// What of the messages goes into the result.
+struct Heard {
+    results: ResultCollector,
+    /// The last message of level 9 of each stream, as far as it has come.
+    critical: [Vec<u8>; 2],
+    last_critical: Option<Vec<u8>>,
+}
+
+/// The levels that a command's arguments say.
+///
+/// # Errors
+///
+/// If one of them is no set of levels.
+pub(crate) fn levels_of(spec: &ProcessSpec) -> Result<JobLevels, JobError> {
+    let texts = &spec.levels;
+    let parse = |key: &str, text: &Option<String>| -> Result<Option<LevelSet>, JobError> {
+        let set = text.as_deref().map(str::parse::<LevelSet>).transpose();
+        set.map_err(|error| JobError::new(ErrorCode::InvalidArguments, format!("`{key}`: {error}")))
+    };
+    Ok(JobLevels {
+        heard: parse("loglevels", &texts.loglevels)?.unwrap_or(LevelSet::ALL),
+        store: parse("loglevels_db", &texts.loglevels_db)?.unwrap_or(LevelSet::ALL),
+        forward: parse("loglevels_ac", &texts.loglevels_ac)?,
+    })
+}
+
+impl Listener {
+    pub(super) fn new(logs: &Logs, job: &JobInfo, expectant: Option<Expectant>) -> Self {
+        let JobInfo { id, spec, .. } = job;
+        let source =
+            Source { job: id.clone(), domain: spec.domain.clone(), name: spec.name.clone() };
+        let levels = levels_of(spec).unwrap_or_else(|error| {
+            // It was right when the job was accepted.
+            tracing::warn!(job = %id, %error, "a remembered job is logged with all levels");
+            JobLevels::default()
+        });
+        let heard = Heard {
+            results: ResultCollector::new(ResultCollector::MAX_BYTES),
+            critical: Default::default(),
+            last_critical: None,
+        };
+        let log = logs.of_job(source, levels);
+        Self { id: id.clone(), log, heard, tails: Default::default(), expectant }
+    }
+
+    pub(super) async fn run(mut self, mut happens: mpsc::Receiver<JobEvent>) {
+        while let Some(event) = happens.recv().await {
+            if let JobEvent::Ended { outcome } = event {
+                return self.end(outcome).await;
+            }
+            self.take(event).await;
+            if let Err(StoreClosed) = self.log.write().await {
+                // The agent ends; what the child says from now on waits in its pipe.
+                tracing::debug!(job = %self.id, "the log is closed");
+                return;
+            }
+        }
+        // The manager ended first: the next agent takes the job over.
+        self.end_output();
+        let _ = self.log.write().await;
+    }
+
+    async fn take(&mut self, event: JobEvent) {
+        match event {
+            JobEvent::Output { stream, bytes } => {
+                let of = stream_of(stream);
+                self.tails[of as usize].push(&bytes);
+                let Self { log, heard, .. } = self;
+                log.output(of, &bytes, &mut |stream, message| heard.take(stream, message));
+                let live = self.expectant.as_ref().and_then(|expectant| expectant.live.as_ref());
+                if let Some(live) = live {
+                    // A caller that no longer listens is no matter of the job's.
+                    let _ = live.send(Live { stream, bytes: bytes.to_vec() }).await;
+                }
+            }
+            JobEvent::RunEnded { end, .. } => {
+                self.end_output();
+                if let Cause::NotStarted(reason) = end.cause {
+                    self.note(Level::ERROR, &format!("not started: {reason}"));
+                }
+            }
+            JobEvent::Restarting { delay, failures } => {
+                let text = format!(
+                    "the run failed, as {failures} did within five minutes; it starts again in \
+                     {delay:?}"
+                );
+                self.note(Level::WARNING, &text);
+            }
+            JobEvent::Critical { message } => {
+                self.note(Level::CRITICAL, &message);
+                self.heard.last_critical = Some(message.into_bytes());
+            }
+            JobEvent::Started { .. }
+            | JobEvent::Ready
+            | JobEvent::Recurs { .. }
+            | JobEvent::Ended { .. } => {}
+        }
+    }
+
+    /// What a run leaves unfinished is whole with its end.
+    fn end_output(&mut self) {
+        let Self { log, heard, .. } = self;
+        log.end_output(&mut |stream, message| heard.take(stream, message));
+    }
+
+    fn note(&mut self, level: Level, text: &str) {
+        self.log.record(&Record { time: Timestamp::now(), level, data: text.to_owned() });
+    }
+
+    async fn end(mut self, outcome: Outcome) {
+        self.end_output();
+        let Self { id, mut log, heard, tails, expectant } = self;
+        let mut writing = Box::pin(async move { log.write().await });
+        let is_written = timeout(WRITE_PATIENCE, &mut writing).await;
+        if let Some(expectant) = expectant {
+            let finished = finish(outcome, heard, tails).await;
+            // Whoever waited may have gone.
+            let _ = expectant.finished.send(finished);
+        }
+        if is_written.is_err() && writing.await.is_err() {
+            tracing::warn!(job = %id, "what the job said last is not in the log");
+        }
+    }
+}
+
+impl Heard {
+    fn take(&mut self, stream: Stream, message: Message<'_>) {
+        self.results.take(stream, message);
+        if message.level == Level::CRITICAL {
+            let text = &mut self.critical[stream as usize];
+            let room = CRITICAL_BYTES.saturating_sub(text.len());
+            text.extend_from_slice(&message.data[..message.data.len().min(room)]);
+            if matches!(message.part, Part::Whole | Part::Last) {
+                self.last_critical = Some(std::mem::take(text));
+            }
+        }
+    }
+}
+
+/// Puts together what is told of a job that has ended.
+async fn finish(outcome: Outcome, heard: Heard, tails: [Tail; 2]) -> Finished {
+    let Heard { results, last_critical, .. } = heard;
+    // Reading megabytes of YAML takes its time.
+    let data = tokio::task::spawn_blocking(|| results.finish()).await;
+    let data = data.unwrap_or_else(|error| {
+        tracing::error!(%error, "reading a result panicked");
+        None
+    });
+    let exit = outcome.exit.map(|exit| match exit {
+        drover_process::Exit::Code(code) => Exit { code: Some(code), signal: None },
+        drover_process::Exit::Signal(signal) => Exit { code: None, signal: Some(signal) },
+        drover_process::Exit::Lost => Exit { code: None, signal: None },
+    });
+    let (state, data, error) = verdict(&outcome, data);
+    Finished {
+        state,
+        data,
+        error,
+        streams: tails.map(Tail::text),
+        critical: last_critical.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        exit,
+    }
+}
+
+/// A job that went well and left a result that is none has failed.
+fn verdict(
+    outcome: &Outcome,
+    data: Option<Result<ResultData, ResultDataError>>,
+) -> (JobState, Value, Option<JobError>) {
+    let code = match outcome.state {
+        JobState::Timeout => ErrorCode::Timeout,
+        JobState::Killed => ErrorCode::Cancelled,
+        _ => ErrorCode::Failed,
+    };
+    match (outcome.state, data) {
+        (JobState::Ok, None) => (JobState::Ok, Value::Null, None),
+        (JobState::Ok, Some(Ok(data))) => (JobState::Ok, data.value, None),
+        (JobState::Ok, Some(Err(error))) => {
+            let error = JobError::new(ErrorCode::InvalidAnswer, error.to_string());
+            (JobState::Error, Value::Null, Some(error))
+        }
+        (state, data) => {
+            let error = JobError::new(code, outcome.message.clone());
+            let detail = match data {
+                Some(Ok(data)) => json!({ "runs": outcome.runs, "data": data.value }),
+                _ => json!({ "runs": outcome.runs }),
+            };
+            (state, Value::Null, Some(error.with_detail(detail)))
+        }
+    }
+}
+
+fn stream_of(stream: OutputStream) -> Stream {
+    match stream {
+        OutputStream::Stdout => Stream::Stdout,
+        OutputStream::Stderr => Stream::Stderr,
+    }
+}
