@@ -1,0 +1,365 @@
+//! Whether both keys turn: what a plugin asks for against what it is granted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::allowance::{Allowance, AllowedDirectory};
+use crate::ask::Asks;
+use crate::edit::{Lines, Value};
+use crate::grant::Access;
+use crate::load::{Granted, Grants};
+use crate::secret::Secret;
+
+/// What becomes of a plugin's asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// All is granted.
+    Allowed {
+        /// What the plugin may touch.
+        allowance: Allowance,
+        /// What is granted and not asked for, which gives the plugin nothing.
+        unasked: Vec<String>,
+    },
+    /// Something is not granted, so the plugin may not be loaded.
+    Missing(Missing),
+}
+
+/// What a plugin asks for and is not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    plugin: String,
+    lines: Lines,
+    troubles: Vec<String>,
+}
+
+impl Missing {
+    /// The lines to add to the plugin's grants.
+    #[must_use]
+    pub fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// What no line would change, such as a secret that cannot be read.
+    #[must_use]
+    pub fn troubles(&self) -> &[String] {
+        &self.troubles
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plugin, lines, troubles } = self;
+        if !lines.is_empty() {
+            write!(
+                f,
+                "it asks for what is not granted; look at it, and run `drover plugin grant {plugin}` \
+                 or have this in the grants:\n\n[{plugin}]\n{lines}"
+            )?;
+        }
+        for (index, trouble) in troubles.iter().enumerate() {
+            let separator = if index == 0 && lines.is_empty() { "" } else { "\n" };
+            write!(f, "{separator}{trouble}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Decides what a plugin of this name gets. Does no I/O.
+///
+/// A plugin gets what is asked for *and* granted: a directory that it asks to
+/// read and that it may change, it gets to read.
+#[must_use]
+pub fn decide(plugin: &str, asks: &Asks, grants: &Grants) -> Decision {
+    let nothing = Granted::default();
+    let granted = grants.of(plugin).unwrap_or(&nothing);
+    let mut weighing = Weighing::new(granted);
+    weighing.sysinfo(asks);
+    weighing.state(asks);
+    weighing.env(asks);
+    weighing.settings(asks);
+    weighing.secrets(asks);
+    weighing.directories(asks);
+    if weighing.lines.is_empty() && weighing.troubles.is_empty() {
+        return Decision::Allowed {
+            allowance: weighing.allowance,
+            unasked: unasked(asks, granted),
+        };
+    }
+    let Weighing { lines, troubles, .. } = weighing;
+    Decision::Missing(Missing { plugin: plugin.to_owned(), lines, troubles })
+}
+
+struct Weighing<'a> {
+    granted: &'a Granted,
+    allowance: Allowance,
+    lines: Lines,
+    troubles: Vec<String>,
+}
+
+impl<'a> Weighing<'a> {
+    fn new(granted: &'a Granted) -> Self {
+        Self {
+            granted,
+            allowance: Allowance::default(),
+            lines: Lines::default(),
+            troubles: Vec::new(),
+        }
+    }
+
+    fn sysinfo(&mut self, asks: &Asks) {
+        let Some(ask) = &asks.sysinfo else { return };
+        match self.granted.grants.sysinfo {
+            true => self.allowance.sysinfo = true,
+            false => self.lines.push(Value::Sysinfo, &ask.reason),
+        }
+    }
+
+    fn state(&mut self, asks: &Asks) {
+        let Some(ask) = &asks.state else { return };
+        match self.granted.grants.state {
+            Some(size) if size >= ask.size => {
+                self.allowance.state_bytes = Some(size.as_u64());
+            }
+            _ => self.lines.push(Value::State(ask.size), &ask.reason),
+        }
+    }
+
+    fn env(&mut self, asks: &Asks) {
+        for ask in &asks.env {
+            if !self.granted.grants.env.contains(&ask.name) {
+                self.lines.push(Value::Env(ask.name.clone()), &ask.reason);
+            } else if let Some(value) = self.granted.env.get(&ask.name) {
+                self.allowance.env.insert(ask.name.to_string(), value.clone());
+            }
+        }
+    }
+
+    fn settings(&mut self, asks: &Asks) {
+        for ask in &asks.settings {
+            match self.granted.grants.settings.get(&ask.name) {
+                Some(value) => {
+                    let value = Secret::new(value.clone());
+                    self.allowance.settings.insert(ask.name.to_string(), value);
+                }
+                None => self.lines.push(Value::Setting(ask.name.clone(), None), &ask.reason),
+            }
+        }
+    }
+
+    fn secrets(&mut self, asks: &Asks) {
+        for ask in &asks.secrets {
+            match self.granted.secrets.get(&ask.name) {
+                Some(Ok(value)) => {
+                    self.allowance.settings.insert(ask.name.to_string(), value.clone());
+                }
+                Some(Err(why)) => {
+                    self.troubles
+                        .push(format!("its secret `{}` is not to be had: {why}", ask.name));
+                }
+                None => self.lines.push(Value::Secret(ask.name.clone(), None), &ask.reason),
+            }
+        }
+    }
+
+    fn directories(&mut self, asks: &Asks) {
+        for ask in &asks.directories {
+            let path = match self.granted.grants.directories.get(&ask.path) {
+                Some(grant) if grant.access >= ask.access => {
+                    self.allowance.directories.push(AllowedDirectory {
+                        seen_as: ask.path.to_string(),
+                        path: grant.path.as_path().to_owned(),
+                        access: ask.access,
+                    });
+                    continue;
+                }
+                Some(grant) => Some(grant.path.as_path().to_owned()),
+                None => None,
+            };
+            self.lines.push(Value::Directory(ask.path.clone(), path, ask.access), &ask.reason);
+        }
+    }
+}
+
+/// What is granted and not asked for, by the words of the grants.
+fn unasked(asks: &Asks, granted: &Granted) -> Vec<String> {
+    let grants = &granted.grants;
+    let mut unasked = Vec::new();
+    if grants.sysinfo && asks.sysinfo.is_none() {
+        unasked.push("sysinfo".to_owned());
+    }
+    if grants.state.is_some() && asks.state.is_none() {
+        unasked.push("state".to_owned());
+    }
+    let env = grants.env.iter().filter(|name| !asks.env.iter().any(|ask| ask.name == **name));
+    unasked.extend(env.map(|name| format!("env {name}")));
+    let settings = asks.settings.iter().map(|ask| &ask.name);
+    unasked.extend(others(&grants.settings, settings, "settings"));
+    let secrets = asks.secrets.iter().map(|ask| &ask.name);
+    unasked.extend(others(&grants.secrets, secrets, "secrets"));
+    let directories = asks.directories.iter().map(|ask| &ask.path);
+    unasked.extend(others(&grants.directories, directories, "directories"));
+    for ask in &asks.directories {
+        let granted = grants.directories.get(&ask.path).map(|grant| grant.access);
+        if ask.access == Access::Read && granted == Some(Access::ReadWrite) {
+            unasked.push(format!("directories.{} to write", ask.path));
+        }
+    }
+    unasked
+}
+
+fn others<'a, K: Ord + fmt::Display + 'a, V>(
+    granted: &BTreeMap<K, V>,
+    asked: impl Iterator<Item = &'a K>,
+    kind: &str,
+) -> Vec<String> {
+    let asked: Vec<_> = asked.collect();
+    let others = granted.keys().filter(|key| !asked.contains(key));
+    others.map(|key| format!("{kind}.{key}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::grant::GrantsFile;
+    use crate::manifest::Manifest;
+
+    /// One ask, the grant that answers it, and the same grant with too little.
+    const CASES: [(&str, &str, &str); 6] = [
+        ("sysinfo = { reason = \"r\" }", "sysinfo = true", "sysinfo = false"),
+        ("state = { size = 1000, reason = \"r\" }", "state = 1000", "state = 999"),
+        ("env = [{ name = \"PATH\", reason = \"r\" }]", "env = [\"PATH\"]", "env = [\"PAT\"]"),
+        (
+            "settings = [{ name = \"s\", reason = \"r\" }]",
+            "settings.s = \"v\"",
+            "settings.t = \"v\"",
+        ),
+        (
+            "secrets = [{ name = \"k\", reason = \"r\" }]",
+            "secrets.k = { env = \"PATH\" }",
+            "secrets.k = { env = \"NO_SUCH_VARIABLE\" }",
+        ),
+        (
+            "directories = [{ path = \"/d\", access = \"read-write\", reason = \"r\" }]",
+            "directories.\"/d\" = { path = \"/srv\", access = \"read-write\" }",
+            "directories.\"/d\" = { path = \"/srv\", access = \"read\" }",
+        ),
+    ];
+
+    fn asks(lines: &str) -> Asks {
+        Manifest::from_toml(&format!("[asks]\n{lines}")).unwrap().asks
+    }
+
+    fn grants(lines: &str) -> Grants {
+        Grants::of_file(GrantsFile::parse(&format!("[p]\n{lines}")).unwrap())
+    }
+
+    fn allowed(ask: &str, grant: &str) -> (Allowance, Vec<String>) {
+        match decide("p", &asks(ask), &grants(grant)) {
+            Decision::Allowed { allowance, unasked } => (allowance, unasked),
+            Decision::Missing(missing) => panic!("{ask} against {grant}: {missing}"),
+        }
+    }
+
+    fn missing(ask: &str, grant: &str) -> String {
+        match decide("p", &asks(ask), &grants(grant)) {
+            Decision::Missing(missing) => missing.to_string(),
+            Decision::Allowed { .. } => panic!("{ask} against {grant} is allowed"),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_and_granted_is_allowed_and_leaves_nothing_over() {
+        for (ask, grant, _) in CASES {
+            let (allowance, unasked) = allowed(ask, grant);
+            assert_ne!(allowance, Allowance::default(), "{ask}");
+            assert!(unasked.is_empty(), "{ask}: {unasked:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_and_not_granted_is_missing() {
+        for (ask, _, too_little) in CASES {
+            missing(ask, "");
+            missing(ask, too_little);
+        }
+    }
+
+    #[test]
+    fn what_is_granted_and_not_asked_is_a_warning_and_gives_nothing() {
+        for (_, grant, _) in CASES {
+            let (allowance, unasked) = allowed("", grant);
+            assert_eq!(allowance, Allowance::default(), "{grant}");
+            assert_eq!(unasked.len(), 1, "{grant}: {unasked:?}");
+        }
+    }
+
+    #[test]
+    fn the_grants_of_one_plugin_are_not_anothers() {
+        for (ask, grant, _) in CASES {
+            let decision = decide("q", &asks(ask), &grants(grant));
+            assert!(matches!(decision, Decision::Missing(_)), "{ask}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_asked_for_reading_cannot_be_changed() {
+        let ask = "directories = [{ path = \"/d\", access = \"read\", reason = \"r\" }]";
+        let grant = "directories.\"/d\" = { path = \"/srv\", access = \"read-write\" }";
+        let (allowance, unasked) = allowed(ask, grant);
+        assert_eq!(allowance.directories[0].access, Access::Read);
+        assert_eq!(allowance.directories[0].path, Path::new("/srv"));
+        assert_eq!(unasked, ["directories./d to write"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_shown_as_lines_that_grant_it() {
+        for (ask, _, _) in CASES {
+            let text = missing(ask, "");
+            assert!(text.contains("`drover plugin grant p`"), "{text}");
+            let lines = &text[text.find("[p]").unwrap()..];
+            let file = GrantsFile::parse(lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
+            let _ = Grants::of_file(file);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_says_why() {
+        let (ask, _, grant) = CASES[4];
+        let text = missing(ask, grant);
+        assert!(text.contains("`k`") && text.contains("NO_SUCH_VARIABLE"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_plugin_never_gets_what_is_not_both_asked_and_granted(
+            asked in proptest::collection::vec(any::<bool>(), 6),
+            given in proptest::collection::vec(any::<bool>(), 6),
+        ) {
+            let lines = |chosen: &[bool], line: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
+                let cases = CASES.iter().zip(chosen).filter(|(_, chosen)| **chosen);
+                cases.map(|(case, _)| line(case)).collect::<Vec<_>>().join("\n")
+            };
+            let decision = decide("p", &asks(&lines(&asked, |case| case.0)), &grants(&lines(&given, |case| case.1)));
+            let is_all_granted = asked.iter().zip(&given).all(|(asked, given)| !asked || *given);
+            match decision {
+                Decision::Missing(_) => prop_assert!(!is_all_granted),
+                Decision::Allowed { allowance, .. } => {
+                    prop_assert!(is_all_granted);
+                    let got = [
+                        allowance.sysinfo,
+                        allowance.state_bytes.is_some(),
+                        !allowance.env.is_empty(),
+                        allowance.settings.contains_key("s"),
+                        allowance.settings.contains_key("k"),
+                        !allowance.directories.is_empty(),
+                    ];
+                    prop_assert_eq!(&got[..], &asked[..]);
+                }
+            }
+        }
+    }
+}

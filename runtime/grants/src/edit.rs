@@ -1,0 +1,304 @@
+//! Writing grants into a file without losing anything that is in it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
+
+use crate::grant::{Access, GrantsFile, GrantsFileError};
+use crate::text::{DirectoryPath, PluginName, SettingName, VariableName};
+
+/// Lines to add to the grants of one plugin, each with the reason for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines(Vec<(Value, String)>);
+
+/// What one line grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Sysinfo,
+    State(ByteSize),
+    Env(VariableName),
+    /// None: the admin has to say which value.
+    Setting(SettingName, Option<String>),
+    /// None: the admin has to say where it is.
+    Secret(SettingName, Option<PathBuf>),
+    /// None: the directory of the same path.
+    Directory(DirectoryPath, Option<PathBuf>, Access),
+}
+
+/// Why lines cannot be added to a file.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The file is wrong as it is.
+    #[error("the grants are wrong as they are: mend them first")]
+    Wrong(#[source] GrantsFileError),
+    /// The lines need values that only the admin knows.
+    #[error("say {}", .0.join(" and "))]
+    Unknown(Vec<String>),
+}
+
+impl Lines {
+    pub(crate) fn push(&mut self, value: Value, reason: &str) {
+        self.0.push((value, reason.to_owned()));
+    }
+
+    /// Whether there is nothing to add.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Chooses the value of a setting. Whether it is one of these lines.
+    pub fn set(&mut self, name: &str, text: &str) -> bool {
+        self.0.iter_mut().any(|(value, _)| match value {
+            Value::Setting(setting, chosen) if setting.as_str() == name => {
+                *chosen = Some(text.to_owned());
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Chooses the file of a secret. Whether it is one of these lines.
+    pub fn set_secret_file(&mut self, name: &str, file: &Path) -> bool {
+        self.0.iter_mut().any(|(value, _)| match value {
+            Value::Secret(secret, chosen) if secret.as_str() == name => {
+                *chosen = Some(file.to_owned());
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Chooses the directory that the plugin sees as `seen_as`. Whether it is
+    /// one of these lines.
+    pub fn set_directory(&mut self, seen_as: &str, path: &Path) -> bool {
+        self.0.iter_mut().any(|(value, _)| match value {
+            Value::Directory(directory, chosen, _) if directory.as_str() == seen_as => {
+                *chosen = Some(path.to_owned());
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// What the admin still has to choose, as options of `drover plugin grant`.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<String> {
+        let unknown = self.0.iter().filter_map(|(value, _)| match value {
+            Value::Setting(name, None) => Some(format!("`--set {name}=VALUE`")),
+            Value::Secret(name, None) => Some(format!("`--secret-file {name}=FILE`")),
+            _ => None,
+        });
+        unknown.collect()
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        for (value, _) in &self.0 {
+            value.add_to(&mut table);
+        }
+        let mut document = DocumentMut::new();
+        document.insert("plugin", Item::Table(table));
+        let text = document.to_string();
+        let lines = text.trim_start_matches("[plugin]\n").trim_end();
+        for reason in self.0.iter().map(|(value, reason)| format!("# {}: {reason}", value.what())) {
+            writeln!(f, "{reason}")?;
+        }
+        f.write_str(lines)
+    }
+}
+
+impl Value {
+    /// What it is, as in the grants.
+    fn what(&self) -> String {
+        match self {
+            Self::Sysinfo => "sysinfo".to_owned(),
+            Self::State(_) => "state".to_owned(),
+            Self::Env(name) => format!("env {name}"),
+            Self::Setting(name, _) => format!("settings.{name}"),
+            Self::Secret(name, _) => format!("secrets.{name}"),
+            Self::Directory(path, ..) => format!("directories.{path}"),
+        }
+    }
+
+    fn add_to(&self, table: &mut Table) {
+        match self {
+            Self::Sysinfo => {
+                table.insert("sysinfo", value(true));
+            }
+            Self::State(size) => {
+                table.insert("state", value(exact(*size)));
+            }
+            Self::Env(name) => {
+                let list = table.entry("env").or_insert_with(|| value(Array::new()));
+                if let Some(list) = list.as_array_mut() {
+                    list.push(name.as_str());
+                }
+            }
+            Self::Setting(name, chosen) => {
+                let chosen = chosen.clone().unwrap_or_default();
+                insert(table, "settings", name.as_str(), value(chosen));
+            }
+            Self::Secret(name, chosen) => {
+                let usual = || PathBuf::from(format!("/etc/drover/{name}.secret"));
+                let file = chosen.clone().unwrap_or_else(usual);
+                let mut source = InlineTable::new();
+                source.insert("file", file.to_string_lossy().into_owned().into());
+                insert(table, "secrets", name.as_str(), value(source));
+            }
+            Self::Directory(seen_as, chosen, access) => {
+                let path = chosen.clone().unwrap_or_else(|| seen_as.as_str().into());
+                let mut grant = InlineTable::new();
+                grant.insert("path", path.to_string_lossy().into_owned().into());
+                grant.insert("access", access.word().into());
+                insert(table, "directories", seen_as.as_str(), value(grant));
+            }
+        }
+    }
+}
+
+/// Puts `<kind>.<key> = <item>` into a table, in the form that `kind` has there.
+fn insert(table: &mut Table, kind: &str, key: &str, item: Item) {
+    let group = table.entry(kind).or_insert_with(|| {
+        let mut group = Table::new();
+        group.set_dotted(true);
+        Item::Table(group)
+    });
+    if let Some(group) = group.as_table_like_mut() {
+        group.insert(key, item);
+    }
+}
+
+/// A size in words if they are exact, else in bytes.
+fn exact(size: ByteSize) -> String {
+    let bytes = size.as_u64();
+    for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{} {name}", bytes / unit);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// The text of a file of grants with lines added for one plugin. Everything
+/// else stays as it is, comments included; a smaller grant is replaced.
+///
+/// # Errors
+///
+/// If the file is wrong, or the lines need values that only the admin knows.
+pub fn add_lines(text: &str, plugin: &PluginName, lines: &Lines) -> Result<String, EditError> {
+    GrantsFile::parse(text).map_err(EditError::Wrong)?;
+    let unknown = lines.unknown();
+    if !unknown.is_empty() {
+        return Err(EditError::Unknown(unknown));
+    }
+    let mut document: DocumentMut = text.parse().expect("it was parsed as TOML just now");
+    let table = document.entry(plugin.as_str()).or_insert_with(|| Item::Table(Table::new()));
+    if let Some(inline) = table.as_inline_table_mut() {
+        *table = Item::Table(std::mem::take(inline).into_table());
+    }
+    if let Some(table) = table.as_table_mut() {
+        for (value, _) in &lines.0 {
+            value.add_to(table);
+        }
+    }
+    let edited = document.to_string();
+    GrantsFile::parse(&edited).map_err(EditError::Wrong)?;
+    Ok(edited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Decision, decide};
+    use crate::load::Grants;
+    use crate::manifest::Manifest;
+
+    const ASKS: &str = r#"
+[asks]
+sysinfo = { reason = "r" }
+state = { size = "1 MiB", reason = "r" }
+env = [{ name = "A", reason = "r" }, { name = "B", reason = "r" }]
+settings = [{ name = "bucket", reason = "where copies go" }]
+secrets = [{ name = "token", reason = "r" }]
+directories = [{ path = "/data", access = "read-write", reason = "r" }]
+"#;
+
+    fn decision(text: &str) -> Decision {
+        let asks = Manifest::from_toml(ASKS).unwrap().asks;
+        decide("backup", &asks, &Grants::of_file(GrantsFile::parse(text).unwrap()))
+    }
+
+    fn lines(text: &str) -> Lines {
+        let Decision::Missing(missing) = decision(text) else { panic!("nothing is missing") };
+        missing.lines().clone()
+    }
+
+    fn granted(text: &str) -> String {
+        let mut lines = lines(text);
+        assert!(lines.set("bucket", "nightly") && !lines.set("bukcet", "x"));
+        assert!(lines.set_secret_file("token", Path::new("/proc/self/comm")));
+        assert!(lines.set_directory("/data", Path::new("/srv/data")));
+        add_lines(text, &"backup".parse().unwrap(), &lines).unwrap()
+    }
+
+    #[test]
+    fn what_is_added_is_what_was_missing() {
+        for text in ["", "[backup]", "backup = {}", "[other]\nsysinfo = true\n"] {
+            let edited = granted(text);
+            assert!(matches!(decision(&edited), Decision::Allowed { .. }), "{edited}");
+        }
+    }
+
+    #[test]
+    fn comments_order_and_other_plugins_stay() {
+        let text = "# ours\n\n[backup]   # at night\nenv = [\n  \"A\", # one\n]\n\n# theirs\n\
+                    [other]\nsysinfo = true # why not\n";
+        let edited = granted(text);
+        for kept in ["# ours\n", "# at night", "# one\n", "# theirs\n[other]", "# why not"] {
+            assert!(edited.contains(kept), "{kept} is not in {edited}");
+        }
+        assert!(matches!(decision(&edited), Decision::Allowed { .. }), "{edited}");
+        assert!(edited.find("bucket").unwrap() < edited.find("[other]").unwrap(), "{edited}");
+    }
+
+    #[test]
+    fn a_smaller_grant_is_replaced() {
+        let text = "[backup]\nstate = \"1 kB\"\n\
+                    directories.\"/data\" = { path = \"/here\", access = \"read\" }\n\
+                    [backup.settings]\nbucket = \"kept\"\n";
+        let mut lines = lines(text);
+        assert!(!lines.set("bucket", "nightly"));
+        assert!(lines.set_secret_file("token", Path::new("/proc/self/comm")));
+        let edited = add_lines(text, &"backup".parse().unwrap(), &lines).unwrap();
+        let grants = &GrantsFile::parse(&edited).unwrap().plugins["backup"];
+        assert_eq!(grants.state, Some(ByteSize::mib(1)));
+        assert_eq!(grants.directories["/data"].path.as_path(), Path::new("/here"));
+        assert_eq!(grants.directories["/data"].access, Access::ReadWrite);
+        assert_eq!(grants.settings["bucket"], "kept");
+    }
+
+    #[test]
+    fn values_that_only_the_admin_knows_are_asked_for() {
+        let error = add_lines("", &"backup".parse().unwrap(), &lines("")).unwrap_err().to_string();
+        assert_eq!(error, "say `--set bucket=VALUE` and `--secret-file token=FILE`");
+    }
+
+    #[test]
+    fn lines_are_shown_with_their_reasons() {
+        let text = lines("").to_string();
+        assert!(text.contains("# settings.bucket: where copies go\n"), "{text}");
+        assert!(text.contains("env = [\"A\", \"B\"]"), "{text}");
+        assert!(text.contains("directories.\"/data\" = { path = \"/data\""), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_file_is_not_touched() {
+        let error = add_lines("[a]\nx = 1", &"backup".parse().unwrap(), &Lines::default());
+        assert!(matches!(error, Err(EditError::Wrong(_))));
+    }
+}
