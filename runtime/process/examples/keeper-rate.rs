@@ -4,7 +4,8 @@
 //!
 //! Each row starts `/bin/true` that often, with several in flight, from the
 //! request until the exit is acknowledged. The bare row spawns and waits in a
-//! loop. Rounds alternate, and the median of five is told.
+//! loop. Rounds alternate, and the median of five is told. At last so many
+//! children sleep, and what all of them use is sampled.
 
 #![allow(
     clippy::print_stdout,
@@ -18,7 +19,8 @@ use std::time::Instant;
 
 use drover_api::JobId;
 use drover_process::{
-    Connection, Keeper, KeeperEvent, Launch, Limits, connect_or_start, run_keeper,
+    Connection, Keeper, KeeperEvent, Launch, Limits, Tree, UsageSampler, connect_or_start,
+    run_keeper,
 };
 use tokio::task::JoinSet;
 
@@ -97,6 +99,30 @@ async fn measure(runs: usize) {
         let rate = median(rates);
         println!("{:24} {rate:8.0}/s {:5.0} %", row.name, rate / bare * 100.0);
     }
+    sample(&connection, 1000).await;
+}
+
+/// How long it takes to look at many trees, with cgroups and without.
+async fn sample(connection: &Connection, count: usize) {
+    let mut spawned = Vec::new();
+    for number in 0..count {
+        let mut launch = launch(number);
+        launch.program = "/bin/sleep".to_owned();
+        launch.args = vec!["1000".to_owned()];
+        spawned.push(connection.keeper.spawn(launch).await.unwrap());
+    }
+    let mut trees: Vec<Tree> = spawned.iter().map(|spawned| spawned.tree.clone()).collect();
+    for name in ["by their cgroups", "without cgroups"] {
+        let mut sampler = UsageSampler::default();
+        let times = (0..ROUNDS).map(|_| {
+            let start = Instant::now();
+            let usages = sampler.sample(&trees);
+            assert!(usages.iter().all(|usage| usage.processes == 1));
+            start.elapsed().as_secs_f64() * 1000.0
+        });
+        println!("{count} trees sampled {name}: {:.1} ms", median(times.collect()));
+        trees.iter_mut().for_each(|tree| tree.cgroup = None);
+    }
 }
 
 fn rate(runs: usize, seconds: f64) -> f64 {
@@ -144,7 +170,13 @@ async fn spawn_kept(connection: &mut Connection, runs: usize, row: &Row) {
 }
 
 async fn spawn_one(keeper: Keeper, number: usize, change: fn(&mut Launch)) {
-    let mut launch = Launch {
+    let mut launch = launch(number);
+    change(&mut launch);
+    keeper.spawn(launch).await.unwrap();
+}
+
+fn launch(number: usize) -> Launch {
+    Launch {
         id: JobId::try_from(format!("run-{number}")).unwrap(),
         program: "/bin/true".to_owned(),
         args: Vec::new(),
@@ -155,7 +187,5 @@ async fn spawn_one(keeper: Keeper, number: usize, change: fn(&mut Launch)) {
         group: None,
         limits: Limits::default(),
         note: String::new(),
-    };
-    change(&mut launch);
-    keeper.spawn(launch).await.unwrap();
+    }
 }

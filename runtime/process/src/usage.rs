@@ -46,7 +46,7 @@ impl UsageSampler {
     /// Looks at these trees, one result for each, in their order; a tree that is
     /// gone uses nothing.
     ///
-    /// Reads files below `/proc` for each process: a thousand take about 50 ms, so
+    /// Reads files below `/proc` for each process: a thousand take 30 to 60 ms, so
     /// call it from a blocking thread, once for all trees that are due.
     pub fn sample(&mut self, trees: &[Tree]) -> Vec<TreeUsage> {
         let machine = Machine::read();

@@ -4,6 +4,7 @@
 mod keeper {
     mod adoption;
     mod ends;
+    mod groupless;
     mod kit;
     mod numbers;
     mod output;

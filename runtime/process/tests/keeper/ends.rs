@@ -8,7 +8,7 @@ use super::kit::{Agent, dir, id, is_alive, launch, pids, read, read_lines, shell
 
 /// A daemon as it is written in books, which has left everything behind but its
 /// cgroup: session, parents and environment.
-const DAEMON: &str = "import os,sys,time\n\
+pub(super) const DAEMON: &str = "import os,sys,time\n\
     if os.fork(): os.wait(); time.sleep(1000)\n\
     os.setsid()\n\
     if os.fork(): os._exit(0)\n\

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 /// How long anything may take before a test fails.
 pub(super) const BOUND: Duration = Duration::from_secs(30);
 
+const KEEPER: &str = env!("CARGO_BIN_EXE_test-keeper");
+
 /// An agent, as the keeper sees it.
 pub(super) struct Agent {
     pub(super) connection: Connection,
@@ -25,12 +27,29 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) async fn connect(dir: &Path) -> Self {
-        let mut tasks = JoinSet::new();
-        let program = || {
-            let mut program = Command::new(env!("CARGO_BIN_EXE_test-keeper"));
+        Self::connect_by(dir, || {
+            let mut program = Command::new(KEEPER);
             program.arg(dir);
             program
-        };
+        })
+        .await
+    }
+
+    /// With a keeper that sees no cgroups, as on a machine that has none for it.
+    pub(super) async fn connect_groupless(dir: &Path) -> Self {
+        let script = "umount --lazy --recursive /sys/fs/cgroup && exec \"$@\"";
+        let agent = Self::connect_by(dir, || {
+            let mut program = Command::new("unshare");
+            program.args(["--mount", "sh", "-c", script, "sh", KEEPER]).arg(dir);
+            program
+        })
+        .await;
+        assert!(!agent.connection.keeper.force().own_cgroup);
+        agent
+    }
+
+    async fn connect_by(dir: &Path, program: impl Fn() -> Command) -> Self {
+        let mut tasks = JoinSet::new();
         let connection = connect_or_start(dir, program, &mut tasks).await.unwrap();
         Self { connection, tasks }
     }
