@@ -11,6 +11,7 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let venv = setup::python_peers()?;
     let plugins = build::plugins()?;
     let nats = setup::nats()?;
+    let runit = setup::runit()?;
     let programs = build::programs(&["drover", "drover-bench"], Profile::Release)?;
     run(Command::new(programs.join("drover-bench"))
         .arg(name)
@@ -22,5 +23,7 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
         .arg(venv)
         .arg("--nats")
         .arg(nats)
+        .arg("--runit")
+        .arg(runit)
         .args(arguments))
 }

@@ -92,27 +92,40 @@ fn once(
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// The program `nats-server`: the system's, or else the one of Debian's package,
-/// unpacked beside what is built. Nothing is installed on the machine, which
-/// would start a server there.
+/// The router that the benchmarks take for the limit.
 pub(crate) fn nats() -> anyhow::Result<PathBuf> {
-    let system = PathBuf::from("/usr/sbin/nats-server");
-    let unpacked = target_dir().join("nats");
-    let own = unpacked.join("usr/sbin/nats-server");
-    if let Some(present) = [system, own.clone()].into_iter().find(|file| file.exists()) {
-        return Ok(present);
+    debian_program("nats-server", Path::new("usr/sbin/nats-server"))
+}
+
+/// The process manager that the benchmarks take for the peer.
+pub(crate) fn runit() -> anyhow::Result<PathBuf> {
+    debian_program("runit", Path::new("usr/bin/runsvdir"))
+}
+
+/// A program at `path` below the root: the system's, or else the one of Debian's
+/// package, unpacked beside what is built. Nothing is installed on the machine,
+/// which would start a server there.
+fn debian_program(package: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let system = Path::new("/").join(path);
+    let unpacked = target_dir().join(package);
+    let own = unpacked.join(path);
+    if let Some(present) = [&system, &own].into_iter().find(|file| file.exists()) {
+        return Ok(present.clone());
     }
-    announce("fetching nats-server");
-    fetch_nats(&unpacked).context(
-        "the benchmarks need the program nats-server and cannot fetch Debian's package: run \
-         `apt-get update` and try again, or install nats-server in /usr/sbin",
-    )?;
+    announce(&format!("fetching {package}"));
+    fetch(package, &unpacked).with_context(|| {
+        format!(
+            "the benchmarks need {} and cannot fetch Debian's package {package}: run `apt-get \
+             update` and try again, or install it",
+            system.display()
+        )
+    })?;
     Ok(own)
 }
 
-fn fetch_nats(to: &Path) -> anyhow::Result<()> {
+fn fetch(package: &str, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    run(Command::new("apt-get").args(["download", "--quiet", "nats-server"]).current_dir(to))?;
+    run(Command::new("apt-get").args(["download", "--quiet", package]).current_dir(to))?;
     for file in fs::read_dir(to)? {
         let package = file?.path();
         if package.extension().is_some_and(|extension| extension == "deb") {

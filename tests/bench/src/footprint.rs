@@ -218,6 +218,7 @@ mod tests {
             plugins: PathBuf::from("/built"),
             venv: PathBuf::new(),
             nats: PathBuf::from("nats-server"),
+            runit: PathBuf::from("runsvdir"),
         };
         let plugins = built_in_plugins(&inputs).unwrap();
         assert!(plugins.contains(&PathBuf::from("/built/sysinfo.wasm")), "{plugins:?}");

@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|footprint|logs|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|footprint|logs|process|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logs.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logs.rs`, `process.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -31,6 +31,7 @@ mod load;
 mod logs;
 mod machine;
 mod peer;
+mod process;
 mod program;
 mod progress;
 mod report;
@@ -74,6 +75,8 @@ enum Benchmark {
     Footprint,
     /// From what a child says to records, series and answers
     Logs,
+    /// How fast children start, end and come back
+    Process,
     /// The controller as a router: calls, events, joins, memory
     Wamp,
     /// Writes lines; a node runs it as a child
@@ -99,6 +102,9 @@ struct Inputs {
     /// The program `nats-server`
     #[arg(long, value_name = "FILE", global = true, default_value = "nats-server")]
     nats: PathBuf,
+    /// The program `runsvdir`
+    #[arg(long, value_name = "FILE", global = true, default_value = "runsvdir")]
+    runit: PathBuf,
 }
 
 /// How long everybody is measured in a round of `--quick`.
@@ -179,6 +185,7 @@ async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Logs => (logs::COLUMNS, logs::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Process => (process::COLUMNS, process::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Load(_) | Benchmark::Chatter { .. } => {
             bail!("this one only serves a benchmark, and has no findings")
         }
