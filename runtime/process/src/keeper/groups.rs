@@ -197,8 +197,8 @@ impl Drop for Groups {
 }
 
 impl RunGroups {
-    /// Says that the group was killed as a whole: Linux from 6.14 on (seen on 6.18)
-    /// also kills the children that are made in it later.
+    /// Says that the group was killed as a whole. Linux 6.18 kills every child that
+    /// is cloned into such a group later as well, even when it was empty.
     pub(crate) fn was_killed(&mut self) {
         if let Some(group) = &mut self.own {
             group.is_reusable = false;
