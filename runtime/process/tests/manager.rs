@@ -2,7 +2,9 @@
 
 #[expect(clippy::unwrap_used, reason = "a test kit; the setting covers only test functions")]
 mod manager {
+    mod crashing;
     mod kit;
+    mod restarting;
     mod running;
     mod scheduling;
     mod stopping;

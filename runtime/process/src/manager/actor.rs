@@ -67,6 +67,8 @@ struct Job {
     /// Who waits for the standard input of the next run.
     stdin_waiters: Vec<Reply<StdinWriter>>,
     waiters: Vec<Reply<Outcome>>,
+    /// How it ended, while its observer has not heard of it yet.
+    outcome: Option<Outcome>,
 }
 
 /// A run with a child.
@@ -257,6 +259,7 @@ impl Actor {
                 self.end_run(key);
                 Event::NotLaunched { run, message }
             }
+            News::Closed => return self.close_job(key),
             News::Ready { run } => Event::Ready { run },
             News::Settled { run } => {
                 self.end_run(key);

@@ -72,6 +72,8 @@ pub(super) enum News {
     Settled {
         run: u64,
     },
+    /// The observer has heard the end, and the keeper has forgotten the job.
+    Closed,
 }
 
 /// How the keeper can be reached.
@@ -94,6 +96,10 @@ pub(super) struct JobTask {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) news: mpsc::Sender<(Key, News)>,
+    /// Whether the keeper still keeps the exit of the last run. It does until the
+    /// observer has heard what came of it, so that the next agent learns of it if this one
+    /// dies before.
+    pub(super) is_kept: bool,
 }
 
 /// Whether the task goes on after a run.
@@ -110,10 +116,23 @@ impl JobTask {
                 Order::Launch { run } => self.launch(run).await,
                 Order::Adopt(adoption) => self.adopt(*adoption).await,
                 Order::Tell(event) => {
+                    let is_last = matches!(event, JobEvent::Ended { .. });
+                    let is_end_of_run = matches!(event, JobEvent::RunEnded { .. });
                     self.tell(event).await;
+                    if !is_end_of_run {
+                        // What follows from the end of the run is told as well.
+                        self.acknowledge().await;
+                    }
+                    if is_last {
+                        self.report(News::Closed).await;
+                        return;
+                    }
                     After::GoOn
                 }
-                Order::Detach => After::Detached,
+                Order::Detach => {
+                    self.acknowledge().await;
+                    After::Detached
+                }
                 // Of a run that was never launched.
                 Order::Settle { .. } => After::GoOn,
             };
@@ -137,6 +156,7 @@ impl JobTask {
     /// Starts the program; an error is for people.
     async fn start(&mut self, run: u64) -> Result<(Pump, Option<StdinWriter>), String> {
         let keeper = self.keeper().await?;
+        self.acknowledge().await;
         let script = launch::write_script(&self.config.script_dir, &self.id, &self.spec).await?;
         let started = Timestamp::now();
         let wanted = RunOf { id: &self.id, spec: &self.spec, run, started };
@@ -263,10 +283,7 @@ impl JobTask {
             }
         }
         self.remove_script().await;
-        if let Some(keeper) = keeper {
-            // A keeper that is gone has forgotten it already.
-            drop(keeper.acknowledge(&self.id).await);
-        }
+        self.is_kept = true;
         self.report(News::Settled { run }).await;
     }
 
@@ -284,6 +301,17 @@ impl JobTask {
             *ready = None;
             self.report(News::Ready { run }).await;
             self.tell(JobEvent::Ready).await;
+        }
+    }
+
+    /// Lets the keeper forget the last run, which frees the id.
+    async fn acknowledge(&mut self) {
+        if !std::mem::replace(&mut self.is_kept, false) {
+            return;
+        }
+        if let Ok(keeper) = self.keeper().await {
+            // A keeper that is gone has forgotten it already.
+            drop(keeper.acknowledge(&self.id).await);
         }
     }
 

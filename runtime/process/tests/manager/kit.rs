@@ -63,7 +63,7 @@ pub(crate) fn id(text: &str) -> JobId {
 }
 
 /// Everything that the observer was told, by job.
-type Told = Arc<Mutex<HashMap<JobId, Vec<JobEvent>>>>;
+pub(crate) type Told = Arc<Mutex<HashMap<JobId, Vec<JobEvent>>>>;
 
 /// A manager, its task and what it told.
 pub(crate) struct Node {
@@ -79,7 +79,16 @@ impl Node {
     }
 
     pub(crate) fn start_with(config: ManagerConfig) -> Self {
-        let told = Told::default();
+        Self::start_after(config, Told::default())
+    }
+
+    /// Everything that was told, for the node that comes after this one.
+    pub(crate) fn told(&self) -> Told {
+        self.told.clone()
+    }
+
+    /// A node that goes on where an earlier one ended.
+    pub(crate) fn start_after(config: ManagerConfig, told: Told) -> Self {
         let (tell, heard) = tokio::sync::watch::channel(());
         let (observed, mut jobs) = mpsc::channel::<(JobId, mpsc::Receiver<JobEvent>)>(100_000);
         let observer: Observer = Arc::new(move |info: &JobInfo| {

@@ -116,8 +116,10 @@ impl Actor {
                 keys.extend(found);
                 continue;
             }
-            let ended = self.history.iter().rev().find(|(id, _)| id.as_str() == wanted);
-            match ended {
+            let closing =
+                self.jobs.values().filter_map(|job| Some((&job.id, job.outcome.as_ref()?)));
+            let closed = self.history.iter().rev().map(|(id, outcome)| (id, outcome));
+            match closing.chain(closed).find(|(id, _)| id.as_str() == wanted) {
                 Some((_, outcome)) if outcome.state == JobState::Ok => {}
                 Some((id, _)) => return Err(ManagerError::FailedDependency(id.clone())),
                 None => return Err(ManagerError::UnknownDependency(wanted.clone())),
@@ -126,17 +128,20 @@ impl Actor {
         Ok(keys)
     }
 
-    /// The jobs with this id or, if there is none, with this name.
+    /// The jobs that live with this id or, if there is none, with this name.
     pub(super) fn named(&self, wanted: &str) -> Vec<Key> {
-        if let Some(&key) = wanted.parse::<JobId>().ok().and_then(|id| self.ids.get(&id)) {
+        let lives = |key: &Key| self.scheduler.life(*key).is_some();
+        let by_id = wanted.parse::<JobId>().ok().and_then(|id| self.ids.get(&id).copied());
+        if let Some(key) = by_id.filter(lives) {
             return vec![key];
         }
-        let jobs = self.jobs.iter().filter(|(_, job)| job.spec.name == wanted);
+        let jobs = self.jobs.iter().filter(|(key, job)| job.spec.name == wanted && lives(key));
         jobs.map(|(key, _)| *key).collect()
     }
 
     fn kill(&mut self, id: &JobId, reply: Reply<KillReport>) {
-        let Some(&key) = self.ids.get(id) else {
+        let Some(key) = self.ids.get(id).copied().filter(|key| self.scheduler.life(*key).is_some())
+        else {
             drop(reply.send(Err(ManagerError::Unknown(id.clone()))));
             return;
         };
@@ -156,7 +161,9 @@ impl Actor {
         keys.sort_unstable();
         let mut ends = Vec::new();
         for key in keys {
-            let Some(job) = self.jobs.get(&key) else { continue };
+            let Some(job) = self.jobs.get(&key).filter(|job| job.outcome.is_none()) else {
+                continue;
+            };
             let (id, is_remembered) = (job.id.clone(), job.spec.is_remembered());
             let runs = self.scheduler.life(key).is_some_and(|life| life.stage().has_run());
             // What is remembered and waits for its time goes on waiting.
@@ -247,6 +254,9 @@ impl Actor {
                 drop(reply.send(Err(ManagerError::NoStdin(id))));
             }
             Some(stdin) => drop(reply.send(Ok(stdin.clone()))),
+            None if job.outcome.is_some() => {
+                drop(reply.send(Err(ManagerError::NotRunning(id))));
+            }
             None => job.stdin_waiters.push(reply),
         }
     }
@@ -260,7 +270,9 @@ impl Actor {
         }
         self.mode = Mode::Closing(reply.into_iter().collect());
         for key in self.jobs.keys().copied().collect::<Vec<_>>() {
-            let Some(job) = self.jobs.get(&key) else { continue };
+            let Some(job) = self.jobs.get(&key).filter(|job| job.outcome.is_none()) else {
+                continue;
+            };
             let runs = self.scheduler.life(key).is_some_and(|life| life.stage().has_run());
             let goes_on = job.spec.on_agent_restart == OnAgentRestart::Adopt && runs;
             if goes_on || (job.spec.is_remembered() && !runs) {

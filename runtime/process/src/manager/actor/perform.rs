@@ -46,6 +46,7 @@ impl Actor {
             orders: ordered,
             link: self.link.subscribe(),
             news: self.tell_news.clone(),
+            is_kept: false,
         };
         self.tasks.spawn(async move {
             task.run().await;
@@ -64,6 +65,7 @@ impl Actor {
             stdin: None,
             stdin_waiters: Vec::new(),
             waiters: Vec::new(),
+            outcome: None,
         };
         self.ids.insert(id, key);
         self.jobs.insert(key, job);
@@ -127,17 +129,26 @@ impl Actor {
         });
     }
 
+    /// A job has ended. It keeps its id until its observer has heard of it.
     fn finish_job(&mut self, key: Key, outcome: Outcome) {
         self.tell(key, JobEvent::Ended { outcome: outcome.clone() });
-        let Some(job) = self.jobs.remove(&key) else { return };
-        self.ids.remove(&job.id);
-        for waiter in job.stdin_waiters {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        for waiter in job.stdin_waiters.drain(..) {
             drop(waiter.send(Err(ManagerError::NotRunning(job.id.clone()))));
         }
+        job.ending.run_is_over();
+        job.outcome = Some(outcome);
+    }
+
+    /// The observer has heard the end of a job: nothing of it is needed any more.
+    pub(super) fn close_job(&mut self, key: Key) {
+        let Some(job) = self.jobs.remove(&key) else { return };
+        self.ids.remove(&job.id);
+        self.keep_ending(key, job.ending);
+        let Some(outcome) = job.outcome else { return };
         for waiter in job.waiters {
             drop(waiter.send(Ok(outcome.clone())));
         }
-        self.keep_ending(key, job.ending);
         if job.is_on_disk && !(self.is_closing() && job.spec.is_remembered()) {
             let (memory, id) = (self.memory.clone(), job.id.clone());
             self.tasks.spawn(async move {
