@@ -1,7 +1,7 @@
 //! The agent: what runs on every host of a site.
 //!
-//! [`Agent::start`] starts the plugin host and begins to load the plugin
-//! directory; [`Agent::run`] keeps the link. The parts and who feeds them:
+//! [`Agent::start`] starts the plugin host; [`Agent::run`] keeps what is loaded as
+//! the plugin directory says, and keeps the link. The parts and who feeds them:
 //!
 //! ```text
 //!   controller <--WAMP--> link ----invocations----> dispatch ----jobs----> plugin host
@@ -31,12 +31,13 @@ mod node;
 mod processes;
 mod recording;
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, PluginDirectory};
 use drover_process::ManagerTask;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
@@ -52,6 +53,9 @@ use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
 use processes::Processes;
+
+/// How long the plugins that load first wait for the others to be told with them.
+const TELL_PLUGINS: Duration = Duration::from_secs(2);
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -146,7 +150,8 @@ impl Agent {
         ));
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(load(config.plugin_dir.clone(), node.clone(), loaded.clone(), stop.clone()));
+        let directory = PluginDirectory { path: config.plugin_dir.clone(), ..Default::default() };
+        tasks.spawn(keep_plugins(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
         let mut outcome = Ok(());
@@ -182,22 +187,28 @@ async fn watch_log(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
-/// Loads the plugin directory; the host logs what becomes of each file. A directory
-/// that cannot be read leaves a node without plugins, which says so.
-async fn load(
-    dir: PathBuf,
+/// Keeps what is loaded as the plugin directory says, and tells the controller
+/// what changes; the host logs what becomes of each file. A directory that cannot
+/// be read leaves a node without plugins, which says so.
+async fn keep_plugins(
+    directory: PluginDirectory,
     node: Node,
     loaded: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut revision = node.host().revision();
+    let keeping = node.host().keep_directory(directory, &loaded, &stop);
+    let telling = async {
+        // All that was there at first is told at once, unless it takes long.
+        let _ = timeout(TELL_PLUGINS, loaded.cancelled()).await;
+        node.changed();
+        while revision.changed().await.is_ok() {
+            node.changed();
+        }
+    };
     tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        outcome = node.host().load_directory(&dir) => if let Err(error) = outcome {
-            let error = anyhow::Error::new(error);
-            tracing::error!(dir = %dir.display(), "cannot load the plugin directory: {error:#}");
-        },
+        () = keeping => {}
+        () = telling => {}
     }
-    node.changed();
-    loaded.cancel();
     Ok(())
 }

@@ -14,6 +14,7 @@ mod command;
 mod error;
 mod id;
 mod node;
+mod plugin;
 pub mod procedures;
 mod result;
 mod time;
@@ -24,6 +25,10 @@ pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
 pub use node::{
     Heartbeat, HostCommand, NodeDescription, NodeStatus, Operation, OperationKind, Plugin,
     Presence, RefusedPlugin,
+};
+pub use plugin::{
+    DrainingVersion, NextVersion, PluginList, PluginState, PluginStatus, QuarantineStatus,
+    ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
 pub use time::Timestamp;

@@ -30,6 +30,10 @@ pub(crate) enum Exit {
     Unreachable = 3,
     NotFound = 4,
     InvalidArguments = 5,
+    /// Of the compile child only: [`CompileError::IO_STATUS`].
+    ///
+    /// [`CompileError::IO_STATUS`]: drover_plugin_host::CompileError::IO_STATUS
+    Io = drover_plugin_host::CompileError::IO_STATUS as isize,
     Restart = 75,
     Timeout = 124,
     Cancelled = 130,

@@ -46,13 +46,26 @@ pub enum CompileError {
     },
 }
 
+impl CompileError {
+    /// The status for [`CompileError::is_io`]; that of the C library's `EX_IOERR`.
+    pub const IO_STATUS: u8 = 74;
+
+    /// Whether a file could not be read or written, as when the disk is full,
+    /// so that the same component may be compiled later.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Write { .. })
+    }
+}
+
 /// Compiles the component in the file `input` and writes the code to `output`.
 ///
 /// To be called by a process that does nothing else: it limits its own memory
 /// and time for good. The host runs that process as its
 /// [`CompilerCommand`](crate::CompilerCommand); an error is to be printed to
-/// standard error, with its sources, and the process to end with a status
-/// other than 0.
+/// standard error, with its sources, and the process to end with the status
+/// [`CompileError::IO_STATUS`] if it [is one of files](CompileError::is_io),
+/// and otherwise with another one than 0.
 ///
 /// # Errors
 ///

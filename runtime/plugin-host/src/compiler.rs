@@ -14,6 +14,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::compile::CompileError;
+
 /// How much of the child's standard error is kept.
 const REASON: usize = 4 << 10;
 
@@ -55,6 +57,16 @@ pub enum CompilerError {
     /// It refused the component.
     #[error("{0}")]
     Refused(String),
+    /// It could not read the component or write the code.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl CompilerError {
+    /// Whether the same component may be compiled later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Start { .. } | Self::Killed { .. } | Self::Io(_))
+    }
 }
 
 /// Runs compile children, as many at once as there are processors.
@@ -102,6 +114,9 @@ impl Compiler {
         }
         Err(match status.signal() {
             Some(signal) => CompilerError::Killed { signal, reason },
+            None if status.code() == Some(CompileError::IO_STATUS.into()) => {
+                CompilerError::Io(reason)
+            }
             None => CompilerError::Refused(reason),
         })
     }

@@ -1,15 +1,13 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
-use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
-use std::{fs, io};
 
-use drover_api::{ErrorCode, JobError, Operation, Plugin, RefusedPlugin};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use drover_api::{ErrorCode, JobError, Level, Operation, Plugin, PluginList, RefusedPlugin};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
@@ -17,14 +15,17 @@ use wasmtime::Engine;
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand};
 use crate::component::is_offered;
+use crate::directory::{self, PluginDirectory};
 use crate::engine::DESCRIBING_INSTANCES;
 use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
 use crate::names::unknown;
+use crate::notice::{self, Notice};
 use crate::pace::Pace;
-use crate::plugin::{Code, Interfaces, Loaded, Refusal, name_of};
+use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_as, name_of};
 use crate::queue::Queue;
 use crate::records::cut;
+use crate::registry::{DirectoryView, Label, Registry};
 use crate::run::{Run, check_kind};
 use crate::system::System;
 use crate::threads::{Start, Threads};
@@ -128,6 +129,8 @@ struct Inner {
     shared: Arc<Shared>,
     queue: Queue,
     registry: Mutex<Registry>,
+    revision: watch::Sender<u64>,
+    notices: (mpsc::Sender<Notice>, AsyncMutex<mpsc::Receiver<Notice>>),
 }
 
 /// What tasks on the host's threads work with.
@@ -142,13 +145,6 @@ pub(crate) struct Shared {
     pub(crate) describing: Semaphore,
     pub(crate) stopping: CancellationToken,
     pub(crate) system: Arc<System>,
-}
-
-#[derive(Default)]
-struct Registry {
-    plugins: BTreeMap<Arc<str>, Arc<Loaded>>,
-    /// By the name of the file.
-    refused: BTreeMap<String, RefusedPlugin>,
 }
 
 impl Host {
@@ -179,8 +175,15 @@ impl Host {
             limits,
             reserved,
         };
-        let registry = Mutex::default();
-        Ok(Self(Arc::new(Inner { threads, shared: Arc::new(shared), queue, registry })))
+        let (sender, receiver) = notice::channel();
+        Ok(Self(Arc::new(Inner {
+            threads,
+            shared: Arc::new(shared),
+            queue,
+            registry: Mutex::default(),
+            revision: watch::Sender::new(0),
+            notices: (sender, AsyncMutex::new(receiver)),
+        })))
     }
 
     /// Loads every `*.wasm` of a directory, some at a time.
@@ -191,23 +194,25 @@ impl Host {
     ///
     /// If the directory cannot be listed, or the host is shutting down.
     pub async fn load_directory(&self, directory: &Path) -> Result<(), LoadError> {
-        let paths = list(directory)
-            .map_err(|source| LoadError::Directory { path: directory.to_owned(), source })?;
-        let shared = self.0.shared.clone();
-        let loads = async move {
-            let mut loads = JoinSet::new();
-            for path in paths {
-                loads.spawn(load(shared.clone(), path));
-            }
-            loads.join_all().await
-        };
-        for (path, result) in self.on_threads(directory, loads).await? {
-            match result {
-                Ok(loaded) => self.add(&path, loaded),
-                Err(refusal) => self.refuse(&path, &refusal),
-            }
-        }
-        Ok(())
+        let directory = PluginDirectory { path: directory.to_owned(), ..Default::default() };
+        directory::load(self, directory).await
+    }
+
+    /// Loads what is in a directory, and what will be: a file that is dropped,
+    /// replaced or removed is noticed within a second, loaded in the background
+    /// and swapped between two calls. A file that is refused leaves the one
+    /// that serves; [`Host::statuses`] says why. Ends when `stop` is cancelled
+    /// or the host shuts down.
+    ///
+    /// `loaded` is cancelled when all that was there at first either serves or
+    /// is refused.
+    pub async fn keep_directory(
+        &self,
+        directory: PluginDirectory,
+        loaded: &CancellationToken,
+        stop: &CancellationToken,
+    ) {
+        directory::keep(self, directory, loaded, stop).await;
     }
 
     /// Loads one plugin, named like its file without `.wasm`. It takes the
@@ -217,11 +222,12 @@ impl Host {
     ///
     /// If the file is no plugin that this host can run, or it is shutting down.
     pub async fn load_file(&self, path: &Path) -> Result<Plugin, LoadError> {
-        let work = load(self.0.shared.clone(), path.to_owned());
-        let (path, result) = self.on_threads(path, work).await?;
-        let loaded = result.map_err(|source| LoadError::Refused { path: path.clone(), source })?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let loaded = self.load_as(path, &name).await?;
+        let loaded =
+            loaded.map_err(|source| LoadError::Refused { path: path.to_owned(), source })?;
         let description = loaded.description.clone();
-        self.add(&path, loaded);
+        self.serve(loaded, Label { file: file_name(path), version: None });
         Ok(description)
     }
 
@@ -240,13 +246,34 @@ impl Host {
     /// The loaded plugins, by name.
     #[must_use]
     pub fn plugins(&self) -> Vec<Plugin> {
-        self.registry().plugins.values().map(|loaded| loaded.description.clone()).collect()
+        self.registry().plugins()
     }
 
-    /// The files of loaded directories that were refused, by name.
+    /// The files of the plugin directory that are refused, by name.
     #[must_use]
     pub fn refused(&self) -> Vec<RefusedPlugin> {
-        self.registry().refused.values().cloned().collect()
+        self.registry().refused()
+    }
+
+    /// What there is to know of each plugin, loaded or not.
+    #[must_use]
+    pub fn statuses(&self) -> PluginList {
+        self.registry().statuses()
+    }
+
+    /// Counts up whenever what is loaded, refused or in quarantine changes.
+    #[must_use]
+    pub fn revision(&self) -> watch::Receiver<u64> {
+        self.0.revision.subscribe()
+    }
+
+    /// Waits for the next thing to tell of plugins. One listens at a time.
+    pub async fn notice(&self) -> Notice {
+        match self.0.notices.1.lock().await.recv().await {
+            Some(notice) => notice,
+            // The other end is beside this one.
+            None => std::future::pending().await,
+        }
     }
 
     /// Runs one operation and waits for its end. Whatever goes wrong is in the
@@ -276,10 +303,10 @@ impl Host {
 
     fn find(&self, job: &Job) -> Result<Arc<Loaded>, JobError> {
         let registry = self.registry();
-        let Some(plugin) = registry.plugins.get(job.plugin.as_str()) else {
+        let Some(plugin) = registry.find(&job.plugin) else {
             let what = format!("there is no plugin `{}`", cut(&job.plugin, 128));
             let own = self.0.shared.reserved.iter().map(String::as_str);
-            let names = registry.plugins.keys().map(|name| &**name).chain(own).collect();
+            let names = registry.names().chain(own).collect();
             return Err(unknown(&what, &job.plugin, names));
         };
         check_kind(plugin, &job.operation)?;
@@ -321,23 +348,66 @@ impl Host {
         }
     }
 
-    fn add(&self, path: &Path, loaded: Loaded) {
-        let Plugin { hash, operations, .. } = &loaded.description;
+    /// Loads a file as the plugin `name`, and does not have it serve yet.
+    pub(crate) async fn load_as(
+        &self,
+        path: &Path,
+        name: &str,
+    ) -> Result<Result<Loaded, Refusal>, LoadError> {
+        let name = name_as(name, &self.0.shared.reserved);
+        let work = load(self.0.shared.clone(), path.to_owned(), name);
+        self.on_threads(path, work).await
+    }
+
+    /// Has a loaded plugin serve from now on: between two calls, as each job
+    /// keeps what it found when it began.
+    pub(crate) fn serve(&self, loaded: Loaded, label: Label) {
+        let Plugin { name, hash, operations } = &loaded.description;
         tracing::info!(
-            plugin = &*loaded.name,
+            plugin = name,
             operations = operations.len(),
             hash = cut(hash, 12),
             "plugin loaded"
         );
-        let mut registry = self.registry();
-        registry.refused.remove(&file_name(path));
-        registry.plugins.insert(loaded.name.clone(), Arc::new(loaded));
+        let new = format!("{} (sha256 {})", label.file, cut(hash, 12));
+        let name = name.clone();
+        let old = self.registry().serve(loaded, label);
+        if let Some(old) = old {
+            let text = format!("plugin `{name}` now serves from {new}, before from {}", old.file);
+            self.notify(Notice::new(Level::OPERATOR, &name, text));
+        }
+        self.changed();
     }
 
-    fn refuse(&self, path: &Path, refusal: &Refusal) {
-        let (file, reason) = (file_name(path), chain(refusal));
-        tracing::warn!(file, reason, "plugin refused");
-        self.registry().refused.insert(file.clone(), RefusedPlugin { file, reason });
+    /// Has a plugin serve no longer; false if it did not.
+    pub(crate) fn unload(&self, name: &str) -> bool {
+        let was_there = self.registry().unload(name);
+        if was_there {
+            self.changed();
+        }
+        was_there
+    }
+
+    /// Notes that the version that serves now comes from another file.
+    pub(crate) fn relabel(&self, name: &str, label: Label) {
+        self.registry().relabel(name, label);
+    }
+
+    /// Shows what is known of the files that do not serve.
+    pub(crate) fn show_directory(&self, view: DirectoryView) {
+        if self.registry().show_directory(view) {
+            self.changed();
+        }
+    }
+
+    /// Tells whoever listens. What finds no room is in the program's own log,
+    /// like all of them.
+    pub(crate) fn notify(&self, notice: Notice) {
+        let _ = self.0.notices.0.try_send(notice);
+    }
+
+    fn changed(&self) {
+        self.0.revision.send_modify(|revision| *revision += 1);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -345,13 +415,13 @@ impl Host {
     }
 }
 
-async fn load(shared: Arc<Shared>, path: PathBuf) -> (PathBuf, Result<Loaded, Refusal>) {
-    let result = async {
-        let name = name_of(&path, &shared.reserved)?;
-        Code::get(&shared, &path).await?.load(&shared, name).await
-    }
-    .await;
-    (path, result)
+async fn load(
+    shared: Arc<Shared>,
+    path: PathBuf,
+    name: Result<Arc<str>, Refusal>,
+) -> Result<Loaded, Refusal> {
+    let name = name?;
+    Code::get(&shared, &path).await?.load(&shared, name).await
 }
 
 async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refusal> {
@@ -375,20 +445,6 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
     })
 }
 
-/// The `*.wasm` of a directory.
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
-    let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
-    Ok(paths)
-}
-
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

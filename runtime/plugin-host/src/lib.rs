@@ -4,7 +4,8 @@
 //! what is done for them run on. Callers ask from their own runtime and wait;
 //! what has proved to be short begins on their thread, see `threads`:
 //!
-//! - [`Host::load_directory`] and [`Host::load_file`] turn files into plugins.
+//! - [`Host::load_directory`] and [`Host::load_file`] turn files into plugins;
+//!   [`Host::keep_directory`] goes on doing so while files come, change and go.
 //!   Code that is not in the cache is compiled in a child process, which runs
 //!   [`compile`]; the host maps the result and never compiles itself.
 //! - [`Host::run`] runs one [`Job`] in a fresh instance and answers with its
@@ -28,6 +29,7 @@ mod compiler;
 mod component;
 mod describe;
 mod deserialize;
+mod directory;
 mod engine;
 mod epoch;
 mod failure;
@@ -37,10 +39,12 @@ mod instance;
 mod job;
 mod limits;
 mod names;
+mod notice;
 mod pace;
 mod plugin;
 mod queue;
 mod records;
+mod registry;
 mod run;
 mod schema;
 mod sealed;
@@ -53,9 +57,11 @@ pub use compile::{CompileError, compile};
 pub use compiler::{CompilerCommand, CompilerError};
 pub use component::NotAComponent;
 pub use describe::DescribeError;
+pub use directory::PluginDirectory;
 pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
 pub use job::{Job, Outcome, Said};
 pub use limits::Limits;
 pub use names::unknown;
+pub use notice::Notice;
 pub use plugin::Refusal;
 pub use schema::ArgumentSchema;

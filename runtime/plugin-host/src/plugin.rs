@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use drover_api::{OperationKind, Plugin};
+use nix::fcntl::OFlag;
 use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
 use wasmtime::component::Component;
@@ -103,6 +105,28 @@ pub enum Refusal {
     Describe(#[from] DescribeError),
 }
 
+impl Refusal {
+    /// Whether the same file may load later without being changed: it was not
+    /// its fault.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Read(_)
+            | Self::NotAComponent(NotAComponent::Unreadable(_))
+            | Self::Cache(_)
+            | Self::Code(_)
+            | Self::Describe(DescribeError::TooSlow(_)) => true,
+            Self::Compile(error) => error.may_pass(),
+            _ => false,
+        }
+    }
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
 /// A component with its code in memory, not yet checked against what is offered.
 pub(crate) struct Code {
     pub(crate) hash: Hash,
@@ -119,12 +143,16 @@ pub(crate) struct Interfaces {
 /// The plugin's name: that of the file without `.wasm`, if it is none of those
 /// that are `reserved`.
 pub(crate) fn name_of(path: &Path, reserved: &[String]) -> Result<Arc<str>, Refusal> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    check_name(&name).map_err(|_| Refusal::Name(name.to_string()))?;
-    if reserved.iter().any(|reserved| *reserved == name) {
-        return Err(Refusal::Reserved(name.to_string(), reserved.to_vec()));
+    name_as(&path.file_stem().unwrap_or_default().to_string_lossy(), reserved)
+}
+
+/// The name of a file, or of a folder of versions, as a plugin's name.
+pub(crate) fn name_as(name: &str, reserved: &[String]) -> Result<Arc<str>, Refusal> {
+    check_name(name).map_err(|_| Refusal::Name(name.to_owned()))?;
+    if reserved.iter().any(|reserved| reserved == name) {
+        return Err(Refusal::Reserved(name.to_owned(), reserved.to_vec()));
     }
-    Ok(name.as_ref().into())
+    Ok(name.into())
 }
 
 impl Code {
@@ -200,7 +228,10 @@ enum Cached {
 
 impl Source {
     fn open(shared: &Shared, path: &Path) -> Result<Self, Refusal> {
-        let mut file = File::open(path).map_err(Refusal::Read)?;
+        // A pipe of that name must not make us wait for its writer.
+        let mut open = File::options();
+        open.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let mut file = open.open(path).map_err(Refusal::Read)?;
         let metadata = file.metadata().map_err(Refusal::Read)?;
         if !metadata.is_file() {
             return Err(Refusal::Read(io::Error::other("it is no file")));

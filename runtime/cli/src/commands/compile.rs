@@ -23,8 +23,9 @@ pub(crate) fn run(command: &CompileComponent) -> Exit {
     match drover_plugin_host::compile(&command.input, &command.output) {
         Ok(()) => Exit::Done,
         Err(error) => {
+            let exit = if error.is_io() { Exit::Io } else { Exit::Failed };
             output::note(&format!("{:#}", anyhow::Error::new(error)));
-            Exit::Failed
+            exit
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use drover_plugin_host::CompileError;
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let [input, output] = &arguments[..] else {
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            if error.is_io() { CompileError::IO_STATUS.into() } else { ExitCode::FAILURE }
         }
     }
 }

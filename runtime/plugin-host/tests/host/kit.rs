@@ -83,6 +83,14 @@ pub(crate) fn directory(components: &[&str], files: &[(&str, &[u8])]) -> TempDir
     directory
 }
 
+/// `guests.wasm` as version number `version`: alike but for a section that
+/// nobody reads.
+pub(crate) fn guests_bytes(version: u8) -> Vec<u8> {
+    let mut bytes = fs::read(component("guests")).unwrap();
+    bytes.extend([0, 3, 1, b'v', version]);
+    bytes
+}
+
 /// A job for an operation of `guests`.
 pub(crate) fn job(operation: &str, arguments: Value) -> Job {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };

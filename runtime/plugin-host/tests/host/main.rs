@@ -8,6 +8,7 @@
 
 mod cache;
 mod describing;
+mod directory;
 mod ending;
 mod kit;
 mod loading;
