@@ -28,8 +28,9 @@ pub use keeper_client::{
 };
 pub use lifecycle::{Cause, Outcome, RunEnd, Stop};
 pub use manager::{
-    JobEvent, JobInfo, JobStatus, KillReport, ManagerConfig, ManagerError, ManagerTask, Observer,
-    OpenError, Origin, OutputStream, Phase, ProcessManager, StdinWriter, open,
+    GroupUsage, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, ManagerConfig, ManagerError,
+    ManagerTask, Observer, OpenError, Origin, OutputStream, Phase, ProcessManager, StdinWriter,
+    open,
 };
 pub use spec::{
     CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, Places, ProcessLimits,

@@ -36,7 +36,9 @@ use actor::Actor;
 use remembered::Remembered;
 
 pub use actor::ManagerTask;
-pub use report::{JobEvent, JobInfo, JobStatus, KillReport, Origin, OutputStream, Phase};
+pub use report::{
+    GroupUsage, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, Origin, OutputStream, Phase,
+};
 pub use stdin::StdinWriter;
 
 /// Requests on their way to the actor; whoever asks more waits.
@@ -142,6 +144,8 @@ enum Request {
     KillAll { reply: Reply<Vec<KillReport>> },
     List { reply: Reply<Vec<JobStatus>> },
     Wait { id: JobId, reply: Reply<Outcome> },
+    Usage { id: JobId, reply: Reply<Vec<JobUsage>> },
+    UsageOfAll { domain: Option<String>, name: Option<String>, reply: Reply<Vec<JobUsage>> },
     Stdin { id: JobId, reply: Reply<StdinWriter> },
     Shutdown { reply: Reply<()> },
 }
@@ -218,6 +222,33 @@ impl ProcessManager {
     /// [`ManagerError::ShuttingDown`].
     pub async fn list(&self) -> Result<Vec<JobStatus>, ManagerError> {
         self.ask(|reply| Request::List { reply }).await
+    }
+
+    /// Measures what the processes of a job use now. The percentage of CPU is that
+    /// since the measurement before, this kind and that of the interval alike.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Unknown`], [`ManagerError::NotRunning`].
+    pub async fn stats(&self, id: &JobId) -> Result<JobUsage, ManagerError> {
+        let wanted = id.clone();
+        let usages = self.ask(|reply| Request::Usage { id: wanted, reply }).await?;
+        usages.into_iter().next().ok_or_else(|| ManagerError::NotRunning(id.clone()))
+    }
+
+    /// Measures what all jobs use that run a program now, or those of a domain, a
+    /// name or both; summed up where several share domain and name.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::ShuttingDown`].
+    pub async fn stats_all(
+        &self,
+        domain: Option<String>,
+        name: Option<String>,
+    ) -> Result<Vec<GroupUsage>, ManagerError> {
+        let usages = self.ask(|reply| Request::UsageOfAll { domain, name, reply }).await?;
+        Ok(report::group(usages))
     }
 
     /// Waits for a job's end. One that has ended lately is known for a while:

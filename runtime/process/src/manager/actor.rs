@@ -8,6 +8,7 @@ mod answer;
 mod ending;
 mod perform;
 mod restore;
+mod sampling;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -28,6 +29,7 @@ use crate::scheduler::{Key, Scheduler};
 use crate::spec::ProcessSpec;
 use crate::tree::Tree;
 use ending::Ending;
+use sampling::{Sampled, Sampling};
 
 /// News of all jobs on their way to the actor; their tasks wait for room.
 const NEWS: usize = 1024;
@@ -69,6 +71,8 @@ struct Job {
     waiters: Vec<Reply<Outcome>>,
     /// How it ended, while its observer has not heard of it yet.
     outcome: Option<Outcome>,
+    /// When what it uses is measured next.
+    sample_due: Option<Instant>,
 }
 
 /// A run with a child.
@@ -93,6 +97,7 @@ enum Done {
         key: Key,
         outcome: Result<TreeEnd, KeeperError>,
     },
+    Sampled(Box<Sampled>),
     Connected(Box<Result<(Connection, JoinSet<()>), KeeperError>>),
 }
 
@@ -129,6 +134,7 @@ pub(super) struct Actor {
     memory_task: JoinSet<()>,
     /// Of jobs that have ended, while the keeper still has to say what it found.
     last_endings: HashMap<Key, Ending>,
+    sampling: Sampling,
     tasks: JoinSet<Done>,
 }
 
@@ -162,6 +168,7 @@ impl Actor {
             memory_writer: Some(Box::pin(memory_writer)),
             memory_task: JoinSet::new(),
             last_endings: HashMap::new(),
+            sampling: Sampling::default(),
             tasks: JoinSet::new(),
         })
     }
@@ -172,7 +179,8 @@ impl Actor {
         }
         self.restore_or_seek();
         while !self.is_over() {
-            let wake = self.scheduler.next_wake(now());
+            let wakes = [self.scheduler.next_wake(now()), self.sampling.next_wake()];
+            let wake = wakes.into_iter().flatten().min();
             tokio::select! {
                 request = self.requests.recv(), if !self.is_holding_requests() => match request {
                     Some(request) => self.answer(request),
@@ -192,6 +200,7 @@ impl Actor {
                 () = sleep_until(wake) => {
                     let actions = self.scheduler.tick(now());
                     self.perform(actions);
+                    self.sample();
                 }
             }
         }
@@ -242,6 +251,7 @@ impl Actor {
                     job.run = Some(Running { pid: tree.pid, tree: Some(*tree), since: started });
                     job.offer_stdin(stdin);
                 }
+                self.begin_sampling(key);
                 self.apply(key, Event::Launched { run });
                 if self.exits.is_some() && self.keeper_pid != keeper {
                     // Its keeper died before this news came.
@@ -271,6 +281,7 @@ impl Actor {
 
     /// The run of a job has nothing left.
     fn end_run(&mut self, key: Key) {
+        self.end_sampling(key);
         if let Some(job) = self.jobs.get_mut(&key) {
             job.run = None;
             job.stdin = None;
@@ -297,6 +308,7 @@ impl Actor {
                 self.accept_stored(id, *spec, outcome, reply);
             }
             Done::TreeEnd { key, outcome } => self.take_tree_end(key, outcome),
+            Done::Sampled(sampled) => self.take_sampled(*sampled),
             Done::Connected(connected) => self.take_connection(*connected),
         }
     }

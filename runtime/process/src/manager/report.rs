@@ -1,5 +1,6 @@
 //! What the manager tells: of one job as it happens, and of all when asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use drover_api::{JobId, Timestamp};
 use crate::keeper::Found;
 use crate::lifecycle::{Outcome, RunEnd};
 use crate::spec::ProcessSpec;
+use crate::usage::TreeUsage;
 
 /// A job, as its observer gets to know it.
 #[derive(Debug, Clone)]
@@ -65,6 +67,13 @@ pub enum JobEvent {
     },
     /// A line of the output matched the pattern for readiness.
     Ready,
+    /// What the processes of the run use, at the interval of the command.
+    Usage {
+        /// How much.
+        usage: TreeUsage,
+        /// When it was measured.
+        time: Timestamp,
+    },
     /// Nothing of the run is left, and its output is complete. Also of a run
     /// whose program could not be started, which has no `Started`.
     RunEnded {
@@ -139,6 +148,56 @@ pub enum Phase {
     Stopping,
     /// The first process has ended; the rest of its tree or output not yet.
     Settling,
+}
+
+/// What the processes of one job use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobUsage {
+    /// The job.
+    pub id: JobId,
+    /// What it runs.
+    pub spec: Arc<ProcessSpec>,
+    /// How much.
+    pub usage: TreeUsage,
+    /// When it was measured.
+    pub time: Timestamp,
+}
+
+/// What the jobs of one domain and name use together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupUsage {
+    /// The domain; may be empty.
+    pub domain: String,
+    /// The name.
+    pub name: String,
+    /// The jobs.
+    pub jobs: Vec<JobId>,
+    /// The sum over them.
+    pub usage: TreeUsage,
+}
+
+/// Sums up jobs of the same domain and name, sorted by both.
+pub(super) fn group(usages: Vec<JobUsage>) -> Vec<GroupUsage> {
+    let mut groups = BTreeMap::<_, (Vec<JobId>, TreeUsage)>::new();
+    for JobUsage { id, spec, usage, .. } in usages {
+        let key = (spec.domain.clone(), spec.name.clone());
+        let (jobs, sum) = groups.entry(key).or_default();
+        jobs.push(id);
+        *sum = TreeUsage {
+            processes: sum.processes + usage.processes,
+            threads: sum.threads + usage.threads,
+            cpu_percent: sum.cpu_percent + usage.cpu_percent,
+            cpu_ms: sum.cpu_ms + usage.cpu_ms,
+            rss: sum.rss + usage.rss,
+            vms: sum.vms + usage.vms,
+            swap: sum.swap + usage.swap,
+            open_files: sum.open_files + usage.open_files,
+            read_bytes: sum.read_bytes + usage.read_bytes,
+            written_bytes: sum.written_bytes + usage.written_bytes,
+        };
+    }
+    let groups = groups.into_iter();
+    groups.map(|((domain, name), (jobs, usage))| GroupUsage { domain, name, jobs, usage }).collect()
 }
 
 /// What was found and ended by a kill. No process of the job is left, except

@@ -94,6 +94,41 @@ async fn an_id_is_taken_until_its_job_has_ended() {
 }
 
 #[tokio::test]
+async fn what_jobs_use_is_told_at_their_interval_and_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let line = "sleep 3600 & echo up; while :; do :; done";
+    for name in ["one", "two"] {
+        let more = json!({"domain": "web", "name": "spin", "stats_interval": 0.1});
+        node.submit(name, shell(line, &more)).await;
+        node.output_with(name, "up").await;
+    }
+    node.submit("waits", shell("true", &json!({"start_delay": 3600}))).await;
+
+    node.until("one", |events| {
+        let busy = |event: &&JobEvent| {
+            matches!(event, JobEvent::Usage { usage, .. }
+                if usage.processes == 2 && usage.cpu_ms > 0 && usage.rss > 0)
+        };
+        events.iter().find(busy).map(drop)
+    })
+    .await;
+    let one = node.manager.stats(&id("one")).await.unwrap();
+    assert_eq!((one.usage.processes, one.usage.threads), (2, 2), "{one:?}");
+    let groups = node.manager.stats_all(Some("web".to_owned()), None).await.unwrap();
+    assert_eq!(groups.len(), 1);
+    assert_eq!((groups[0].jobs.len(), groups[0].usage.processes), (2, 4));
+    assert_eq!(node.manager.stats_all(None, Some("no".to_owned())).await.unwrap(), []);
+    for (name, error) in [
+        ("waits", ManagerError::NotRunning(id("waits"))),
+        ("never", ManagerError::Unknown(id("never"))),
+    ] {
+        assert_eq!(node.manager.stats(&id(name)).await.unwrap_err(), error);
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn large_output_comes_whole_and_a_slow_reader_slows_the_child() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path());

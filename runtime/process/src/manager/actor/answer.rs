@@ -30,6 +30,11 @@ impl Actor {
             Request::KillAll { reply } => self.kill_all(reply),
             Request::List { reply } => drop(reply.send(Ok(self.list()))),
             Request::Wait { id, reply } => self.wait(id, reply),
+            Request::Usage { id, reply } => self.usage_of(&id, reply),
+            Request::UsageOfAll { domain, name, reply } => {
+                let keys = self.running_under(domain.as_deref(), name.as_deref());
+                self.ask_usage(keys, reply);
+            }
             Request::Stdin { id, reply } => self.stdin(id, reply),
             Request::Shutdown { reply } => self.close(Some(reply)),
         }

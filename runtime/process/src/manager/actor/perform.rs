@@ -66,6 +66,7 @@ impl Actor {
             stdin_waiters: Vec::new(),
             waiters: Vec::new(),
             outcome: None,
+            sample_due: None,
         };
         self.ids.insert(id, key);
         self.jobs.insert(key, job);

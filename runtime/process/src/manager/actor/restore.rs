@@ -61,15 +61,14 @@ impl Actor {
                     }
                 }
             }
-            if let Some(running) = self.run_of(&kept.run.tree.id) {
-                running.tree = Some(kept.run.tree);
+            if let Some(key) = self.ids.get(&kept.run.tree.id).copied() {
+                self.begin_sampling(key);
+                if let Some(running) = self.jobs.get_mut(&key).and_then(|job| job.run.as_mut()) {
+                    running.tree = Some(kept.run.tree);
+                }
             }
         }
         self.begin_remembered(remembered);
-    }
-
-    fn run_of(&mut self, id: &JobId) -> Option<&mut Running> {
-        self.jobs.get_mut(self.ids.get(id)?)?.run.as_mut()
     }
 
     /// Takes over a child of an earlier agent; one that is not to live on is then
