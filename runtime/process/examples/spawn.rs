@@ -54,7 +54,7 @@ async fn measure() -> Outcome<()> {
 
 /// Jobs a second through the manager, and bare, in turns.
 async fn rates(label: &str) -> Outcome<()> {
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours, mut bare, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     let mut node = Node::start()?;
     for _ in 0..ROUNDS {
         let begun = Instant::now();
@@ -62,13 +62,17 @@ async fn rates(label: &str) -> Outcome<()> {
             Command::new("/bin/true").status()?;
         }
         bare.push(JOBS as f64 / begun.elapsed().as_secs_f64());
-        let begun = Instant::now();
+        let (begun, cpu_before) = (Instant::now(), own_cpu()?);
         node.run_all(JOBS, &json!({"cmd": "/bin/true"})).await?;
         ours.push(JOBS as f64 / begun.elapsed().as_secs_f64());
+        cpu.push((own_cpu()? - cpu_before).as_secs_f64() * 1e6 / JOBS as f64);
     }
     node.end().await?;
     let (ours, bare) = (median(&mut ours), median(&mut bare));
-    show(&format!("{label}: {ours:.0} jobs/s, bare {bare:.0}/s, {:.0} %", 100.0 * ours / bare));
+    let (share, cpu) = (100.0 * ours / bare, median(&mut cpu));
+    show(&format!(
+        "{label}: {ours:.0} jobs/s, bare {bare:.0}/s, {share:.0} %; {cpu:.0} µs of CPU here a job"
+    ));
     Ok(())
 }
 
@@ -210,6 +214,18 @@ fn spec(args: &Value) -> Outcome<ProcessSpec> {
     };
     let args = args.as_object().ok_or("arguments are an object")?;
     Ok(ProcessSpec::execute(&context, args, "")?)
+}
+
+/// The CPU time of this process, without its keeper and its children.
+fn own_cpu() -> Outcome<Duration> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let time = |time: nix::sys::time::TimeVal| {
+        Duration::from_micros(
+            u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0),
+        )
+    };
+    Ok(time(usage.user_time()) + time(usage.system_time()))
 }
 
 /// Sorts, and takes the one in the middle.

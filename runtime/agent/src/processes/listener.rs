@@ -126,6 +126,7 @@ impl Listener {
             JobEvent::Started { .. }
             | JobEvent::Ready
             | JobEvent::Recurs { .. }
+            | JobEvent::Usage { .. }
             | JobEvent::Ended { .. } => {}
         }
     }
