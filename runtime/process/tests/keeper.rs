@@ -4,6 +4,7 @@
 mod keeper {
     mod adoption;
     mod ends;
+    mod filtered;
     mod groupless;
     mod kit;
     mod numbers;

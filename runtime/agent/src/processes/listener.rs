@@ -183,6 +183,10 @@ async fn finish(outcome: Outcome, heard: Heard, tails: [Tail; 2]) -> Finished {
     let exit = outcome.exit.map(|exit| match exit {
         drover_process::Exit::Code(code) => Exit { code: Some(code), signal: None },
         drover_process::Exit::Signal(signal) => Exit { code: None, signal: Some(signal) },
+        drover_process::Exit::OutOfMemory { code: Some(code) } => {
+            Exit { code: Some(code), signal: None }
+        }
+        drover_process::Exit::OutOfMemory { code: None } => Exit { code: None, signal: Some(9) },
         drover_process::Exit::Lost => Exit { code: None, signal: None },
     });
     let (state, data, error) = verdict(&outcome, data);

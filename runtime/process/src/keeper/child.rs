@@ -22,7 +22,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) mark: &'a str,
     /// The limit of open files that the keeper itself was started with.
     pub(crate) open_files: Rlimit,
-    /// `cgroup.procs` of the groups of old hierarchies that it has to enter.
+    /// `cgroup.procs` of the groups that it has to enter.
     pub(crate) enter: &'a [PathBuf],
     /// Bounds that no cgroup keeps.
     pub(crate) memory: Option<u64>,
@@ -268,7 +268,9 @@ pub(crate) fn explain(launch: &Launch, step: Step, error: &io::Error) -> LaunchE
         ),
         (Step::Cgroup, _) => (
             LaunchErrorKind::Limit,
-            format!("it cannot enter the cgroup that bounds it: {error}; leave the limit out"),
+            format!(
+                "it cannot enter its cgroup: {error}; leave its limits out, if it has any, or try again"
+            ),
         ),
         (Step::Session | Step::Program, _) => (LaunchErrorKind::Other, error.to_string()),
     };

@@ -3,12 +3,17 @@
 //! `Command::spawn` can put a child neither into a cgroup before it runs nor into
 //! a session of its own. The keeper is small and has one thread, so for it a fork
 //! is cheap and its child may run any code before it becomes the program.
+//!
+//! A child can be made in its cgroup by `clone3` alone, which kernels before 5.7
+//! and the system call filters of many containers do not know: see
+//! [`Groups`](super::groups::Groups) for what is done then.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 /// Proof that this process has one thread, and will have no other.
 #[derive(Debug)]
@@ -37,6 +42,9 @@ struct CloneArgs {
     set_tid_size: u64,
     cgroup: u64,
 }
+
+/// The status of a child that did not do what it was made for.
+pub(crate) const FAILED: i32 = 127;
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -86,11 +94,31 @@ impl SingleThread {
             Err(_) => Err(io::Error::last_os_error()),
         }
     }
+
+    /// Makes a child, in `cgroup` if there is one, that does this and ends, and waits
+    /// for it. Gives whether it went well.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub(crate) fn try_child(
+        &self,
+        cgroup: Option<BorrowedFd<'_>>,
+        does: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<bool> {
+        match self.fork(cgroup)? {
+            Side::Child => exit_child(if does().is_ok() { 0 } else { FAILED }),
+            Side::Parent { child } => {
+                let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+                let ended = waitpid(child, WaitOptions::empty())?;
+                Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
+            }
+        }
+    }
 }
 
 /// Ends a forked child without running what its parent wants to run at its end.
 #[expect(unsafe_code, reason = "no safe wrapper of _exit exists")]
-pub(crate) fn exit_child() -> ! {
+pub(crate) fn exit_child(status: i32) -> ! {
     // SAFETY: it ends this process and touches no memory.
-    unsafe { libc::_exit(127) }
+    unsafe { libc::_exit(status) }
 }

@@ -5,13 +5,18 @@
 //! starting a small program, so emptied groups are used again. Where memory and
 //! processes can be bounded, in version 2 or in the old hierarchies, a run with
 //! such a limit has fresh groups for it.
+//!
+//! A keeper finds out once, when it starts, how children get into their own groups:
+//! they are made in them, or go there by themselves, or neither is possible, and the
+//! trees are found by their marks.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use super::launch::{Force, Limits};
+use super::fork::SingleThread;
+use super::launch::{Exit, Force, Limits};
 use super::mounts::Mounts;
 use crate::tree::cgroup;
 
@@ -23,6 +28,7 @@ const SPARE: usize = 64;
 pub(crate) struct Groups {
     /// Where the runs' own groups are.
     own: Option<Base>,
+    way_in: WayIn,
     /// Version 2 bounds memory and processes there.
     own_memory: bool,
     own_pids: bool,
@@ -36,11 +42,21 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 struct Base(PathBuf);
 
+/// How a child gets into the group of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayIn {
+    /// It is made there.
+    Made,
+    /// It goes there before it is the program.
+    Goes,
+}
+
 /// The group of one run.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) path: PathBuf,
-    directory: File,
+    /// To make children in it, where that is the way.
+    directory: Option<File>,
     is_reusable: bool,
 }
 
@@ -49,7 +65,10 @@ pub(crate) struct Group {
 pub(crate) struct RunGroups {
     pub(crate) own: Option<Group>,
     /// Groups of old hierarchies, to be entered by the child itself.
-    pub(crate) old: Vec<PathBuf>,
+    old: Vec<PathBuf>,
+    /// The one of them all that counts what is killed for want of memory, and its
+    /// count before the run.
+    memory: Option<(PathBuf, u64)>,
 }
 
 /// What one run gets.
@@ -63,20 +82,30 @@ pub(crate) struct Placement {
 
 impl Groups {
     /// Makes what can be made on this machine; `name` is this one keeper's alone.
-    pub(crate) fn new(mounts: &Mounts, name: &str) -> Self {
-        let own = mounts.unified.as_ref().and_then(|path| Base::make(path, name));
+    ///
+    /// # Errors
+    /// There is no room for another process, to try it out.
+    pub(crate) fn new(mounts: &Mounts, name: &str, thread: &SingleThread) -> io::Result<Self> {
+        let made = mounts.unified.as_ref().and_then(|path| Base::make(path, name));
+        let way_in = made.as_ref().map_or(Ok(None), |base| base.try_ways_in(thread));
+        if let (Some(base), Ok(None) | Err(_)) = (&made, &way_in) {
+            cgroup::remove(&base.0);
+        }
+        let way_in = way_in?;
+        let own = made.filter(|_| way_in.is_some());
         let [own_memory, own_pids] = ["memory", "pids"]
             .map(|controller| own.as_ref().is_some_and(|base| base.enable(controller)));
         let old = |path: &Option<PathBuf>| Some(Base::make(path.as_ref()?, name)?.0);
-        Self {
+        Ok(Self {
             old_memory: if own_memory { None } else { old(&mounts.memory) },
             old_pids: if own_pids { None } else { old(&mounts.pids) },
             own,
+            way_in: way_in.unwrap_or(WayIn::Goes),
             own_memory,
             own_pids,
             made: 0,
             spare: Vec::new(),
-        }
+        })
     }
 
     /// Kills and removes what earlier keepers, which were killed, have left: the
@@ -115,14 +144,10 @@ impl Groups {
         };
         let needs_fresh = (self.own_memory && limits.memory.is_some())
             || (self.own_pids && limits.processes.is_some());
-        placement.groups.own = match self.spare.pop() {
-            Some(group) if !needs_fresh => Some(group),
-            spare => {
-                self.spare.extend(spare);
-                self.make(!needs_fresh)
-            }
-        };
+        let spare = if needs_fresh { None } else { self.take_spare() };
+        placement.groups.own = spare.or_else(|| self.make(!needs_fresh));
         let filled = self.bound(limits, &mut placement);
+        self.count_from_here(&mut placement.groups);
         if filled.is_err() {
             self.take_back(std::mem::take(&mut placement.groups));
         }
@@ -150,6 +175,9 @@ impl Groups {
                 let path = base.join(format!("run-{}", self.made));
                 fs::create_dir(&path)?;
                 placement.groups.old.push(path.clone());
+                if place == 0 {
+                    placement.groups.memory = Some((path.join("memory.oom_control"), 0));
+                }
                 fs::write(path.join(old_file), bound)?;
             } else {
                 continue;
@@ -161,6 +189,19 @@ impl Groups {
         Ok(())
     }
 
+    fn take_spare(&mut self) -> Option<Group> {
+        // An admin, or a service manager that tidies up, may have removed some.
+        std::iter::from_fn(|| self.spare.pop()).find(|group| group.path.exists())
+    }
+
+    /// Notes what has been killed before in a group that is used again.
+    fn count_from_here(&self, groups: &mut RunGroups) {
+        if let Some(group) = groups.own.as_ref().filter(|_| self.own_memory) {
+            let file = group.path.join("memory.events");
+            groups.memory = Some((file.clone(), cgroup::oom_kills(&file)));
+        }
+    }
+
     /// `None` when there are no groups here, or when one cannot be made for now:
     /// the run is then found by its mark.
     fn make(&mut self, is_reusable: bool) -> Option<Group> {
@@ -168,7 +209,10 @@ impl Groups {
         self.made += 1;
         let path = base.0.join(format!("run-{}", self.made));
         fs::create_dir(&path).ok()?;
-        let directory = File::open(&path).ok()?;
+        let directory = match self.way_in {
+            WayIn::Made => Some(File::open(&path).ok()?),
+            WayIn::Goes => None,
+        };
         Some(Group { path, directory, is_reusable })
     }
 
@@ -197,19 +241,38 @@ impl Drop for Groups {
 }
 
 impl RunGroups {
-    /// Says that the group was killed as a whole. Linux 6.18 kills every child that
-    /// is cloned into such a group later as well, even when it was empty.
-    pub(crate) fn was_killed(&mut self) {
+    /// Has the group removed and not used again: it was killed as a whole, or a child
+    /// could not get in. Linux 6.18 kills every child that is cloned into a killed
+    /// group later as well, even when it was empty.
+    pub(crate) fn spoil(&mut self) {
         if let Some(group) = &mut self.own {
             group.is_reusable = false;
         }
     }
-}
 
-/// To make a child in it.
-impl AsFd for Group {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    /// What the first child of the run is to be made in.
+    pub(crate) fn to_be_made_in(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.own.as_ref()?.directory.as_ref()?.as_fd())
+    }
+
+    /// The `cgroup.procs` of the groups that the child has to go into by itself.
+    pub(crate) fn to_enter(&self) -> Vec<PathBuf> {
+        let own = self.own.iter().filter(|group| group.directory.is_none());
+        let all = own.map(|group| &group.path).chain(&self.old);
+        all.map(|path| path.join("cgroup.procs")).collect()
+    }
+
+    /// What an exit really was: one that is not a success, of a run of which the kernel
+    /// killed something for want of memory, came from that.
+    pub(crate) fn judge(&self, exit: Exit) -> Exit {
+        let code = match exit {
+            Exit::Signal(nix::libc::SIGKILL) => None,
+            Exit::Code(code) if code != 0 => Some(code),
+            _ => return exit,
+        };
+        let has_killed =
+            self.memory.as_ref().is_some_and(|(file, before)| cgroup::oom_kills(file) > *before);
+        if has_killed { Exit::OutOfMemory { code } } else { exit }
     }
 }
 
@@ -219,6 +282,26 @@ impl Base {
         let path = parent.join(name);
         fs::create_dir(&path).ok()?;
         Some(Self(path))
+    }
+
+    /// Finds out how children get into groups below: `None` when they do not.
+    ///
+    /// # Errors
+    /// There is no room for another process.
+    fn try_ways_in(&self, thread: &SingleThread) -> io::Result<Option<WayIn>> {
+        let path = self.0.join("trial");
+        let Ok(directory) = fs::create_dir(&path).and_then(|()| File::open(&path)) else {
+            return Ok(None);
+        };
+        // The error of a filter can be any, so none tells more than another.
+        let way_in = if thread.try_child(Some(directory.as_fd()), || Ok(())).unwrap_or(false) {
+            Some(WayIn::Made)
+        } else {
+            let goes = || fs::write(path.join("cgroup.procs"), "0");
+            thread.try_child(None, goes)?.then_some(WayIn::Goes)
+        };
+        cgroup::remove(&path);
+        Ok(way_in)
     }
 
     /// Lets the groups be bounded by a controller; false when that is not to be

@@ -88,6 +88,12 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel killed it for want of memory; or others of its tree, and it failed
+    /// with this status. Known where a memory cgroup is in force ([`Force`]).
+    OutOfMemory {
+        /// Its own status; none if it was killed itself, by signal 9.
+        code: Option<i32>,
+    },
     /// Nobody knows: the keeper was killed, and a new one ended what was left.
     Lost,
 }
@@ -97,6 +103,14 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory { code: None } => {
+                f.write_str("signal 9: it ran out of memory; raise its limit, or have it use less")
+            }
+            Self::OutOfMemory { code: Some(code) } => write!(
+                f,
+                "exit status {code}: processes of it ran out of memory and were killed; raise its \
+                 limit, or have them use less"
+            ),
             Self::Lost => f.write_str("unknown: its keeper was killed"),
         }
     }

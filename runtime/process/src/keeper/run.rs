@@ -1,15 +1,14 @@
 //! One run, from the request to the program, and what is kept of it.
 
 use std::io::{self, PipeReader};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Rlimit;
 
 use super::child::{self, ChildEnds, Plan};
-use super::fork::{Side, SingleThread, exit_child};
+use super::fork::{FAILED, Side, SingleThread, exit_child};
 use super::groups::{Group, Groups, RunGroups};
 use super::launch::{Exit, KeptRun, Launch, LaunchError, LaunchErrorKind};
 use super::message::StdinKind;
@@ -72,13 +71,13 @@ impl Starter {
     /// each child. The children get the limit that was there before.
     ///
     /// # Errors
-    /// This process has several threads, or may not set the limit.
-    pub(crate) fn new() -> io::Result<Self> {
+    /// This process may not set the limit.
+    pub(crate) fn new(thread: SingleThread) -> io::Result<Self> {
         use rustix::process::{Resource, getrlimit, setrlimit};
         let open_files = getrlimit(Resource::Nofile);
         let most = Rlimit { current: open_files.maximum, maximum: open_files.maximum };
         setrlimit(Resource::Nofile, most)?;
-        Ok(Self { thread: SingleThread::check()?, open_files })
+        Ok(Self { thread, open_files })
     }
 
     /// Makes the child of a run and returns while it becomes its program.
@@ -103,9 +102,8 @@ impl Starter {
                 launch.program
             ),
         })?;
-        let run_groups = placement.groups;
-        let enter: Vec<PathBuf> =
-            run_groups.old.iter().map(|path| path.join("cgroup.procs")).collect();
+        let mut run_groups = placement.groups;
+        let enter = run_groups.to_enter();
         let plan = Plan {
             launch: &launch,
             mark: &mark,
@@ -114,7 +112,7 @@ impl Starter {
             memory: placement.memory,
             processes: placement.processes,
         };
-        match self.fork(&plan, stdin, run_groups.own.as_ref()) {
+        match self.fork(&plan, stdin, run_groups.to_be_made_in()) {
             Ok((child, pipes, report)) => {
                 let tree = tree_of(child, &launch, mark, run_groups.own.as_ref());
                 let note = launch.note.clone();
@@ -122,6 +120,8 @@ impl Starter {
                 Ok(Starting { number: Some(number), launch, run, report })
             }
             Err(error) => {
+                // Whatever it was, another group is worth a try.
+                run_groups.spoil();
                 groups.take_back(run_groups);
                 Err(exhausted(&launch, &error))
             }
@@ -132,7 +132,7 @@ impl Starter {
         &self,
         plan: &Plan<'_>,
         (kind, data): (StdinKind, Option<OwnedFd>),
-        group: Option<&Group>,
+        group: Option<BorrowedFd<'_>>,
     ) -> io::Result<(u32, KeptPipes, PipeReader)> {
         let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -146,10 +146,10 @@ impl Starter {
         };
         let (report, child_report) = io::pipe()?;
         let ends = ChildEnds { stdin: child_stdin, stdout: child_stdout, stderr: child_stderr };
-        match self.thread.fork(group.map(AsFd::as_fd))? {
+        match self.thread.fork(group)? {
             Side::Child => {
                 child::run(plan, ends, child_report);
-                exit_child()
+                exit_child(FAILED)
             }
             Side::Parent { child } => {
                 let pipes = KeptPipes {

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::agent::Agent;
 use super::ending::Endings;
+use super::fork::SingleThread;
 use super::groups::{Groups, RunGroups};
 use super::journal::Journal;
 use super::launch::Exit;
@@ -107,7 +108,6 @@ impl Server {
             Ok(_) | Err(rustix::io::Errno::PERM) => {}
             Err(error) => return Err(error.into()),
         }
-        let starter = Starter::new()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let signals = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
         let signals: SigSet = signals.into_iter().collect();
@@ -116,7 +116,9 @@ impl Server {
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let pid = std::process::id();
         let names = Names::new(dir, pid)?;
-        let groups = Groups::new(&Mounts::of_this_process(), &names.own_group);
+        let thread = SingleThread::check()?;
+        let groups = Groups::new(&Mounts::of_this_process(), &names.own_group, &thread)?;
+        let starter = Starter::new(thread)?;
         let (journal, lost) = Journal::open(&dir.join(RUNS))?;
         let mut server = Self {
             pid,

@@ -143,6 +143,29 @@ async fn memory_is_bounded_by_what_is_in_force() {
 }
 
 #[tokio::test]
+async fn a_kill_for_want_of_memory_is_told_as_one() {
+    let dir = dir();
+    let mut agent = Agent::connect(dir.path()).await;
+    if !agent.connection.keeper.force().memory_cgroup {
+        // Its own allocation fails instead, which is its own to tell.
+        return;
+    }
+    let eater = "python3 -c 'bytearray(200_000_000)'";
+    for (name, script, expected) in [
+        ("itself", format!("exec {eater}"), Exit::OutOfMemory { code: None }),
+        ("its child", format!("{eater}; exit 5"), Exit::OutOfMemory { code: Some(5) }),
+        ("recovered", format!("{eater}; exit 0"), Exit::Code(0)),
+        ("another cause", "kill -9 $$".to_owned(), Exit::Signal(9)),
+    ] {
+        let mut what = shell("a", &script);
+        what.limits.memory = Some(50 << 20);
+        agent.spawn(what).await;
+        assert_eq!(agent.exited().await.1, expected, "{name}");
+        agent.connection.keeper.acknowledge(&id("a")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_short_ones_in_flight_end_once_each() {
     let dir = dir();
     let mut agent = Agent::connect(dir.path()).await;

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::{GRACE, Leaving, Server};
-use crate::keeper::child;
+use crate::keeper::child::{self, Step};
 use crate::keeper::groups::RunGroups;
 use crate::keeper::launch::Exit;
 use crate::keeper::message::Answer;
@@ -85,6 +85,7 @@ impl Server {
         let Some(run) = self.runs.get_mut(&tree.id).filter(|run| run.tree.mark == tree.mark) else {
             return;
         };
+        let exit = run.groups.judge(exit);
         run.exit = Some(exit);
         self.journal.exited(tree, exit);
         let leftover = self.has_leftover(tree);
@@ -117,8 +118,11 @@ impl Server {
     }
 
     fn started_or_failed(&mut self, starting: Starting) {
-        let Starting { number, launch, run, report } = starting;
+        let Starting { number, launch, mut run, report } = starting;
         if let Some((step, error)) = child::outcome(report) {
+            if step == Step::Cgroup {
+                run.groups.spoil();
+            }
             if let Some(number) = number {
                 let error = child::explain(&launch, step, &error);
                 self.say(&Answer::SpawnFailed { number, error }, Vec::new());
@@ -172,10 +176,10 @@ impl Server {
                 .get_mut(&ended.tree.id)
                 .filter(|run| ended.end.killed && is_same(&run.tree))
             {
-                run.groups.was_killed();
+                run.groups.spoil();
             }
             if let Some(mut leaving) = self.leaving.remove(&ended.tree.mark) {
-                leaving.groups.was_killed();
+                leaving.groups.spoil();
                 self.journal.forgotten(&leaving.tree);
                 self.groups.take_back(leaving.groups);
             }
