@@ -1,38 +1,83 @@
 //! From a spec to what the keeper is asked to start.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drover_api::{JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::ManagerConfig;
 use crate::keeper::{Launch, Limits, Stdin};
-use crate::spec::{Environment, Inherit, ProcessSpec, Script, StdinPolicy};
+use crate::spec::{
+    Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ProcessLimits, ProcessSpec,
+    RestartPolicy, Script, StdinPolicy,
+};
 
 /// Where programs are looked for when the command says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What the keeper keeps beside a run for the agent that takes it over.
+/// What the keeper keeps beside a run for the agent that takes it over: what is
+/// needed to see a run to its end. All else of a job that is to go on is on disk.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct Note<'a> {
     pub(super) run: u64,
     pub(super) started: Timestamp,
-    /// Without what can be long or secret: what is remembered is on disk.
-    pub(super) spec: ProcessSpec,
+    pub(super) on_agent_restart: OnAgentRestart,
+    cmd: Cow<'a, str>,
+    domain: Cow<'a, str>,
+    name: Cow<'a, str>,
+    max_time: MaxTime,
+    grace: Duration,
+    stats_interval: Duration,
+    levels: Cow<'a, LevelTexts>,
 }
 
-impl Note {
-    fn of(spec: &ProcessSpec, run: u64, started: Timestamp) -> Self {
-        let spec = ProcessSpec {
+impl<'a> Note<'a> {
+    fn of(spec: &'a ProcessSpec, run: u64, started: Timestamp) -> Self {
+        Self {
+            run,
+            started,
+            on_agent_restart: spec.on_agent_restart,
+            cmd: Cow::Borrowed(&spec.cmd),
+            domain: Cow::Borrowed(&spec.domain),
+            name: Cow::Borrowed(&spec.name),
+            max_time: spec.max_time,
+            grace: spec.grace,
+            stats_interval: spec.stats_interval,
+            levels: Cow::Borrowed(&spec.levels),
+        }
+    }
+
+    /// A spec of one run, for a job that is not on disk.
+    pub(super) fn into_spec(self) -> ProcessSpec {
+        ProcessSpec {
+            cmd: self.cmd.into_owned(),
             args: Vec::new(),
             script: None,
+            working_dir: PathBuf::from("/"),
             environment: Environment::default(),
             input: String::new(),
-            ..spec.clone()
-        };
-        Self { run, started, spec }
+            stdin: StdinPolicy::Close,
+            domain: self.domain.into_owned(),
+            name: self.name.into_owned(),
+            max_time: self.max_time,
+            restart: RestartPolicy { max: Some(0), first: Duration::ZERO, longest: Duration::ZERO },
+            recurrence: None,
+            start_delay: Duration::ZERO,
+            after: Vec::new(),
+            ready: None,
+            queue: None,
+            grace: self.grace,
+            on_agent_restart: self.on_agent_restart,
+            stats_interval: self.stats_interval,
+            levels: self.levels.into_owned(),
+            user: None,
+            group: None,
+            limits: ProcessLimits::default(),
+        }
     }
 }
 

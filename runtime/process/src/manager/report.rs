@@ -17,8 +17,8 @@ use crate::usage::TreeUsage;
 pub struct JobInfo {
     /// Its id.
     pub id: JobId,
-    /// What it runs. For a child of an earlier agent that is not remembered:
-    /// without its script, its input and its environment.
+    /// What it runs. Of a child of an earlier agent that is not on disk only what
+    /// its end needs: program, domain, name, levels and times.
     pub spec: Arc<ProcessSpec>,
     /// Where it comes from.
     pub origin: Origin,

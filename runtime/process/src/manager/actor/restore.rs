@@ -47,7 +47,7 @@ impl Actor {
             // Without pipes: its keeper was killed, and the next one has ended it.
             let Some(pipes) = kept.pipes else { continue };
             let entry = remembered.remove(&id);
-            let note = serde_json::from_str::<Note>(&kept.run.note);
+            let note = serde_json::from_str::<Note<'static>>(&kept.run.note);
             match note {
                 Ok(note) => {
                     let child = Child { note, pipes, pid: kept.run.tree.pid, exit: kept.run.exit };
@@ -77,23 +77,24 @@ impl Actor {
         let Child { note, pipes, pid, exit } = child;
         let is_on_disk = entry.is_some();
         // One that was killed is forgotten first, and may have died half-way.
-        let goes_on = is_on_disk && note.spec.on_agent_restart == OnAgentRestart::Adopt;
-        let spec = Arc::new(entry.map_or(note.spec, |entry| entry.spec));
+        let goes_on = is_on_disk && note.on_agent_restart == OnAgentRestart::Adopt;
+        let (run, started) = (note.run, note.started);
+        let spec = Arc::new(entry.map_or_else(|| note.into_spec(), |entry| entry.spec));
         let submission = self.submission(&spec, Vec::new());
-        let ran_for = job::since(note.started);
+        let ran_for = job::since(started);
         let is_remembered = is_on_disk && spec.is_remembered();
-        let (key, actions) = self.scheduler.adopt(submission, note.run, ran_for, now());
+        let (key, actions) = self.scheduler.adopt(submission, run, ran_for, now());
         let origin = Origin::Adopted;
         self.enter(key, Newcomer { id, spec, origin, is_on_disk });
         if let Some(job) = self.jobs.get_mut(&key) {
-            job.run = Some(Running { tree: None, pid, since: note.started });
+            job.run = Some(Running { tree: None, pid, since: started });
             job.leftover = true;
         }
-        let adoption = Adoption { run: note.run, started: note.started, pid, pipes };
+        let adoption = Adoption { run, started, pid, pipes };
         self.order(key, Order::Adopt(Box::new(adoption)));
         self.perform(actions);
         match exit {
-            Some(exit) => self.apply(key, Event::Exited { run: note.run, exit }),
+            Some(exit) => self.apply(key, Event::Exited { run, exit }),
             None if goes_on => {}
             None if is_remembered => self.apply(key, Event::Recycle),
             None => self.apply(key, Event::Kill),
@@ -190,7 +191,7 @@ impl Actor {
 
 /// A child of an earlier agent.
 struct Child {
-    note: Note,
+    note: Note<'static>,
     pipes: Pipes,
     pid: u32,
     exit: Option<Exit>,
