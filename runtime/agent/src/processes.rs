@@ -12,6 +12,7 @@
 
 mod listener;
 mod tail;
+mod window;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -31,6 +32,7 @@ use crate::Config;
 use crate::logs::Logs;
 
 pub(crate) use listener::levels_of;
+pub(crate) use window::{Window, Windows};
 
 /// Events of a job between the manager and its listener: few, since each may
 /// hold 64 KiB of output, and the child waits where they are full.
@@ -42,6 +44,7 @@ pub(crate) struct Processes {
     manager: ProcessManager,
     context: Arc<SpecContext>,
     listeners: Arc<Listeners>,
+    windows: Windows,
 }
 
 /// How a job ended, for whoever ran it.
@@ -119,7 +122,8 @@ impl Processes {
             grace: settings.grace,
             stats_interval: settings.stats_interval,
         };
-        Ok((Self { manager, context: Arc::new(context), listeners }, task))
+        let windows = Windows::default();
+        Ok((Self { manager, context: Arc::new(context), listeners, windows }, task))
     }
 
     pub(crate) fn manager(&self) -> &ProcessManager {
@@ -129,6 +133,11 @@ impl Processes {
     /// What commands are read against.
     pub(crate) fn context(&self) -> &SpecContext {
         &self.context
+    }
+
+    /// How much output may be on its way to callers.
+    pub(crate) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// Has the listener of a job, which is about to be submitted, tell how it
