@@ -7,6 +7,7 @@ mod bad_input;
 mod calling;
 mod contract;
 mod documents;
+mod exec;
 mod host_commands;
 mod http;
 mod identities;

@@ -18,7 +18,7 @@ use crate::wamp_callers::{A, bare, join, run};
 /// How long anything may take. Generous: only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn site_with_node(config: &str) -> (Site, Agent) {
+pub(crate) fn site_with_node(config: &str) -> (Site, Agent) {
     let site = site();
     let a = site.start_agent(1, "a", config);
     site.wait_until_ready("a", 0);
@@ -53,13 +53,13 @@ async fn records(client: &Client, job: &JobId) -> Vec<StoredRecord> {
     page.records
 }
 
-fn is_there(pid: u64) -> bool {
+pub(crate) fn is_there(pid: u64) -> bool {
     // One that is dead and not reaped yet does nothing any more.
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
 }
 
-fn wait_until_gone(pid: u64) {
+pub(crate) fn wait_until_gone(pid: u64) {
     wait_for("the end of a process", || if is_there(pid) { Err(pid) } else { Ok(()) });
 }
 
@@ -283,7 +283,7 @@ async fn a_remembered_job_outlives_its_caller_and_the_agent() {
 }
 
 /// Waits until a file has grown.
-fn wait_for_more(file: &Path) {
+pub(crate) fn wait_for_more(file: &Path) {
     let length = || std::fs::metadata(file).map_or(0, |file| file.len());
     let before = length();
     wait_for("more in the file", || if length() > before { Ok(()) } else { Err(before) });

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use drover_api::{NodeStatus, Presence};
 use tempfile::TempDir;
@@ -123,11 +124,22 @@ impl Site {
         Process::start(&self.program, &self.line(arguments))
     }
 
+    /// `drover` against this site's controller, to be started in another way.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.line(arguments));
+        command
+    }
+
     /// A command line for this site's controller.
     fn line<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
-        let mut line = arguments.to_vec();
+        // What follows `--` is another program's.
+        let own = arguments.iter().take_while(|&&argument| argument != "--").count();
+        let mut line = arguments[..own].to_vec();
         line.extend(["--controller", &self.url]);
         line.extend(self.key_file.iter().flat_map(|file| ["--key-file", file]));
+        line.extend(&arguments[own..]);
         line
     }
 

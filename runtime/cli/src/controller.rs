@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{NodeId, NodeStatus, Presence, procedures};
+use drover_api::{Command, JobResult, NodeId, NodeStatus, Presence, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload, uri};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::address::Address;
@@ -40,6 +42,36 @@ pub(crate) async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, Failure> 
         .await
         .map_err(|error| lost(error, "cannot ask the controller for its nodes"))?;
     Ok(answer.first()?)
+}
+
+/// Runs a command on a node and waits for its result, which may be an error.
+pub(crate) async fn run(
+    session: &Client,
+    node: NodeId,
+    command: &Command,
+) -> Result<JobResult, CallError> {
+    let payload = Payload::one(command)?;
+    let answer = session.call(&procedures::run(node), payload, CallOptions::default()).await?;
+    answer.first().map_err(CallError::from)
+}
+
+/// Asks a node for the answer to one of its own commands.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    session: &Client,
+    node: &NodeStatus,
+    cmd: &str,
+    arguments: &Value,
+) -> Result<T, Failure> {
+    let name = &node.description.name;
+    let args = arguments.as_object().cloned().unwrap_or_default();
+    let command = Command { args, ..Command::new(cmd) };
+    let result = run(session, node.description.id(), &command).await;
+    let result =
+        result.map_err(|error| lost(error, &format!("cannot call {cmd} on node {name}")))?;
+    match &result.error {
+        None => Ok(serde_json::from_value(result.data)?),
+        Some(error) => Err(Failure::text((&result).into(), format!("node {name}: {error}"))),
+    }
 }
 
 /// A failed call, with the status for an unreachable controller where that is

@@ -19,29 +19,56 @@ Exit status:
     5  the arguments do not fit the operation
    75  the agent was told to restart
   124  the deadline passed
-  130  cancelled with Ctrl-C";
+  130  cancelled with Ctrl-C
+    N  `drover exec`: the program ended with status N
+128+N  `drover exec`: signal N ended the program";
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    Unreachable = 3,
-    NotFound = 4,
-    InvalidArguments = 5,
+    Done,
+    Failed,
+    Usage,
+    Unreachable,
+    NotFound,
+    InvalidArguments,
     /// Of the compile child only: [`CompileError::IO_STATUS`].
     ///
     /// [`CompileError::IO_STATUS`]: drover_plugin_host::CompileError::IO_STATUS
-    Io = drover_plugin_host::CompileError::IO_STATUS as isize,
-    Restart = 75,
-    Timeout = 124,
-    Cancelled = 130,
+    Io,
+    Restart,
+    Timeout,
+    Cancelled,
+    /// As a program that ran on a node.
+    Program(u8),
+}
+
+impl Exit {
+    /// As a program that a signal ended.
+    pub(crate) fn signal(number: i32) -> Self {
+        Self::Program(u8::try_from(number.saturating_add(128)).unwrap_or(u8::MAX))
+    }
+
+    fn status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::NotFound => 4,
+            Self::InvalidArguments => 5,
+            Self::Io => drover_plugin_host::CompileError::IO_STATUS,
+            Self::Restart => 75,
+            Self::Timeout => 124,
+            Self::Cancelled => 130,
+            Self::Program(status) => status,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.status())
     }
 }
 
@@ -116,7 +143,7 @@ mod tests {
             Exit::Timeout,
             Exit::Cancelled,
         ] {
-            let number = format!("{:>5}  ", exit as u8);
+            let number = format!("{:>5}  ", exit.status());
             assert!(HELP.lines().any(|line| line.starts_with(&number)), "{exit:?}");
         }
     }

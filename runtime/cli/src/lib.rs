@@ -12,9 +12,11 @@ mod config_file;
 mod controller;
 mod exit;
 mod input;
+mod jobs;
 mod log_lines;
 mod output;
 mod render;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,9 @@ pub fn main() -> ExitCode {
         Command::Nodes(command) => commands::nodes::run(&command),
         Command::Ops(command) => commands::ops::run(&command),
         Command::Call(command) => commands::call::run(command),
+        Command::Exec(command) => commands::exec::run(&command),
+        Command::Ps(command) => commands::ps::run(&command),
+        Command::Kill(command) => commands::kill::run(&command),
         Command::Logs(command) => commands::logs::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
@@ -62,6 +67,12 @@ enum Command {
     Ops(commands::ops::Ops),
     /// Run an operation on a node and show its answer
     Call(commands::call::Call),
+    /// Run a program on a node, as if it ran here
+    Exec(Box<commands::exec::Exec>),
+    /// List the programs that nodes run
+    Ps(commands::ps::Ps),
+    /// End a program on a node, with all its processes
+    Kill(commands::kill::Kill),
     /// Show what jobs said
     Logs(commands::logs::Logs),
     /// Try plugins without a controller

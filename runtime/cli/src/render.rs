@@ -40,6 +40,23 @@ pub(crate) fn ago(time: Timestamp) -> String {
     }
 }
 
+/// A size in the unit that fits.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut rest = count;
+    let mut unit = "B";
+    for larger in UNITS {
+        if rest < 1000 {
+            break;
+        }
+        if rest < 10_000 {
+            return format!("{}.{} {larger}", rest / 1000, rest % 1000 / 100);
+        }
+        (rest, unit) = (rest / 1000, larger);
+    }
+    format!("{rest} {unit}")
+}
+
 /// A JSON value: fields one a line, lists of alike objects as tables.
 pub(crate) fn value(value: &Value) -> String {
     let mut text = String::new();
@@ -145,6 +162,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn sizes_have_a_unit_that_fits() {
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_540, "1.5 kB"),
+            (21_500, "21 kB"),
+            (999_999, "999 kB"),
+            (8_123_456, "8.1 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
 
     #[test]
     fn plain_values_stand_alone() {

@@ -1,0 +1,288 @@
+//! A program on a node whose streams are those of this one.
+//!
+//! ```text
+//!   node ──progress──▶ running ──▶ printer ──▶ stdout, stderr
+//!     ▲ ▲                             │
+//!     │ └──────── process.taken ◀─────┘   how much was printed
+//!     └── process.stdin ◀── feed ◀── stdin
+//! ```
+
+use std::io;
+use std::pin::pin;
+
+use anyhow::Context;
+use data_encoding::BASE64;
+use drover_api::{Command, JobId, JobResult, JobState, NodeStatus, Progress, procedures};
+use drover_wamp::{CallOptions, Client, Payload, RunningCall};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::ending::{BROKEN_PIPE, exit_of, remark, unanswered};
+use super::feed::feed;
+use crate::controller;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Stream};
+use crate::streams::{Chunk, Printed, Printer};
+
+/// Bytes of output that may be on their way: enough for a fast link over some
+/// distance, and far below what a session holds for a slow receiver.
+pub(super) const WINDOW: u64 = 1 << 20;
+
+/// After so many printed bytes the node is told.
+const ACKNOWLEDGED: u64 = WINDOW / 4;
+
+/// A program that runs for this one.
+pub(super) struct Attached<'a> {
+    session: &'a Client,
+    node: &'a NodeStatus,
+    id: JobId,
+    program: String,
+    running: RunningCall,
+    as_json: bool,
+    printer: Printer,
+    printed: Printed,
+    /// Bytes that were printed and that the node was not told of.
+    taken: u64,
+    telling: JoinSet<()>,
+    interrupts: Signal,
+    /// Why the job is to end before its time.
+    ended_by: Option<EndedBy>,
+}
+
+/// What ends the job from this side.
+#[derive(Debug)]
+enum EndedBy {
+    /// Ctrl-C.
+    Person,
+    /// Its output can go nowhere.
+    Output(io::Error),
+}
+
+/// What the node tells of the job.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Report {
+    Stdout(String),
+    StdoutBase64(String),
+    Stderr(String),
+    StderrBase64(String),
+}
+
+/// How waiting ended.
+enum Waited {
+    /// There is nothing to wait for any more.
+    ToTheEnd,
+    /// Whoever waits has had enough.
+    LongEnough,
+}
+
+impl<'a> Attached<'a> {
+    pub(super) async fn start(
+        session: &'a Client,
+        node: &'a NodeStatus,
+        command: Command,
+        as_json: bool,
+    ) -> Result<Self, Failure> {
+        let interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+        let (printer, printed) = Printer::start().context("cannot start printing")?;
+        let program = command.args.get("cmd").and_then(Value::as_str).unwrap_or_default();
+        let program = program.to_owned();
+        let procedure = procedures::run(node.description.id());
+        let payload = Payload::one(&command)?;
+        let id = command.id;
+        let running = session.start(&procedure, payload, CallOptions::default()).await;
+        let running = running.map_err(|error| unanswered(error, &program, node, &id))?;
+        let (taken, telling, ended_by) = (0, JoinSet::new(), None);
+        Ok(Self {
+            session,
+            node,
+            id,
+            program,
+            running,
+            as_json,
+            printer,
+            printed,
+            taken,
+            telling,
+            interrupts,
+            ended_by,
+        })
+    }
+
+    /// Waits for the end of the program.
+    pub(super) async fn run(mut self, passes_stdin: bool) -> Result<Exit, Failure> {
+        let (accept, accepted) = oneshot::channel();
+        let (session, node, id) = (self.session, self.node.description.id(), self.id.clone());
+        let feeding = async {
+            // A job that is never accepted reads nothing.
+            match accepted.await {
+                Ok(()) if passes_stdin => feed(session, node, &id).await,
+                _ => Ok(()),
+            }
+        };
+        if let Waited::LongEnough = self.follow(accept, feeding).await? {
+            return Ok(Exit::Cancelled);
+        }
+        let Self { session, node, id, program, running, as_json, printer, .. } = self;
+        drop(printer);
+        let mut ended_by = self.ended_by;
+        if let Waited::LongEnough =
+            print_the_rest(&mut self.printed, &mut self.interrupts, &mut ended_by).await
+        {
+            return Ok(Exit::Cancelled);
+        }
+        let answer = running.answer().await;
+        let result = answer.map_err(|error| match ended_by {
+            Some(EndedBy::Person) => {
+                let message = format!("job {id} was told to end; its node has not confirmed");
+                Failure::text(Exit::Cancelled, message)
+            }
+            _ => unanswered(error, &program, node, &id),
+        })?;
+        let result: JobResult = result.first()?;
+        session.close().await;
+        if as_json {
+            output::json(&result)?;
+        }
+        match ended_by {
+            Some(EndedBy::Person) if result.state == JobState::Killed => Ok(Exit::Cancelled),
+            // As if the program itself had written there.
+            Some(EndedBy::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(Exit::signal(BROKEN_PIPE))
+            }
+            Some(EndedBy::Output(error)) => {
+                let message = format!("cannot print what `{program}` writes, and ended it");
+                Err(Failure::new(Exit::Failed, anyhow::Error::new(error).context(message)))
+            }
+            _ => {
+                if let Some(message) = remark(&result).filter(|_| !as_json) {
+                    let node = &node.description.name;
+                    output::note(&format!("drover: `{program}` on node {node}: {message}"));
+                }
+                Ok(exit_of(&result))
+            }
+        }
+    }
+
+    /// Shows reports as they come, until there are no more.
+    async fn follow(
+        &mut self,
+        accept: oneshot::Sender<()>,
+        feeding: impl Future<Output = Result<(), String>>,
+    ) -> Result<Waited, Failure> {
+        let mut accept = Some(accept);
+        let mut feeding = pin!(feeding);
+        let mut is_feeding = true;
+        loop {
+            let Self { running, printer, printed, interrupts, .. } = self;
+            // A report that there is no room for waits at the session.
+            let next = async {
+                let room = printer.room().await;
+                (running.next().await, room)
+            };
+            tokio::select! {
+                (report, room) = next => match report {
+                    None => return Ok(Waited::ToTheEnd),
+                    Some(report) => match report.first::<Progress>()?.progress {
+                        report if report.get("accepted").is_some() => {
+                            let _ = accept.take().map(|accept| accept.send(()));
+                        }
+                        report => self.show(report, room)?,
+                    },
+                },
+                Some(printed) = printed.recv() => match printed {
+                    Ok(bytes) => self.tell_taken(bytes),
+                    Err(error) => {
+                        self.ended_by.get_or_insert(EndedBy::Output(error));
+                        self.running.cancel();
+                    }
+                },
+                fed = &mut feeding, if is_feeding => {
+                    is_feeding = false;
+                    if let Err(reason) = fed {
+                        let program = &self.program;
+                        let note =
+                            format!("drover: `{program}` gets no more standard input: {reason}");
+                        self.printer.note(&note);
+                    }
+                }
+                _ = interrupts.recv() => {
+                    if let Some(EndedBy::Person) = self.ended_by {
+                        return Ok(Waited::LongEnough);
+                    }
+                    let note = format!(
+                        "drover: ending `{}` with all its processes; Ctrl-C again leaves without \
+                         waiting for that",
+                        self.program
+                    );
+                    self.printer.note(&note);
+                    self.ended_by = Some(EndedBy::Person);
+                    self.running.cancel();
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, report: Value, room: Option<OwnedPermit<Chunk>>) -> Result<(), Failure> {
+        let (stream, bytes) = match serde_json::from_value(report)? {
+            Report::Stdout(text) => (Stream::Stdout, text.into_bytes()),
+            Report::Stderr(text) => (Stream::Stderr, text.into_bytes()),
+            Report::StdoutBase64(text) => (Stream::Stdout, BASE64.decode(text.as_bytes())?),
+            Report::StderrBase64(text) => (Stream::Stderr, BASE64.decode(text.as_bytes())?),
+        };
+        match room {
+            Some(room) if !self.as_json => {
+                room.send(Chunk { stream, bytes, is_own: false });
+            }
+            // The result has the ends of both.
+            _ => self.tell_taken(bytes.len()),
+        }
+        Ok(())
+    }
+
+    /// Makes room for more output.
+    fn tell_taken(&mut self, bytes: usize) {
+        while self.telling.try_join_next().is_some() {}
+        self.taken += u64::try_from(bytes).unwrap_or(u64::MAX);
+        if self.taken < ACKNOWLEDGED {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.taken);
+        let (session, node) = (self.session.clone(), self.node.description.id());
+        let command = command("process.taken", json!({ "id": self.id, "bytes": bytes }));
+        self.telling.spawn(async move {
+            // A job that has ended needs no room.
+            let _ = controller::run(&session, node, &command).await;
+        });
+    }
+}
+
+/// Waits until all that waits is printed.
+async fn print_the_rest(
+    printed: &mut Printed,
+    interrupts: &mut Signal,
+    ended_by: &mut Option<EndedBy>,
+) -> Waited {
+    loop {
+        tokio::select! {
+            printed = printed.recv() => match printed {
+                None => return Waited::ToTheEnd,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => drop(ended_by.get_or_insert(EndedBy::Output(error))),
+            },
+            _ = interrupts.recv() => return Waited::LongEnough,
+        }
+    }
+}
+
+pub(super) fn command(cmd: &str, arguments: Value) -> Command {
+    let args = match arguments {
+        Value::Object(args) => args,
+        _ => Map::new(),
+    };
+    Command { args, ..Command::new(cmd) }
+}

@@ -1,0 +1,77 @@
+//! The jobs of nodes' process managers, as `process.list` tells of them.
+
+use drover_api::{NodeStatus, Presence, Timestamp};
+use drover_wamp::Client;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::controller;
+use crate::exit::Failure;
+
+/// A job that has not ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    /// Such as `running` or `waiting-for-turn`.
+    pub(crate) phase: String,
+    pub(crate) runs: u64,
+    /// When a waiting one goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Timestamp>,
+    /// What the processes of one that runs use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
+    /// All else that the node tells.
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What processes use of their machine.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Usage {
+    pub(crate) processes: u64,
+    pub(crate) threads: u64,
+    pub(crate) cpu_percent: f64,
+    pub(crate) cpu_ms: u64,
+    pub(crate) rss: u64,
+    pub(crate) vms: u64,
+    pub(crate) swap: u64,
+    pub(crate) open_files: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
+}
+
+/// Nodes that are asked at the same time.
+const ASKED_AT_ONCE: usize = 64;
+
+/// The jobs of each of these nodes, in their order; nodes that are lost are left
+/// out.
+pub(crate) async fn of_nodes(
+    session: &Client,
+    nodes: &[&NodeStatus],
+) -> anyhow::Result<Vec<(NodeStatus, Result<Vec<Job>, Failure>)>> {
+    let mut answers = Vec::new();
+    let present: Vec<_> = nodes.iter().filter(|node| node.presence == Presence::Present).collect();
+    for some in present.chunks(ASKED_AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for (place, node) in some.iter().enumerate() {
+            let (session, node) = (session.clone(), NodeStatus::clone(node));
+            asked.spawn(async move {
+                let jobs = controller::ask(&session, &node, "process.list", &json!({})).await;
+                (place, node, jobs)
+            });
+        }
+        let mut told = asked.join_all().await;
+        told.sort_by_key(|(place, ..)| *place);
+        answers.extend(told.into_iter().map(|(_, node, jobs)| (node, jobs)));
+    }
+    Ok(answers)
+}
