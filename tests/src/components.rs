@@ -19,7 +19,11 @@ pub fn component(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("no package builds {file}"))
 }
 
-/// Copies the built-in plugins into `dir`.
+/// What the built-in plugins ask for, granted.
+pub(crate) const GRANTS: &str = "[sysinfo]\nsysinfo = true\n";
+
+/// Copies the built-in plugins into `dir`, and grants them beside it what they
+/// ask for.
 ///
 /// # Panics
 ///
@@ -28,6 +32,7 @@ pub fn built_in(dir: &Path) {
     for name in ["hello", "sysinfo"] {
         std::fs::copy(component(name), dir.join(format!("{name}.wasm"))).unwrap();
     }
+    std::fs::write(dir.with_file_name("grants.toml"), GRANTS).unwrap();
 }
 
 /// Where all sites and runs keep compiled components, so that each is compiled once.

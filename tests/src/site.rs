@@ -7,6 +7,7 @@ use std::process::Command;
 use drover_api::{NodeStatus, Presence};
 use tempfile::TempDir;
 
+use crate::components::GRANTS;
 use crate::process::{Process, Ran};
 use crate::{built_in, compiled, run, wait_for};
 
@@ -87,7 +88,8 @@ impl Site {
     }
 
     /// Starts an agent with whatever is in its plugin directory, and waits
-    /// for nothing. `config` is added to its configuration.
+    /// for nothing. `config` is added to its configuration. The built-in plugins
+    /// are granted what they ask for, unless the agent has grants already.
     #[must_use]
     pub fn start_agent(&self, nid: u32, name: &str, config: &str) -> Agent {
         let data = self.path(name);
@@ -100,6 +102,10 @@ impl Site {
             self.url
         );
         self.write(&format!("{name}/agent.toml"), &text);
+        let grants = self.path(&format!("{name}/grants.toml"));
+        if !grants.exists() {
+            fs::write(grants, GRANTS).unwrap();
+        }
         let file = self.path(&format!("{name}/agent.toml"));
         let process = Process::start(&self.program, &["agent", "--config", file.to_str().unwrap()]);
         Agent { process, name: name.to_owned() }

@@ -45,6 +45,11 @@ pub struct Config {
     /// `plugins` in `data_dir` by default.
     #[serde(skip_serializing_if = "is_unset")]
     pub plugin_dir: PathBuf,
+    /// What plugins may touch; more of it is in the `*.toml` of the directory
+    /// that is called like this file with `.d` for `.toml`. `grants.toml`
+    /// beside `plugin_dir` by default.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub grants: PathBuf,
     /// Directory of compiled plugins; agents of one user may share it.
     /// `cache` in `data_dir` by default.
     #[serde(skip_serializing_if = "is_unset")]
@@ -106,6 +111,7 @@ impl Default for Config {
             labels: Vec::new(),
             data_dir: default_data_dir(),
             plugin_dir: PathBuf::new(),
+            grants: PathBuf::new(),
             cache_dir: PathBuf::new(),
             heartbeat: Duration::from_secs(5),
             reconnect_first: Duration::from_millis(250),
@@ -169,6 +175,9 @@ impl Config {
                 *dir = config.data_dir.join(name);
             }
         }
+        if is_unset(&config.grants) {
+            config.grants = config.plugin_dir.with_file_name("grants.toml");
+        }
         config.check()?;
         Ok(config)
     }
@@ -182,6 +191,12 @@ impl Config {
                 quoted(&self.controller),
                 "must be a WebSocket address such as \"ws://127.0.0.1:7117/ws\" or \
                  \"wss://controller.example.org/ws\"",
+            ),
+            (
+                self.grants.extension().is_none_or(|extension| extension != "toml"),
+                "grants",
+                quoted(&self.grants.to_string_lossy()),
+                "must end in `.toml`; further files are in the directory that ends in `.d`",
             ),
             (self.name.trim().is_empty(), "name", quoted(&self.name), "must not be empty"),
             (
@@ -319,6 +334,12 @@ impl Config {
         NodeId::new(self.gid, self.nid)
     }
 
+    /// The directory of further grants.
+    #[must_use]
+    pub fn grants_dir(&self) -> PathBuf {
+        self.grants.with_extension("d")
+    }
+
     pub(crate) fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message.as_u64()).unwrap_or(usize::MAX)
     }
@@ -379,6 +400,8 @@ mod tests {
         let config = Config::parse("").unwrap();
         assert_eq!(config.plugin_dir, config.data_dir.join("plugins"));
         assert_eq!(config.cache_dir, config.data_dir.join("cache"));
+        assert_eq!(config.grants, config.data_dir.join("grants.toml"));
+        assert_eq!(config.grants_dir(), config.data_dir.join("grants.d"));
         assert_eq!(config.logs.dir, config.data_dir.join("logs"));
         assert!(!config.name.is_empty());
     }
@@ -407,6 +430,7 @@ mod tests {
             ("reconnect_first = \"0s\"", "reconnect_first"),
             ("reconnect_longest = \"1ms\"", "reconnect_longest"),
             ("max_message = \"1 TiB\"", "max_message"),
+            ("grants = \"/etc/drover\"", "grants"),
             ("nid = -1", "nid"),
             ("[limits]\nmemory = \"1 kB\"", "limits.memory"),
             ("[limits]\ndeadline = \"0s\"", "limits.deadline"),

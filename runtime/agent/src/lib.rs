@@ -24,6 +24,7 @@ mod commands;
 mod config;
 mod dispatch;
 mod forward;
+mod grants;
 mod link;
 mod logs;
 mod metrics;
@@ -61,6 +62,8 @@ const TELL_PLUGINS: Duration = Duration::from_secs(2);
 /// started.
 pub struct Agent {
     config: Config,
+    grants: grants::Source,
+    granted: grants::Read,
     host: Host,
     logs: Logs,
     metrics: Metrics,
@@ -107,15 +110,22 @@ impl Agent {
         let answer = config.host_limits().answer_bytes.min(message / 4 * 3);
         let logs = Logs::open(&config.logs, metrics.clone(), answer, message)?;
         let sockets = Sockets::open(&config.statsd, &metrics)?;
+        let grants = grants::Source::new(&config);
+        let granted = grants::read(&grants);
+        if let Err(error) = &granted {
+            tracing::error!(error, "the grants cannot be used, so nothing is granted");
+        }
         let host = Host::start(HostConfig {
             cache_dir: config.cache_dir.clone(),
             compiler,
             limits: config.host_limits(),
             reserved: reserved(),
+            grants: granted.clone().unwrap_or_default(),
+            state_dir: config.data_dir.join("state"),
         })
         .context("cannot start the plugin host")?;
         let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
-        Ok(Self { config, host, logs, metrics, sockets, processes, managing })
+        Ok(Self { config, grants, granted, host, logs, metrics, sockets, processes, managing })
     }
 
     /// Loads the plugins and keeps the link until `stop` is cancelled, or
@@ -129,7 +139,8 @@ impl Agent {
     /// If a task of the agent panicked, or jobs outlived the grace period. A
     /// controller that is away is no error.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
-        let Self { config, host, logs, metrics, sockets, processes, managing } = self;
+        let Self { config, grants, granted, host, logs, metrics, sockets, processes, managing } =
+            self;
         let store = logs.store().clone();
         let node = Node::new(&config, host, logs, processes, stop.clone());
         let loaded = CancellationToken::new();
@@ -152,6 +163,7 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let directory = PluginDirectory { path: config.plugin_dir.clone(), ..Default::default() };
         tasks.spawn(keep_plugins(directory, node.clone(), loaded.clone(), stop.clone()));
+        tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
         let mut outcome = Ok(());

@@ -36,6 +36,8 @@ struct Shared {
     running: Mutex<HashMap<JobId, RunningJob>>,
     stop: CancellationToken,
     is_to_restart: AtomicBool,
+    /// Why the grants cannot be used; none if they can.
+    grants_trouble: Mutex<Option<String>>,
 }
 
 /// A job that runs on the node.
@@ -72,6 +74,7 @@ impl Node {
             running: Mutex::default(),
             stop,
             is_to_restart: AtomicBool::new(false),
+            grants_trouble: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -124,8 +127,20 @@ impl Node {
     /// What does not work at present.
     fn trouble(&self) -> Option<String> {
         let trouble = self.logs().store().trouble();
-        let reason = trouble.borrow();
-        reason.as_ref().map(|reason| format!("the log cannot be written: {reason}"))
+        let log = trouble.borrow().as_ref().map(|why| format!("the log cannot be written: {why}"));
+        let grants = self.grants_trouble();
+        let grants = grants.as_ref().map(|why| format!("the grants cannot be used: {why}"));
+        let troubles: Vec<_> = log.into_iter().chain(grants).collect();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+
+    /// Notes why the grants cannot be used; none if they can.
+    pub(crate) fn set_grants_trouble(&self, trouble: Option<String>) {
+        *self.grants_trouble() = trouble;
+    }
+
+    fn grants_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.shared.grants_trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the agent in order, and has it started again.

@@ -44,6 +44,8 @@ error_codes! {
     Busy = "busy",
     /// The operation failed and said why.
     Failed = "failed",
+    /// What the plugin asks for is no longer granted, or not to be had.
+    Denied = "denied",
     /// The plugin crashed: it panicked, aborted or executed something invalid.
     Trapped = "trapped",
     /// The plugin asked for more memory than it may have, and crashed.

@@ -80,6 +80,36 @@ pub struct DirectoryAsk {
 }
 
 impl Asks {
+    /// Every ask, with its reason, in words.
+    #[must_use]
+    pub fn describe(&self) -> Vec<(String, String)> {
+        let mut asked = Vec::new();
+        let mut add = |what: String, reason: &str| asked.push((what, reason.to_owned()));
+        if let Some(ask) = &self.sysinfo {
+            add("what the node is made of".to_owned(), &ask.reason);
+        }
+        if let Some(ask) = &self.state {
+            add(format!("{} of state", ask.size), &ask.reason);
+        }
+        for ask in &self.env {
+            add(format!("environment variable {}", ask.name), &ask.reason);
+        }
+        for ask in &self.settings {
+            add(format!("setting {}", ask.name), &ask.reason);
+        }
+        for ask in &self.secrets {
+            add(format!("secret {}", ask.name), &ask.reason);
+        }
+        for ask in &self.directories {
+            let access = match ask.access {
+                Access::Read => "reading",
+                Access::ReadWrite => "reading and writing",
+            };
+            add(format!("{access} {}", ask.path), &ask.reason);
+        }
+        asked
+    }
+
     /// Checks what the types do not: reasons, and that nothing is there twice.
     pub(crate) fn check(&self) -> Result<(), ManifestError> {
         let sysinfo = self.sysinfo.iter().map(|ask| ("", &*ask.reason));

@@ -4,8 +4,10 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "operations-plugin",
     imports: {
+        "drover:plugin/config": async,
         "drover:plugin/job.progress": async,
         "drover:plugin/log": async,
+        "drover:plugin/state": async,
         "drover:plugin/sysinfo": async,
     },
     exports: { default: async },

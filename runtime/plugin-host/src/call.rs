@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drover_api::Record;
+use drover_grants::Allowance;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) job: String,
     pub(crate) plugin: Arc<str>,
     pub(crate) data: Vec<u8>,
+    /// What it may touch: nothing while a plugin describes itself.
+    pub(crate) allowance: Allowance,
     pub(crate) deadline: Instant,
     pub(crate) progress: Option<mpsc::Sender<Value>>,
     pub(crate) cancellation: Cancellation,
@@ -33,11 +36,21 @@ impl Call {
             job: String::new(),
             plugin,
             data: Vec::new(),
+            allowance: Allowance::default(),
             deadline,
             progress: None,
             cancellation: Cancellation::new(CancellationToken::new()),
             log: Log::default(),
             said: None,
+        }
+    }
+
+    /// Takes down a record for the job's result and its log.
+    pub(crate) async fn say(&self, record: Record) {
+        self.log.write(&record);
+        if let Some(said) = &self.said {
+            // An error says that nobody takes it down, which is no matter of the plugin's.
+            let _ = said.send(Said::Record(record)).await;
         }
     }
 

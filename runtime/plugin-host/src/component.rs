@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use drover_grants::Asks;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a component file, in hexadecimal.
@@ -134,8 +135,10 @@ const OPERATIONS: &str = "drover:plugin/operations";
 
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
+    ("drover:plugin/config", "0.1"),
     ("drover:plugin/job", "0.1"),
     ("drover:plugin/log", "0.1"),
+    ("drover:plugin/state", "0.1"),
     ("drover:plugin/sysinfo", "0.1"),
     ("wasi:cli/", "0.2"),
     ("wasi:clocks/", "0.2"),
@@ -154,6 +157,24 @@ pub(crate) fn is_offered(import: &str) -> bool {
         };
         is_named && is_minor(version, offered_version)
     })
+}
+
+/// What a plugin that imports this interface has to ask for in its manifest;
+/// none if it need not ask.
+pub(crate) fn ask_for(import: &str, asks: &Asks) -> Option<&'static str> {
+    let name = import.split_once('@').map_or(import, |(name, _)| name);
+    let (is_asked, line) = match name {
+        "drover:plugin/config" => {
+            let is_asked = !asks.settings.is_empty() || !asks.secrets.is_empty();
+            (is_asked, "settings = [{ name = \"…\", reason = \"…\" }]")
+        }
+        "drover:plugin/state" => {
+            (asks.state.is_some(), "state = { size = \"1 MiB\", reason = \"…\" }")
+        }
+        "drover:plugin/sysinfo" => (asks.sysinfo.is_some(), "sysinfo = { reason = \"…\" }"),
+        _ => return None,
+    };
+    (!is_asked).then_some(line)
 }
 
 /// Whether this export makes a component a plugin.
@@ -253,7 +274,7 @@ mod tests {
     #[test]
     fn each_kind_of_foreign_import_has_its_own_cure() {
         assert!(cure("wasi:sockets/tcp@0.2.0").contains("network"));
-        assert!(cure("drover:plugin/state@0.1.3").contains("later Drover"));
+        assert!(cure("drover:plugin/metrics@0.1.3").contains("later Drover"));
         assert!(cure("wasi:cli/stdin@0.3.0").contains("wasip2"));
         assert!(cure("acme:things/x@1.0.0").contains("leave out"));
     }

@@ -99,8 +99,8 @@ async fn call(
     let _ticking = shared.ticker.enter();
     let streams = Streams::default();
     let call = Call::describe(plugin, deadline);
-    let system = shared.system.clone();
-    let mut store = instance::store(&shared.engine, &shared.limits, &streams, system, call);
+    let mut store = instance::store(shared, &streams, call)
+        .map_err(|error| DescribeError::Crashed(error.to_string()))?;
     let result = async {
         let instance = component.instantiate_async(&mut store).await?;
         instance.drover_plugin_operations().call_describe(&mut store).await

@@ -23,7 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{Level, NextVersion, RefusedPlugin, Timestamp};
+use drover_grants::Grants;
 use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -92,6 +94,7 @@ pub(crate) async fn keep(
 ) {
     let watcher = watcher();
     let mut keeper = Keeper::new(host.clone(), directory, watcher.clone());
+    let mut grants = host.grants();
     while !stop.is_cancelled() {
         let found = keeper.look().await;
         keeper.tell_trouble(found.err());
@@ -107,6 +110,10 @@ pub(crate) async fn keep(
                     return;
                 },
                 () = heard(watcher.as_deref()) => break,
+                Ok(()) = grants.changed() => {
+                    keeper.slots.try_again(keeper.start.elapsed());
+                    break;
+                }
                 () = sleep_until(wake_at) => break,
             }
         }
@@ -122,7 +129,8 @@ fn watcher() -> Option<Arc<Watcher>> {
     Watcher::new().map(Arc::new).map_err(told).ok()
 }
 
-type Ended = (Choice, Result<Result<Loaded, LoadFailure>, LoadError>);
+/// A load that has ended: of what, with which grants, and how.
+type Ended = (Choice, Receiver<Grants>, Result<Result<Loaded, LoadFailure>, LoadError>);
 
 struct Keeper {
     host: Host,
@@ -236,13 +244,17 @@ impl Keeper {
     /// If the host is shutting down.
     fn take(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), LoadError> {
         // It was given up, or it panicked, which the host's threads have told.
-        let Ok((choice, outcome)) = ended else { return Ok(()) };
+        let Ok((choice, grants, outcome)) = ended else { return Ok(()) };
         let (loaded, outcome) = match outcome {
             Ok(Ok(loaded)) => {
                 let hash = loaded.description.hash.clone();
                 (Some(loaded), Ok(hash))
             }
-            Ok(Err(failure)) => (None, Err(failure)),
+            Ok(Err(mut failure)) => {
+                // It may have been refused by grants that are no more.
+                failure.may_pass |= grants.has_changed().unwrap_or(false);
+                (None, Err(failure))
+            }
             Err(error @ LoadError::ShuttingDown { .. }) => return Err(error),
             Err(error) => (None, Err(LoadFailure { reason: error.to_string(), may_pass: false })),
         };
@@ -336,10 +348,11 @@ fn scan(path: &Path, watcher: Option<&Watcher>) -> (Watched, std::io::Result<lis
 async fn load_one(host: Host, directory: PathBuf, choice: Choice, turns: Arc<Semaphore>) -> Ended {
     // The semaphore is never closed, and loads are limited elsewhere as well.
     let _turn = turns.acquire().await;
+    let grants = host.grants();
     let loaded = host.load_as(&directory.join(&choice.path), &choice.name).await;
     let in_words = |refusal: crate::plugin::Refusal| LoadFailure {
         reason: chain(&refusal),
         may_pass: refusal.may_pass(),
     };
-    (choice, loaded.map(|loaded| loaded.map_err(in_words)))
+    (choice, grants, loaded.map(|loaded| loaded.map_err(in_words)))
 }

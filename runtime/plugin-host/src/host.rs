@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use drover_api::{ErrorCode, JobError, Level, Operation, Plugin, PluginList, RefusedPlugin};
+use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::directory::{self, PluginDirectory};
 use crate::engine::DESCRIBING_INSTANCES;
 use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
+use crate::keep::Keeps;
 use crate::names::unknown;
 use crate::notice::{self, Notice};
 use crate::pace::Pace;
@@ -47,6 +49,10 @@ pub struct HostConfig {
     pub limits: Limits,
     /// Names that no plugin may have: whoever runs the host answers to them.
     pub reserved: Vec<String>,
+    /// What plugins may touch, at first; see [`Host::set_grants`].
+    pub grants: Grants,
+    /// Where plugins keep what they keep. It is made when the first does.
+    pub state_dir: PathBuf,
 }
 
 /// Why a host cannot start.
@@ -107,6 +113,8 @@ pub struct Inspection {
     pub hash: String,
     /// The length of the file.
     pub size_bytes: u64,
+    /// What it says of itself, and what it asks for.
+    pub manifest: Manifest,
     /// The interfaces that it imports.
     pub imports: Vec<String>,
     /// Those of them that this host does not offer.
@@ -145,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) describing: Semaphore,
     pub(crate) stopping: CancellationToken,
     pub(crate) system: Arc<System>,
+    pub(crate) grants: watch::Sender<Grants>,
+    pub(crate) keeps: Arc<Keeps>,
 }
 
 impl Host {
@@ -155,7 +165,7 @@ impl Host {
     /// If the cache directory cannot be written to, or the system has no
     /// threads or no address space left.
     pub fn start(config: HostConfig) -> Result<Self, HostError> {
-        let HostConfig { cache_dir, compiler, limits, reserved } = config;
+        let HostConfig { cache_dir, compiler, limits, reserved, grants, state_dir } = config;
         let processors = available_parallelism().map_or(1, usize::from);
         let engine = engine::for_running(&limits)
             .map_err(|error| HostError::Engine(format!("{error:#}")))?;
@@ -172,6 +182,8 @@ impl Host {
             describing: Semaphore::new(DESCRIBING_INSTANCES as usize),
             stopping: threads.stopping().clone(),
             system: Arc::default(),
+            grants: watch::Sender::new(grants),
+            keeps: Arc::new(Keeps::new(state_dir)),
             limits,
             reserved,
         };
@@ -285,10 +297,14 @@ impl Host {
             Ok(plugin) => plugin,
             Err(error) => return Outcome::refused(error),
         };
+        let allowance = match self.allowance(&plugin) {
+            Ok(allowance) => allowance,
+            Err(error) => return Outcome::refused(error),
+        };
         let Some(place) = self.0.queue.enter() else { return Outcome::refused(self.busy()) };
         let shared = self.0.shared.clone();
         let start = plugin.pace(&job.operation).map_or(Start::Here, Pace::start);
-        let run = Run { shared, plugin, job, place, deadline, timeout };
+        let run = Run { shared, plugin, job, allowance, place, deadline, timeout };
         match self.0.threads.run(run.perform(), start).await {
             Some(outcome) => outcome,
             None => Outcome::refused(self.gone()),
@@ -299,6 +315,31 @@ impl Host {
     /// end as [`ErrorCode::ShuttingDown`].
     pub async fn shutdown(&self) {
         self.0.threads.stop(SHUTDOWN_GRACE).await;
+    }
+
+    /// Grants something else from now on: jobs that begin later get that, and
+    /// plugins are loaded by it; what is refused in a kept directory is tried again.
+    /// Jobs under way keep what they have. A loaded
+    /// plugin that is no longer granted what it asks for gets no more jobs,
+    /// until it is again.
+    pub fn set_grants(&self, grants: Grants) {
+        self.0.shared.grants.send_replace(grants);
+    }
+
+    /// The grants in force, and what tells when they change.
+    pub(crate) fn grants(&self) -> watch::Receiver<Grants> {
+        self.0.shared.grants.subscribe()
+    }
+
+    /// What the plugin may touch at present.
+    fn allowance(&self, plugin: &Loaded) -> Result<Allowance, JobError> {
+        match decide(&plugin.name, &plugin.asks, &self.0.shared.grants.borrow()) {
+            Decision::Allowed { allowance, .. } => Ok(allowance),
+            Decision::Missing(missing) => {
+                let message = format!("`{}` cannot run: {missing}", plugin.name);
+                Err(JobError::new(ErrorCode::Denied, message))
+            }
+        }
     }
 
     fn find(&self, job: &Job) -> Result<Arc<Loaded>, JobError> {
@@ -428,6 +469,7 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
     let code = Code::get(&shared, &path).await?;
     let Interfaces { imports, exports } = code.interfaces();
     let (hash, size_bytes) = (code.hash.to_string(), code.size);
+    let manifest = code.manifest.clone();
     let loaded = async { code.load(&shared, name_of(&path, &shared.reserved)?).await }.await;
     let (operations, refusal) = match loaded {
         Ok(loaded) => (loaded.description.operations, None),
@@ -437,6 +479,7 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
         name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         hash,
         size_bytes,
+        manifest,
         not_offered: imports.iter().filter(|import| !is_offered(import)).cloned().collect(),
         imports,
         exports,

@@ -1,20 +1,35 @@
 //! What plugins may call: one file for each interface in `wit/`.
 
+mod config;
 mod job;
 mod log;
+mod state;
 mod sysinfo;
 
+use drover_grants::Asks;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::OperationsPlugin;
+use crate::bindings::drover::plugin;
 use crate::instance::State;
 
-/// A linker with everything that is offered. WASI's sockets are in it and are
-/// not offered: components that import them are refused before they are linked.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+/// A linker with what every plugin may call and what this one asks for, which
+/// is granted, or else the plugin does not load. WASI's sockets are in it and
+/// are not offered: components that import them are refused before they are
+/// linked.
+pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    OperationsPlugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    plugin::job::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    if !asks.settings.is_empty() || !asks.secrets.is_empty() {
+        plugin::config::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    }
+    if asks.state.is_some() {
+        plugin::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    }
+    if asks.sysinfo.is_some() {
+        plugin::sysinfo::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    }
     Ok(linker)
 }

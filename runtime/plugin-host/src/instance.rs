@@ -1,20 +1,26 @@
 //! One instance of a plugin: a store with what it may use up and what it may
 //! call, made for one call and dropped after it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use drover_api::Level;
+use drover_grants::{Access, Allowance};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
-use crate::Limits;
 use crate::call::Call;
 use crate::capture::Capture;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::failure::plain;
+use crate::host::Shared;
 use crate::job::Said;
+use crate::keep::Keeps;
+use crate::records::cut;
 use crate::system::System;
 
 /// WASI resources that an instance holds at the same time, such as streams.
@@ -30,6 +36,7 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimiter,
     pub(crate) call: Call,
     pub(crate) system: Arc<System>,
+    pub(crate) keeps: Arc<Keeps>,
 }
 
 /// The standard streams of an instance.
@@ -48,27 +55,74 @@ impl Streams {
 }
 
 /// Makes the store for one instance: nothing of the host's is reachable from
-/// it but clocks, random numbers and the contract's functions.
+/// it but clocks, random numbers, the contract's functions and what the call
+/// is allowed to touch.
+///
+/// # Errors
+///
+/// If a directory that it may touch cannot be opened.
 pub(crate) fn store(
-    engine: &Engine,
-    limits: &Limits,
+    shared: &Shared,
     streams: &Streams,
-    system: Arc<System>,
     call: Call,
-) -> Store<State> {
-    let wasi =
-        WasiCtx::builder().stdout(streams.stdout.clone()).stderr(streams.stderr.clone()).build();
+) -> Result<Store<State>, NoDirectory> {
+    let Shared { engine, limits, .. } = shared;
+    let (system, keeps) = (Arc::clone(&shared.system), Arc::clone(&shared.keeps));
+    let wasi = wasi(&call.allowance, streams)?;
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES);
     let memory = MemoryLimiter::new(limits.memory_bytes);
-    let mut store = Store::new(engine, State { wasi, table, memory, call, system });
+    let mut store = Store::new(engine, State { wasi, table, memory, call, system, keeps });
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
     store.set_epoch_deadline(1);
     // Wasmtime's own way of yielding is not enough: it wakes the task at once,
     // and tokio then looks at timers and sockets only after many such rounds.
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now()))));
-    store
+    Ok(store)
+}
+
+/// What a plugin sees through WASI.
+fn wasi(allowance: &Allowance, streams: &Streams) -> Result<WasiCtx, NoDirectory> {
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(streams.stdout.clone()).stderr(streams.stderr.clone());
+    for (name, value) in &allowance.env {
+        wasi.env(name, value.reveal());
+    }
+    for directory in &allowance.directories {
+        let permissions = match directory.access {
+            Access::Read => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        wasi.preopened_dir(&directory.path, &directory.seen_as, permissions).map_err(|error| {
+            NoDirectory { path: directory.path.clone(), reason: format!("{error:#}") }
+        })?;
+    }
+    Ok(wasi.build())
+}
+
+/// A granted directory that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the directory {path}, which is granted to it, cannot be opened: {reason}")]
+pub(crate) struct NoDirectory {
+    path: PathBuf,
+    reason: String,
+}
+
+impl State {
+    /// Notes a call that was denied, where the job's log and the host's have it.
+    pub(crate) async fn denied(&mut self, call: &str, argument: &str) {
+        let argument = plain(cut(argument, 256));
+        tracing::warn!(
+            job = self.call.job,
+            plugin = &*self.call.plugin,
+            call,
+            argument,
+            "denied a plugin's call"
+        );
+        let text = format!("denied to `{}`: {call} {argument:?}", self.call.plugin);
+        self.call.say(crate::records::record(Level::WARNING, &text)).await;
+    }
 }
 
 impl WasiView for State {

@@ -37,6 +37,7 @@ mod host;
 mod imports;
 mod instance;
 mod job;
+mod keep;
 mod limits;
 mod names;
 mod notice;

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use drover_api::{OperationKind, Plugin};
+use drover_grants::{Asks, Decision, Manifest, Missing, SectionError, decide, read_manifest};
 use nix::fcntl::OFlag;
+use semver::Version;
 use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
 use wasmtime::component::Component;
@@ -16,7 +18,9 @@ use wasmtime::component::Component;
 use crate::bindings::OperationsPluginPre;
 use crate::cache::Verified;
 use crate::compiler::CompilerError;
-use crate::component::{Hash, NotAComponent, check_outline, cure, is_offered, is_operations};
+use crate::component::{
+    Hash, NotAComponent, ask_for, check_outline, cure, is_offered, is_operations,
+};
 use crate::describe::{DescribeError, check_name, describe};
 use crate::host::Shared;
 use crate::instance::State;
@@ -30,6 +34,7 @@ pub(crate) struct Loaded {
     pub(crate) component: OperationsPluginPre<State>,
     pub(crate) operations: BTreeMap<String, LoadedOperation>,
     pub(crate) description: Plugin,
+    pub(crate) asks: Asks,
 }
 
 impl Loaded {
@@ -86,6 +91,38 @@ pub enum Refusal {
     /// It wants what is not offered.
     #[error("it imports {}, which is not offered: {}", list(.0), .0.first().map_or("", |import| cure(import)))]
     Imports(Vec<String>),
+    /// Its manifest is wrong.
+    #[error(transparent)]
+    Manifest(#[from] SectionError),
+    /// Its file has the name of another plugin.
+    #[error(
+        "its manifest calls it `{manifest}` and its file `{file}`: what it is granted goes by its name, so rename the file to {manifest}.wasm if it is that plugin"
+    )]
+    OtherName {
+        /// The name in the manifest.
+        manifest: String,
+        /// The name of the file.
+        file: String,
+    },
+    /// It is for a later Drover.
+    #[error("it is for Drover {wanted} and later, and this is {}: update this one", env!("CARGO_PKG_VERSION"))]
+    LaterHost {
+        /// The oldest that will do.
+        wanted: String,
+    },
+    /// It wants what it does not ask for.
+    #[error(
+        "it imports {import} and does not ask for it: have `{line}` under [asks] in its plugin.toml, and build or pack it again"
+    )]
+    NotAsked {
+        /// The interface.
+        import: String,
+        /// What the manifest needs.
+        line: &'static str,
+    },
+    /// It asks for what it is not granted.
+    #[error("{0}")]
+    NotGranted(Missing),
     /// It wants a function that this version of an interface does not have, or
     /// with other types.
     #[error(
@@ -131,6 +168,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) struct Code {
     pub(crate) hash: Hash,
     pub(crate) size: u64,
+    pub(crate) manifest: Manifest,
     component: Component,
 }
 
@@ -158,14 +196,15 @@ pub(crate) fn name_as(name: &str, reserved: &[String]) -> Result<Arc<str>, Refus
 impl Code {
     /// Compiles the component in the file, unless the cache has its code.
     pub(crate) async fn get(shared: &Shared, path: &Path) -> Result<Self, Refusal> {
-        let Source { hash, size, cached } = block_in_place(|| Source::open(shared, path))?;
+        let Source { hash, size, manifest, cached } =
+            block_in_place(|| Source::open(shared, path))?;
         let code = match cached {
             Cached::Code(code) => code,
             Cached::Copy(copy) => compile(shared, &hash, &copy).await?,
         };
         let component = block_in_place(|| deserialize::component(&shared.engine, &code))
             .map_err(|error| Refusal::Code(format!("{error:#}")))?;
-        Ok(Self { hash, size, component })
+        Ok(Self { hash, size, manifest, component })
     }
 
     pub(crate) fn interfaces(&self) -> Interfaces {
@@ -178,7 +217,9 @@ impl Code {
 
     /// Checks the component against what is offered and has it describe itself.
     pub(crate) async fn load(self, shared: &Shared, name: Arc<str>) -> Result<Loaded, Refusal> {
+        self.check_manifest(&name)?;
         let component = self.link()?;
+        self.check_grants(&name, shared)?;
         let operations = describe(shared, name.clone(), &component).await?;
         let description = Plugin {
             name: name.to_string(),
@@ -189,12 +230,40 @@ impl Code {
             let kind = operation.kind;
             (operation.name, LoadedOperation { kind, arguments, pace: Pace::default() })
         });
-        Ok(Loaded { name, component, operations: operations.collect(), description })
+        let operations = operations.collect();
+        Ok(Loaded { name, component, operations, description, asks: self.manifest.asks })
+    }
+
+    fn check_manifest(&self, name: &str) -> Result<(), Refusal> {
+        if let Some(own) = self.manifest.name.as_ref().filter(|own| own.as_str() != name) {
+            return Err(Refusal::OtherName { manifest: own.to_string(), file: name.to_owned() });
+        }
+        let host = Version::parse(env!("CARGO_PKG_VERSION")).ok();
+        match &self.manifest.min_host {
+            Some(wanted) if host.is_some_and(|host| host < *wanted) => {
+                Err(Refusal::LaterHost { wanted: wanted.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_grants(&self, name: &str, shared: &Shared) -> Result<(), Refusal> {
+        match decide(name, &self.manifest.asks, &shared.grants.borrow()) {
+            Decision::Missing(missing) => Err(Refusal::NotGranted(missing)),
+            Decision::Allowed { unasked, .. } => {
+                if !unasked.is_empty() {
+                    let unasked = unasked.join(", ");
+                    tracing::warn!(plugin = name, unasked, "granted, and not asked for");
+                }
+                Ok(())
+            }
+        }
     }
 
     fn link(&self) -> Result<OperationsPluginPre<State>, Refusal> {
         let Interfaces { imports, exports } = self.interfaces();
-        let refused: Vec<_> = imports.into_iter().filter(|import| !is_offered(import)).collect();
+        let refused: Vec<_> =
+            imports.iter().filter(|import| !is_offered(import)).cloned().collect();
         if !refused.is_empty() {
             return Err(Refusal::Imports(refused));
         }
@@ -205,7 +274,12 @@ impl Code {
                 None => Refusal::NoOperations(exports),
             });
         }
-        imports::linker(self.component.engine())
+        let asks = &self.manifest.asks;
+        let not_asked = |import: String| Some((ask_for(&import, asks)?, import));
+        if let Some((line, import)) = imports.into_iter().find_map(not_asked) {
+            return Err(Refusal::NotAsked { import, line });
+        }
+        imports::linker(self.component.engine(), asks)
             .and_then(|linker| linker.instantiate_pre(&self.component))
             .and_then(OperationsPluginPre::new)
             .map_err(|error| Refusal::Mismatch(format!("{error:#}")))
@@ -216,6 +290,7 @@ impl Code {
 struct Source {
     hash: Hash,
     size: u64,
+    manifest: Manifest,
     cached: Cached,
 }
 
@@ -241,14 +316,15 @@ impl Source {
             return Err(Refusal::TooLarge { size, limit });
         }
         check_outline(&file, size)?;
+        let manifest = read_manifest(&file)?.unwrap_or_default();
 
         let hash = hash_of(&mut file, &mut io::sink(), limit).map_err(Refusal::Read)?;
         if let Some(code) = shared.cache.find(&hash) {
-            return Ok(Self { hash, size, cached: Cached::Code(code) });
+            return Ok(Self { hash, size, manifest, cached: Cached::Code(code) });
         }
         let mut copy = shared.cache.scratch().map_err(Refusal::Cache)?;
         let hash = hash_of(&mut file, copy.as_file_mut(), limit).map_err(Refusal::Read)?;
-        Ok(Self { hash, size, cached: Cached::Copy(copy) })
+        Ok(Self { hash, size, manifest, cached: Cached::Copy(copy) })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobState, OperationKind, Timestamp};
+use drover_grants::Allowance;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ pub(crate) struct Run {
     pub(crate) shared: Arc<Shared>,
     pub(crate) plugin: Arc<Loaded>,
     pub(crate) job: Job,
+    pub(crate) allowance: Allowance,
     pub(crate) place: Place,
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
@@ -46,7 +48,7 @@ pub(crate) struct Remains {
 impl Run {
     /// Waits for the job's turn and runs it, unless something ends it before.
     pub(crate) async fn perform(self) -> (Outcome, Remains) {
-        let Self { shared, plugin, job, mut place, deadline, timeout } = self;
+        let Self { shared, plugin, job, allowance, mut place, deadline, timeout } = self;
         let subject = format!("{}.{}", job.plugin, job.operation);
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new(job.said);
@@ -62,6 +64,7 @@ impl Run {
                     job: job.id.into(),
                     plugin: plugin.name.clone(),
                     data: job.data,
+                    allowance,
                     deadline,
                     progress: job.progress,
                     cancellation: cancellation.clone(),
@@ -115,8 +118,9 @@ impl Work<'_> {
         let Self { shared, plugin, operation, subject, streams } = *self;
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
         let ticking = shared.ticker.enter();
-        let system = shared.system.clone();
-        let mut store = instance::store(&shared.engine, &shared.limits, streams, system, call);
+        let mut store = instance::store(shared, streams, call).map_err(|error| {
+            JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
+        })?;
         let result = async {
             let instance = plugin.component.instantiate_async(&mut store).await?;
             let operations = instance.drover_plugin_operations();

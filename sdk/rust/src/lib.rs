@@ -92,10 +92,31 @@
 //!
 //! ## What a plugin can call
 //!
-//! [`log`] writes records, [`job`] knows the job that is running, [`sysinfo`]
-//! the machine. Of `std`, clocks and randomness work; files, where the
-//! site's admin has granted a directory. There are no sockets, no threads and
-//! no child processes.
+//! [`log`] writes records, [`job`] knows the job that is running, [`config`]
+//! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
+//! values from one job to the next. Of `std`, clocks and randomness work, and
+//! files and environment variables where they are granted. There are no sockets,
+//! no threads and no child processes.
+//!
+//! For what is not there for everybody, the plugin asks in a `plugin.toml` beside
+//! its `Cargo.toml`, and the site's admin grants it. What is asked for and not
+//! granted keeps the plugin from being loaded.
+//!
+//! ```toml
+//! name = "backup"          # and then its file has to be called backup.wasm
+//! min_host = "0.1.0"       # the oldest Drover that it runs on
+//! # version, description, authors and license are those of Cargo.toml
+//!
+//! [asks]
+//! sysinfo = { reason = "finds a quiet moment" }
+//! state = { size = "1 MiB", reason = "remembers what was copied" }
+//! env = [{ name = "TZ", reason = "names copies by local time" }]
+//! settings = [{ name = "bucket", reason = "where copies go" }]
+//! secrets = [{ name = "token", reason = "opens the bucket" }]
+//! directories = [{ path = "/data", access = "read", reason = "what is copied" }]
+//! ```
+//!
+//! The build puts it into the component, where `drover plugin inspect` shows it.
 //!
 //! A component imports only what it uses, so the list of its imports tells
 //! the admin honestly what it can touch.
@@ -105,11 +126,13 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod config;
 mod failure;
 pub mod job;
 pub mod log;
 mod operation;
 mod plugin;
+pub mod state;
 pub mod sysinfo;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

@@ -21,12 +21,15 @@
 //! ```
 
 mod sample;
+pub(crate) mod state;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::bindings::drover::plugin::config::Error as ConfigError;
 use crate::bindings::drover::plugin::job::ProgressError;
 use crate::log::Level;
 use crate::sysinfo::{CpuInfo, MemoryInfo, Nic, OsInfo, Process, StorageInfo};
@@ -46,6 +49,11 @@ pub struct Host {
     pub remaining: Option<Duration>,
     /// What [`job::is_cancelled`](crate::job::is_cancelled) gives.
     pub is_cancelled: bool,
+    /// What [`config::get`](crate::config::get) gives, by name; no other name
+    /// is granted.
+    pub settings: BTreeMap<String, String>,
+    /// What is in the [`state`](crate::state) at first.
+    pub state: BTreeMap<String, Vec<u8>>,
     /// What [`sysinfo::cpu`](crate::sysinfo::cpu) gives.
     pub cpu: CpuInfo,
     /// What [`sysinfo::memory`](crate::sysinfo::memory) gives.
@@ -67,6 +75,8 @@ pub struct Heard {
     pub records: Vec<Record>,
     /// What it reported as progress, oldest first.
     pub progress: Vec<Value>,
+    /// What is in the state at the end.
+    pub state: BTreeMap<String, Vec<u8>>,
 }
 
 /// One log record.
@@ -97,7 +107,8 @@ pub fn with_host<T>(host: Host, test: impl FnOnce() -> T) -> (T, Heard) {
 
     let restore = Restore(HOST.replace(Some((host, Heard::default()))));
     let answer = test();
-    let heard = HOST.take().map(|(_, heard)| heard).unwrap_or_default();
+    let heard =
+        HOST.take().map(|(host, heard)| Heard { state: host.state, ..heard }).unwrap_or_default();
     drop(restore);
     (answer, heard)
 }
@@ -146,6 +157,11 @@ pub(crate) fn progress(report: &str) -> Result<(), ProgressError> {
         }
     });
     Ok(())
+}
+
+pub(crate) fn get_setting(name: &str) -> Result<String, ConfigError> {
+    let value = ask(|host| host.settings.get(name).cloned());
+    value.ok_or_else(|| ConfigError::Denied("the test's host does not have it".to_owned()))
 }
 
 pub(crate) fn cpu() -> CpuInfo {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use drover_api::{JobId, JobState};
+use drover_grants::Grants;
 use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
 use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
@@ -61,6 +62,8 @@ impl Hosted {
             },
             limits: Limits::default(),
             reserved: Vec::new(),
+            grants: Grants::default(),
+            state_dir: cache_dir.join("state"),
         })
         .context("cannot start the plugin host")?;
         let plugin = host.load_file(component).await.context("the plugin host refused it")?;

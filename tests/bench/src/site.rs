@@ -253,7 +253,8 @@ fn copy_plugins(plugins: &[PathBuf], to: &Path) -> anyhow::Result<()> {
             format!("cannot copy {}: `cargo xtask bench` builds it", plugin.display())
         })?;
     }
-    Ok(())
+    std::fs::write(to.with_file_name("grants.toml"), "[sysinfo]\nsysinfo = true\n")
+        .context("cannot write the grants")
 }
 
 fn write_config<C: Serialize>(dir: &Path, program: &str, config: &C) -> anyhow::Result<PathBuf> {

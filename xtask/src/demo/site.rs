@@ -148,6 +148,8 @@ fn write_files(dir: &Path, plugins: &Path) -> anyhow::Result<()> {
         std::fs::copy(&from, copies.join(plugin))
             .with_context(|| format!("cannot copy {}", from.display()))?;
     }
+    std::fs::write(dir.join("grants.toml"), "[sysinfo]\nsysinfo = true\n")
+        .context("cannot write the grants")?;
     // With the usual port, the commands to try need no address.
     let is_free = std::net::TcpListener::bind(("127.0.0.1", USUAL_PORT)).is_ok();
     let port = if is_free { USUAL_PORT } else { 0 };

@@ -1,10 +1,18 @@
-//! `drover plugin`: tries plugins without a controller.
+//! `drover plugin`: tries plugins without a controller, and grants them what
+//! they ask for.
 
+mod grant;
+mod pack;
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use drover_api::{Command, NodeId};
+use drover_grants::{Grants, Manifest};
 use drover_plugin_host::{Host, HostConfig, Inspection, Job, Limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +23,7 @@ use crate::arguments::Arguments;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
-/// Tries plugins without a controller
+/// Tries plugins without a controller, and grants them what they ask for
 #[derive(Debug, Args)]
 pub(crate) struct Plugin {
     #[command(subcommand)]
@@ -28,6 +36,10 @@ enum PluginCommand {
     Run(Run),
     /// Show what a plugin file offers and what it wants
     Inspect(Inspect),
+    /// Put a manifest into a component
+    Pack(pack::Pack),
+    /// Grant a plugin of this host what it asks for
+    Grant(grant::Grant),
 }
 
 /// Loads a plugin file as an agent would and runs one of its operations.
@@ -42,7 +54,7 @@ struct Run {
     #[command(flatten)]
     job: JobFlags,
     #[command(flatten)]
-    cache: Cache,
+    surroundings: Surroundings,
 }
 
 /// Shows a plugin file: operations with their arguments, imports, size.
@@ -54,45 +66,74 @@ struct Inspect {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    cache: Cache,
+    surroundings: Surroundings,
 }
 
-/// Where compiled plugins are kept.
+/// What a plugin runs with.
 #[derive(Debug, Args)]
-struct Cache {
+struct Surroundings {
     /// Directory for compiled plugins; by default the one of this user
     #[arg(long = "cache", value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// What the plugin may touch; by default what this user's agent grants
+    #[arg(long, value_name = "FILE")]
+    grants: Option<PathBuf>,
 }
 
-impl Cache {
+impl Surroundings {
     fn host(&self) -> anyhow::Result<Host> {
-        let usual = || drover_agent::default_data_dir().join("cache");
-        let cache_dir = self.dir.clone().unwrap_or_else(usual);
+        let data_dir = drover_agent::default_data_dir();
+        let cache_dir = self.dir.clone().unwrap_or_else(|| data_dir.join("cache"));
+        let usual = || data_dir.join("grants.toml");
+        let file = self.grants.clone().unwrap_or_else(usual);
+        let grants = Grants::load(&file, &file.with_extension("d"))?;
         Host::start(HostConfig {
             cache_dir,
             compiler: compile::compiler(),
             limits: Limits::default(),
             // So that `inspect` says what an agent will say.
             reserved: drover_agent::reserved(),
+            grants,
+            state_dir: data_dir.join("state"),
         })
         .context("cannot start the plugin host (--cache names another directory)")
     }
 }
 
 pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
-    daemon::runtime()?.block_on(async {
-        match plugin.command {
-            PluginCommand::Run(command) => run_operation(command).await,
-            PluginCommand::Inspect(command) => inspect(&command).await,
-        }
-    })
+    match plugin.command {
+        PluginCommand::Run(command) => daemon::runtime()?.block_on(run_operation(command)),
+        PluginCommand::Inspect(command) => daemon::runtime()?.block_on(inspect(&command)),
+        PluginCommand::Pack(command) => pack::run(&command),
+        PluginCommand::Grant(command) => grant::run(&command),
+    }
+}
+
+/// Writes a file that others see whole or not at all. One that is there keeps
+/// who may read it.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    // A link stays one, and its target is written.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let write = || {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let permissions = match fs::metadata(&path) {
+            Ok(metadata) => metadata.permissions(),
+            Err(_) => Permissions::from_mode(0o644),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(permissions)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok::<_, io::Error>(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn run_operation(run: Run) -> Result<Exit, Failure> {
     let data = run.job.data()?;
     let arguments = run.arguments.with_input()?;
-    let host = run.cache.host()?;
+    let host = run.surroundings.host()?;
     let plugin = host.load_file(&run.file).await?;
     let operation = plugin.operations.iter().find(|operation| operation.name == run.operation);
     let schema = operation.map(|operation| operation.arguments.clone()).unwrap_or_default();
@@ -135,7 +176,7 @@ async fn run_operation(run: Run) -> Result<Exit, Failure> {
 }
 
 async fn inspect(command: &Inspect) -> Result<Exit, Failure> {
-    let host = command.cache.host()?;
+    let host = command.surroundings.host()?;
     let inspection = host.inspect(&command.file).await?;
     host.shutdown().await;
     if command.json {
@@ -160,6 +201,7 @@ fn describe(file: &Path, inspection: &Inspection) -> String {
         inspection.size_bytes,
         inspection.hash
     );
+    text.push_str(&manifest(&inspection.manifest));
     text.push_str("\nimports\n");
     for name in &inspection.imports {
         let is_offered = !inspection.not_offered.contains(name);
@@ -172,6 +214,31 @@ fn describe(file: &Path, inspection: &Inspection) -> String {
     for operation in &inspection.operations {
         let cmd = format!("{}.{}", inspection.name, operation.name);
         text.push_str(&format!("\n{}", ops::describe(&cmd, &[], operation)));
+    }
+    text
+}
+
+/// What the plugin says of itself, a line each.
+fn manifest(manifest: &Manifest) -> String {
+    let Manifest { version, description, authors, license, min_host, asks, .. } = manifest;
+    let mut text = String::new();
+    let mut line = |what: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("    {what}: {value}\n"));
+        }
+    };
+    line("version", &version.as_ref().map(ToString::to_string).unwrap_or_default());
+    line("description", description);
+    line("authors", &authors.join(", "));
+    line("license", license);
+    line("needs", &min_host.as_ref().map(|host| format!("Drover {host}")).unwrap_or_default());
+    text.push_str("\nasks for\n");
+    let asked = asks.describe();
+    if asked.is_empty() {
+        text.push_str("    nothing\n");
+    }
+    for (what, reason) in asked {
+        text.push_str(&format!("    {what}: {reason}\n"));
     }
     text
 }

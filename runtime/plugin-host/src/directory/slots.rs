@@ -171,6 +171,17 @@ impl Slots {
         }
     }
 
+    /// Has everything that is refused, and could be read, tried again at the
+    /// next look: what plugins are measured by has changed.
+    pub(crate) fn try_again(&mut self, now: Duration) {
+        let attempts = self.0.values_mut().filter_map(|slot| slot.attempt.as_mut());
+        for attempt in attempts.filter(|attempt| attempt.choice.found.is_ok()) {
+            if let Stage::Refused { retry_at, .. } = &mut attempt.stage {
+                *retry_at = Some(now);
+            }
+        }
+    }
+
     /// When to look again though nothing is heard of.
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         self.0.values().filter_map(Slot::wake_at).min()

@@ -5,7 +5,6 @@ use drover_api::Level;
 
 use crate::bindings::drover::plugin::log::{Host, Level as GuestLevel};
 use crate::instance::State;
-use crate::job::Said;
 
 impl Host for State {
     async fn write(&mut self, level: GuestLevel, message: String) {
@@ -17,12 +16,7 @@ impl Host for State {
             message = crate::records::cut(&message, TRACED),
             "plugin record"
         );
-        let record = crate::records::record(level, &message);
-        self.call.log.write(&record);
-        if let Some(said) = &self.call.said {
-            // An error says that nobody takes it down, which is no matter of the plugin's.
-            let _ = said.send(Said::Record(record)).await;
-        }
+        self.call.say(crate::records::record(level, &message)).await;
     }
 }
 

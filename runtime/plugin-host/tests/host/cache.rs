@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use drover_api::ErrorCode;
+use drover_grants::Grants;
 use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
 use serde_json::json;
 use tempfile::TempDir;
@@ -40,6 +41,8 @@ impl Site {
             compiler: CompilerCommand { program: "/bin/sh".into(), args },
             limits: Limits::default(),
             reserved: Vec::new(),
+            grants: Grants::default(),
+            state_dir: PathBuf::from("/nowhere"),
         });
         let host = host.unwrap();
         host.load_file(&component("answer_garbage")).await.unwrap();

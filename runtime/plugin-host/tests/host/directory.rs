@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use drover_api::{Level, PluginList, PluginState, PluginStatus};
+use drover_grants::Grants;
 use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Notice, PluginDirectory};
 use serde_json::json;
 use tempfile::TempDir;
@@ -285,6 +286,8 @@ async fn what_was_refused_for_a_full_disk_is_tried_again() {
         compiler: CompilerCommand { program: "/bin/sh".into(), args },
         limits: Limits::default(),
         reserved: Vec::new(),
+        grants: Grants::default(),
+        state_dir: temp.path().join("state"),
     });
     let files: &[(&str, &[u8])] = &[("guests.wasm", &guests_bytes(1))];
     let kept = Kept::start_with(host.unwrap(), files, &[]).await;

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobId, JobState};
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Outcome};
+use drover_grants::{Grants, GrantsFile, Manifest, embed};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, LoadError, Outcome};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +26,20 @@ pub(crate) async fn guests(limits: Limits) -> Host {
 /// A host without plugins. All share a cache, so that each component is
 /// compiled once.
 pub(crate) fn host(limits: Limits) -> Host {
+    let state_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-host-state");
+    host_with(limits, Grants::default(), state_dir)
+}
+
+/// The same with grants, and with a directory for what plugins keep.
+pub(crate) fn host_with(limits: Limits, grants: Grants, state_dir: PathBuf) -> Host {
     let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-host-cache");
     Host::start(HostConfig {
         cache_dir,
         compiler: compiler(),
         limits,
         reserved: vec!["process".into()],
+        grants,
+        state_dir,
     })
     .expect("the host starts")
 }
@@ -69,6 +78,21 @@ fn built() -> &'static Path {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         target.join("wasm32-wasip2/plugin")
     })
+}
+
+/// Grants in the words of their file.
+pub(crate) fn grants(text: &str) -> Grants {
+    Grants::of_file(GrantsFile::parse(text).unwrap())
+}
+
+/// The plugin that touches all that can be granted, as `<name>.wasm` in
+/// `directory`, with a manifest in the words of `plugin.toml`.
+pub(crate) fn packed(directory: &Path, name: &str, manifest: &str) -> PathBuf {
+    let bytes = fs::read(component("granted")).unwrap();
+    let packed = embed(&bytes, &Manifest::from_toml(manifest).unwrap()).unwrap();
+    let path = directory.join(format!("{name}.wasm"));
+    fs::write(&path, packed).unwrap();
+    path
 }
 
 /// A directory with copies of components and with other files.
@@ -119,6 +143,19 @@ pub(crate) fn error(outcome: &Outcome, code: ErrorCode) -> &JobError {
     let error = outcome.error.as_ref().unwrap_or_else(|| panic!("no error: {outcome:?}"));
     assert_eq!(error.code, code, "{outcome:?}");
     error
+}
+
+/// Why a file is refused, source by source.
+pub(crate) async fn refusal(host: &Host, path: &Path) -> String {
+    let error = host.load_file(path).await.expect_err("it is refused");
+    assert!(matches!(error, LoadError::Refused { .. }), "{error}");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Fails unless `text` has all `parts`.

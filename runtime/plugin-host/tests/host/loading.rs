@@ -4,23 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use drover_api::OperationKind;
-use drover_plugin_host::{Host, HostConfig, HostError, Limits, LoadError};
+use drover_grants::Grants;
+use drover_plugin_host::{Host, HostConfig, HostError, Limits};
 use tempfile::TempDir;
 
-use crate::kit::{assert_says, compiler, component, directory, host};
-
-/// Why a file is refused, source by source.
-async fn refusal(host: &Host, path: &Path) -> String {
-    let error = host.load_file(path).await.expect_err("it is refused");
-    assert!(matches!(error, LoadError::Refused { .. }), "{error}");
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
+use crate::kit::{assert_says, compiler, component, directory, host, refusal};
 
 #[tokio::test]
 async fn a_loaded_plugin_tells_what_it_offers() {
@@ -186,6 +174,8 @@ async fn a_cache_directory_that_cannot_be_made_is_named() {
         compiler: compiler(),
         limits: Limits::default(),
         reserved: Vec::new(),
+        grants: Grants::default(),
+        state_dir: temp.path().join("state"),
     };
     let error = Host::start(config).err().unwrap();
     assert!(matches!(error, HostError::Cache(_)));

@@ -10,6 +10,8 @@ mod cache;
 mod describing;
 mod directory;
 mod ending;
+mod escaping;
+mod granting;
 mod kit;
 mod loading;
 mod overload;

@@ -4,12 +4,14 @@
 //! understand, and put a hidden static beside it: a `drover_sdk` operation
 //! with the name, the kind, the doc text, the schemas and a function that
 //! decodes arguments, calls, and encodes the answer. `plugin!` gathers those
-//! statics. Nothing here does I/O or keeps state; all generated paths start
-//! with `::drover_sdk`, which is all that an author's crate has to depend on.
+//! statics, and puts `plugin.toml` into the component, which is the one file that
+//! is read. Nothing here keeps state; all generated paths start with
+//! `::drover_sdk`, which is all that an author's crate has to depend on.
 
 #![forbid(unsafe_code)]
 
 mod data;
+mod manifest;
 mod operation;
 mod parameter;
 mod plugin;
@@ -50,6 +52,9 @@ pub fn data(options: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[service]`, by the paths under which they can be called. It exports them
 /// to the host and defines `PLUGIN`, a `drover_sdk::Plugin` for unit tests. A
 /// crate has one `plugin!`.
+///
+/// The component gets a manifest of what `plugin.toml` beside `Cargo.toml` says,
+/// if there is one, and of version, description, authors and licence of the package.
 #[proc_macro]
 pub fn plugin(operations: TokenStream) -> TokenStream {
     plugin::expand(operations.into()).into()

@@ -9,11 +9,17 @@ use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Path, Token};
 
-use crate::operation;
+use crate::{manifest, operation};
 
 pub(crate) fn expand(list: TokenStream) -> TokenStream {
-    statics(list).map_or_else(syn::Error::into_compile_error, |statics| {
+    let manifest = manifest::expand()
+        .map_err(|message| syn::Error::new(proc_macro2::Span::call_site(), message));
+    let parts = statics(list).and_then(|statics| Ok((statics, manifest?)));
+    parts.map_or_else(syn::Error::into_compile_error, |(statics, manifest)| {
         quote! {
+            #manifest
+
+
             /// The plugin's operations, for its unit tests.
             pub(crate) static PLUGIN: ::drover_sdk::Plugin =
                 ::drover_sdk::__private::plugin(&[#(&#statics),*]);

@@ -1,5 +1,7 @@
 //! The made-up machine that tests run on unless they bring another.
 
+use std::collections::BTreeMap;
+
 use super::Host;
 use crate::sysinfo::{
     BlockDevice, Core, CpuInfo, IoCounters, LoadAverage, MemoryInfo, Mount, Nic, NicCounters,
@@ -17,6 +19,8 @@ impl Default for Host {
             job_data: Vec::new(),
             remaining: None,
             is_cancelled: false,
+            settings: BTreeMap::new(),
+            state: BTreeMap::new(),
             cpu: cpu(),
             memory: memory(),
             storage: storage(),

@@ -98,6 +98,22 @@ fn what_may_pass_is_tried_again_ever_more_rarely() {
 }
 
 #[test]
+fn what_is_refused_is_tried_again_when_it_is_measured_by_something_else() {
+    let mut slots = serving();
+    let bad = file(2, OLD);
+    slots.look(MS, &seen(&bad));
+    slots.ended(MS, &bad, Err(failure(false)));
+    slots.try_again(MS * 2);
+    assert_eq!(slots.look(MS * 2, &seen(&bad)), [Action::Load(bad.clone())]);
+    assert_eq!(slots.ended(MS * 2, &bad, Err(failure(false))), Verdict::StillRefused);
+    assert_eq!(slots.look(OLD, &seen(&bad)), []);
+
+    let mut slots = serving();
+    slots.try_again(MS);
+    assert_eq!(slots.look(MS, &seen(&file(1, OLD))), []);
+}
+
+#[test]
 fn a_file_that_is_gone_for_a_moment_goes_on_serving() {
     let mut slots = serving();
     assert_eq!(slots.look(MS, &nothing()), []);
