@@ -35,6 +35,7 @@ fn the_readmes_agent_configuration_has_every_key_with_its_default() {
         data_dir: shown.data_dir.clone(),
         plugin_dir: shown.plugin_dir.clone(),
         cache_dir: shown.cache_dir.clone(),
+        grants: shown.grants.clone(),
         logs: drover_agent::LogSettings {
             dir: shown.logs.dir.clone(),
             ..drover_agent::LogSettings::default()
@@ -43,6 +44,21 @@ fn the_readmes_agent_configuration_has_every_key_with_its_default() {
     };
     assert_eq!(shown, defaults);
     assert_same_keys(&block("toml", "# agent.toml"), &shown.to_toml());
+}
+
+#[test]
+fn the_readmes_grants_and_manifest_are_right_and_fit_together() {
+    let grants = drover_grants::GrantsFile::parse(&block("toml", "# grants.toml")).unwrap();
+    let manifest = drover_grants::Manifest::from_toml(&block("toml", "# plugin.toml")).unwrap();
+    let (name, asks) = (manifest.name.unwrap(), manifest.asks);
+    let grants = drover_grants::Grants::of_file(grants);
+    let drover_grants::Decision::Missing(missing) =
+        drover_grants::decide(name.as_str(), &asks, &grants)
+    else {
+        panic!("the secret of the README is on this machine");
+    };
+    assert!(missing.lines().is_empty(), "{missing}");
+    assert!(missing.troubles()[0].contains("/etc/drover/backup.token"), "{missing}");
 }
 
 #[test]

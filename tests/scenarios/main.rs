@@ -8,6 +8,7 @@ mod calling;
 mod contract;
 mod documents;
 mod exec;
+mod grants;
 mod host_commands;
 mod http;
 mod identities;

@@ -46,7 +46,10 @@ pub(crate) struct Grant {
 pub(crate) fn run(command: &Grant) -> Result<Exit, Failure> {
     let config = config_file::load(command.config.as_deref(), "agent", Config::parse)?;
     let name = command.name.as_str();
-    let usual = || config.plugin_dir.join(format!("{name}.wasm"));
+    let usual = || match config.plugin_dir.join(name) {
+        folder if folder.is_dir() => folder.join("active"),
+        _ => config.plugin_dir.join(format!("{name}.wasm")),
+    };
     let file = command.file.clone().unwrap_or_else(usual);
     let asks = manifest(&file)?.asks;
     let grants = Grants::load(&config.grants, &config.grants_dir())?;

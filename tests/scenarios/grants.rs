@@ -1,0 +1,120 @@
+//! What an admin does with a plugin that asks for something.
+
+use std::fs;
+
+use drover_tests::{Ran, compiled, component, run, wait_for};
+use serde_json::json;
+
+use crate::{DROVER, site};
+
+/// Runs `drover` without a controller.
+fn local(arguments: &[&str]) -> Ran {
+    run(DROVER.as_ref(), arguments)
+}
+
+/// What `granted.wasm` imports, as an author would ask for it.
+const MANIFEST: &str = r#"
+name = "backup"
+version = "1.2.0"
+description = "Copies files away"
+license = "Apache-2.0"
+
+[asks]
+sysinfo = { reason = "finds a quiet moment" }
+state = { size = "1 MiB", reason = "remembers what was copied" }
+settings = [{ name = "bucket", reason = "where copies go" }]
+secrets = [{ name = "token", reason = "opens the bucket" }]
+directories = [{ path = "/data", access = "read", reason = "what is copied" }]
+"#;
+
+#[test]
+fn a_plugin_is_packed_refused_granted_and_runs_without_a_new_start() {
+    let site = site();
+    let text = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(site.path("a/plugins")).unwrap();
+    fs::write(site.path("plugin.toml"), MANIFEST).unwrap();
+    fs::write(site.path("token"), "hunter2\n").unwrap();
+    fs::create_dir(site.path("data")).unwrap();
+    fs::write(site.path("data/file"), "to be copied").unwrap();
+    fs::write(site.path("a/grants.toml"), "# ours\n[other]   # not there yet\n").unwrap();
+
+    let (file, target) = (component("granted"), text("a/plugins/backup.wasm"));
+    let manifest = text("plugin.toml");
+    let pack = ["plugin", "pack", file.to_str().unwrap(), "--manifest", &manifest, "-o", &target];
+    let _ = local(&pack).ok();
+
+    let agent = site.start_agent(1, "a", "");
+    let node = site.wait_for_node("a", |node| !node.description.refused.is_empty());
+    let refused = &node.description.refused[0];
+    assert_eq!(refused.file, "backup.wasm");
+    for words in ["drover plugin grant backup", "[backup]", "sysinfo = true", "# settings.bucket"] {
+        assert!(refused.reason.contains(words), "{words}: {}", refused.reason);
+    }
+
+    let config = text("a/agent.toml");
+    let grant = ["plugin", "grant", "backup", "--config", &config];
+    let errors = local(&grant).failed(2);
+    assert!(errors.contains("--set bucket=VALUE"), "{errors}");
+    let secret = format!("token={}", text("token"));
+    let directory = format!("/data={}", text("data"));
+    let values = ["--set", "bucket=nightly", "--secret-file", &secret, "--directory", &directory];
+    let errors = local(&[&grant[..], &values].concat()).failed(2);
+    assert!(errors.contains("--yes"), "{errors}");
+    let _ = local(&[&grant[..], &values, &["--yes"]].concat()).ok();
+    let grants = fs::read_to_string(site.path("a/grants.toml")).unwrap();
+    assert!(grants.starts_with("# ours\n[other]   # not there yet\n"), "{grants}");
+
+    site.wait_until_ready("a", 1);
+    let call = |operation: &str, argument: &str| {
+        site.drover(&["call", "a", &format!("backup.{operation}"), argument])
+    };
+    assert!(call("setting", "name=bucket").ok().contains("nightly"));
+    assert!(call("read", "path=/data/file").ok().contains("to be copied"));
+    let _ = call("read", "path=/data/../token").failed(1);
+    let denied = call("setting", "name=password").failed(1);
+    assert!(denied.contains("password"), "{denied}");
+    let said = wait_for("the denied call in the node's log", || {
+        let said = site.drover(&["logs", "a", "--level", "7"]).stdout;
+        if said.contains("denied to `backup`") { Ok(said) } else { Err(said) }
+    });
+    assert!(said.contains("config.get \"password\""), "{said}");
+
+    fs::write(site.path("a/grants.toml"), grants.replace("nightly", "weekly")).unwrap();
+    wait_for("the changed setting", || {
+        let answer = call("setting", "name=bucket").ok();
+        if answer.contains("weekly") { Ok(()) } else { Err(answer) }
+    });
+
+    fs::write(site.path("a/grants.toml"), "[backup]\nall = true\n").unwrap();
+    let node = site.wait_for_node("a", |node| node.description.trouble.is_some());
+    let trouble = node.description.trouble.unwrap();
+    assert!(trouble.contains("grants.toml") && trouble.contains("line 2"), "{trouble}");
+    assert!(call("setting", "name=bucket").ok().contains("weekly"));
+
+    fs::write(site.path("a/grants.toml"), "").unwrap();
+    wait_for("the grants to be taken back", || {
+        let ran = call("setting", "name=bucket");
+        if ran.stderr.contains("not granted") { Ok(()) } else { Err(ran.stdout) }
+    });
+    let log = agent.process.log();
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn inspecting_shows_what_a_plugin_asks_for() {
+    let site = site();
+    let file = component("sysinfo");
+    let cache = compiled();
+    let (file, cache) = (file.to_str().unwrap(), cache.to_str().unwrap());
+    let text = site.path("grants.toml");
+    fs::write(&text, "[sysinfo]\nsysinfo = true\n").unwrap();
+    let inspect = ["plugin", "inspect", file, "--cache", cache, "--grants", text.to_str().unwrap()];
+    let shown = local(&inspect).ok();
+    for words in ["version: 0.1.0", "license: Apache-2.0", "asks for", "what the node is made of: "]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let json = local(&[&inspect[..], &["--json"]].concat()).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["manifest"]["name"], json!("sysinfo"));
+}
