@@ -69,13 +69,14 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
         let found = &mut findings;
         found.parsed.limit.push(parse::bare(lines));
         found.parsed.ours.push(parse::ours(lines));
-        found.stored.limit.push(store::bare(lines)?);
-        found.stored.ours.push(store::ours(lines)?);
+        found.stored.limit.push(apart(move || store::bare(lines)).await?);
+        found.stored.ours.push(apart(move || store::ours(lines)).await?);
         let captured = node.capture(lines).await?;
         found.captured.push(captured.lines_per_second);
         found.agent_mb.push(captured.agent_bytes / 1e6);
         found.metric_lines.push(metrics::aggregated());
-        let received = metrics::received(plan.slice())?;
+        let time = plan.slice();
+        let received = apart(move || metrics::received(time)).await?;
         found.packets.push(received.per_second);
         found.packets_lost.push(received.lost);
         found.follow_ms.push(query::follow_ms().await?);
@@ -83,8 +84,15 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
     node.stop().await?;
     let millions = if plan.quick { 1 } else { MILLIONS };
     step(&format!("storing {millions} million records"));
-    let last = query::last_of_one_job_ms(millions)?;
+    let last = apart(move || query::last_of_one_job_ms(millions)).await?;
     Ok(findings.rows(millions, last))
+}
+
+/// Measures what blocks on a thread of its own, as the agent has it.
+async fn apart<T: Send + 'static>(
+    measure: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(measure).await.context("a measurement panicked")?
 }
 
 impl Findings {
