@@ -91,7 +91,7 @@ impl StoreConfig {
             directory: directory.into(),
             max_file_bytes: 100_000_000,
             max_total_bytes: 2_000_000_000,
-            max_queue_bytes: 8 * 1024 * 1024,
+            max_queue_bytes: 4 * 1024 * 1024,
             durability: Durability::Window,
         }
     }

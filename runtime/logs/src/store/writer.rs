@@ -26,7 +26,7 @@ use super::state::sync_directory;
 use crate::source::Source;
 
 /// Bytes of records in one transaction, about.
-const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
+const TRANSACTION_BYTES: usize = 2 * 1024 * 1024;
 
 /// How long committed records may be in the system's memory only, if not every
 /// commit is brought to the disk.
