@@ -15,3 +15,4 @@ pub(crate) mod ops;
 pub(crate) mod plugin;
 pub(crate) mod ps;
 mod report;
+pub(crate) mod stats;

@@ -39,7 +39,8 @@ pub(crate) struct Job {
 pub(crate) struct Usage {
     pub(crate) processes: u64,
     pub(crate) threads: u64,
-    pub(crate) cpu_percent: f64,
+    /// Percent of one core.
+    pub(crate) cpu: f64,
     pub(crate) cpu_ms: u64,
     pub(crate) rss: u64,
     pub(crate) vms: u64,
@@ -65,7 +66,9 @@ pub(crate) async fn of_nodes(
         for (place, node) in some.iter().enumerate() {
             let (session, node) = (session.clone(), NodeStatus::clone(node));
             asked.spawn(async move {
-                let jobs = controller::ask(&session, &node, "process.list", &json!({})).await;
+                let jobs =
+                    controller::ask(&session, &node, "process.list", &json!({ "usage": true }))
+                        .await;
                 (place, node, jobs)
             });
         }

@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Exec(command) => commands::exec::run(&command),
         Command::Ps(command) => commands::ps::run(&command),
         Command::Kill(command) => commands::kill::run(&command),
+        Command::Stats(command) => commands::stats::run(&command),
         Command::Logs(command) => commands::logs::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
@@ -73,6 +74,8 @@ enum Command {
     Ps(commands::ps::Ps),
     /// End a program on a node, with all its processes
     Kill(commands::kill::Kill),
+    /// Show what the programs on a node use
+    Stats(commands::stats::Stats),
     /// Show what jobs said
     Logs(commands::logs::Logs),
     /// Try plugins without a controller

@@ -40,6 +40,11 @@ pub(crate) fn ago(time: Timestamp) -> String {
     }
 }
 
+/// What a job is called, below what it is sorted under.
+pub(crate) fn job_name(domain: &str, name: &str) -> String {
+    if domain.is_empty() { name.to_owned() } else { format!("{domain}.{name}") }
+}
+
 /// A size in the unit that fits.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];

@@ -247,8 +247,20 @@ impl ProcessManager {
         domain: Option<String>,
         name: Option<String>,
     ) -> Result<Vec<GroupUsage>, ManagerError> {
-        let usages = self.ask(|reply| Request::UsageOfAll { domain, name, reply }).await?;
-        Ok(report::group(usages))
+        Ok(report::group(self.usages(domain, name).await?))
+    }
+
+    /// The same for each job alone, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::ShuttingDown`].
+    pub async fn usages(
+        &self,
+        domain: Option<String>,
+        name: Option<String>,
+    ) -> Result<Vec<JobUsage>, ManagerError> {
+        self.ask(|reply| Request::UsageOfAll { domain, name, reply }).await
     }
 
     /// Waits for a job's end. One that has ended lately is known for a while:

@@ -1,7 +1,9 @@
 //! `process.*`: child processes of the node.
 
 mod execute;
+mod stats;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -93,9 +95,34 @@ pub(super) const ROWS: &[Row] = &[
         kind: OperationKind::Task,
         ends: Ends::WhenDropped,
         doc: "Lists the jobs of the process manager that have not ended, the oldest first.",
-        arguments: no_arguments,
+        arguments: arguments_of::<ListArguments>,
         returns: || json!({ "type": "array", "items": { "type": "object" } }),
         run: |request| Box::pin(list(request)),
+    },
+    Row {
+        name: "process.stats",
+        aliases: &[Alias { renamed: &[("id", "id")], ..Alias::new("get_process_stats") }],
+        kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
+        doc: "Measures what the processes of a job use: percent of a core, bytes of memory, and \
+              more.\nThe percentage is that since the last measurement.",
+        arguments: arguments_of::<stats::StatsArguments>,
+        returns: || json!({ "type": "object" }),
+        run: |request| Box::pin(stats::stats(request)),
+    },
+    Row {
+        name: "process.stats_all",
+        aliases: &[Alias {
+            renamed: &[("domain", "domain"), ("name", "name")],
+            ..Alias::new("get_processes_stats")
+        }],
+        kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
+        doc: "Measures what all jobs use that run a program, or those of a domain, a name or \
+              both.\nJobs that share domain and name are added up.",
+        arguments: arguments_of::<stats::StatsAllArguments>,
+        returns: || json!({ "type": "array", "items": { "type": "object" } }),
+        run: |request| Box::pin(stats::stats_all(request)),
     },
 ];
 
@@ -207,9 +234,31 @@ fn killed(report: &KillReport) -> Value {
     })
 }
 
+/// Arguments of `process.list`.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ListArguments {
+    /// Whether to measure what those use that run.
+    #[serde(default)]
+    usage: bool,
+}
+
 async fn list(request: Request<'_>) -> Result<Answer, JobError> {
-    let jobs = request.node.processes().manager().list().await.map_err(|error| in_words(&error))?;
-    Ok(jobs.iter().map(status).collect::<Value>().into())
+    let ListArguments { usage } = request.arguments()?;
+    let manager = request.node.processes().manager();
+    let jobs = manager.list().await.map_err(|error| in_words(&error))?;
+    let mut usages = HashMap::new();
+    if usage {
+        let measured = manager.usages(None, None).await.map_err(|error| in_words(&error))?;
+        usages.extend(measured.into_iter().map(|job| (job.id, job.usage)));
+    }
+    let described = jobs.iter().map(|job| {
+        let mut status = status(job);
+        if let Some(usage) = usages.get(&job.id) {
+            status["usage"] = stats::in_json(usage);
+        }
+        status
+    });
+    Ok(described.collect::<Value>().into())
 }
 
 fn status(job: &JobStatus) -> Value {

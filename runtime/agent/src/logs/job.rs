@@ -91,6 +91,14 @@ impl JobLog {
         }
     }
 
+    /// Takes lines of metrics about the job.
+    pub(crate) fn measure(&mut self, lines: &str) {
+        let metrics = &self.logs.shared.metrics;
+        let source = &self.origin.source;
+        let scope = *self.scope.get_or_insert_with(|| metrics.begin(source));
+        metrics.add(scope, lines.as_bytes());
+    }
+
     /// Hands over what was taken; waits for room in the log unless the job is
     /// not to wait.
     ///

@@ -7,7 +7,7 @@ use drover_logs::store::StoreClosed;
 use drover_logs::{
     LevelSet, Message, Part, ResultCollector, ResultData, ResultDataError, Source, Stream,
 };
-use drover_process::{Cause, JobEvent, JobInfo, Outcome, OutputStream, ProcessSpec};
+use drover_process::{Cause, JobEvent, JobInfo, Outcome, OutputStream, ProcessSpec, TreeUsage};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -29,6 +29,8 @@ pub(super) struct Listener {
     heard: Heard,
     tails: [Tail; 2],
     expectant: Option<Expectant>,
+    /// Whether the log has been told what the run uses.
+    is_measured: bool,
 }
 
 /// What of the messages goes into the result.
@@ -73,7 +75,14 @@ impl Listener {
             last_critical: None,
         };
         let log = logs.of_job(source, levels);
-        Self { id: id.clone(), log, heard, tails: Default::default(), expectant }
+        Self {
+            id: id.clone(),
+            log,
+            heard,
+            tails: Default::default(),
+            expectant,
+            is_measured: false,
+        }
     }
 
     pub(super) async fn run(mut self, mut happens: mpsc::Receiver<JobEvent>) {
@@ -106,6 +115,10 @@ impl Listener {
                     let _ = live.send(Live { stream, bytes: bytes.to_vec() }).await;
                 }
             }
+            JobEvent::Usage { usage, .. } => {
+                self.log.measure(&gauges(&usage));
+                self.is_measured = true;
+            }
             JobEvent::RunEnded { end, .. } => {
                 self.end_output();
                 if let Cause::NotStarted(reason) = end.cause {
@@ -113,6 +126,7 @@ impl Listener {
                 }
             }
             JobEvent::Restarting { delay, failures } => {
+                self.use_nothing();
                 let text = format!(
                     "the run failed, as {failures} did within five minutes; it starts again in \
                      {delay:?}"
@@ -123,11 +137,15 @@ impl Listener {
                 self.note(Level::CRITICAL, &message);
                 self.heard.last_critical = Some(message.into_bytes());
             }
-            JobEvent::Started { .. }
-            | JobEvent::Ready
-            | JobEvent::Recurs { .. }
-            | JobEvent::Usage { .. }
-            | JobEvent::Ended { .. } => {}
+            JobEvent::Recurs { .. } => self.use_nothing(),
+            JobEvent::Started { .. } | JobEvent::Ready | JobEvent::Ended { .. } => {}
+        }
+    }
+
+    /// Between two runs nothing is used.
+    fn use_nothing(&mut self) {
+        if std::mem::take(&mut self.is_measured) {
+            self.log.measure(&gauges(&TreeUsage::default()));
         }
     }
 
@@ -143,7 +161,7 @@ impl Listener {
 
     async fn end(mut self, outcome: Outcome) {
         self.end_output();
-        let Self { id, mut log, heard, tails, expectant } = self;
+        let Self { id, mut log, heard, tails, expectant, .. } = self;
         let mut writing = Box::pin(async move { log.write().await });
         let is_written = timeout(WRITE_PATIENCE, &mut writing).await;
         if let Some(expectant) = expectant {
@@ -226,6 +244,12 @@ fn verdict(
             (state, Value::Null, Some(error.with_detail(detail)))
         }
     }
+}
+
+/// What processes use, as series of metrics: the names are JumpScale's.
+fn gauges(usage: &TreeUsage) -> String {
+    let TreeUsage { cpu_percent, rss, vms, swap, .. } = usage;
+    format!("_cpu_:{cpu_percent:.2}|g\n_rss_:{rss}|g\n_vms_:{vms}|g\n_swap_:{swap}|g")
 }
 
 fn stream_of(stream: OutputStream) -> Stream {

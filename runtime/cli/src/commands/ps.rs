@@ -71,20 +71,16 @@ pub(crate) fn run(ps: &Ps) -> Result<Exit, Failure> {
 }
 
 fn row(node: &str, job: &Job) -> [String; 9] {
-    let name = match job.domain.as_str() {
-        "" => job.name.clone(),
-        domain => format!("{domain}.{}", job.name),
-    };
     let none = || "-".to_owned();
     [
         node.to_owned(),
         job.id.clone(),
-        name,
+        render::job_name(&job.domain, &job.name),
         job.phase.clone(),
         job.pid.map_or_else(none, |pid| pid.to_string()),
         job.since.map_or_else(none, render::ago),
         job.runs.to_string(),
-        job.usage.map_or_else(none, |usage| format!("{:.1}%", usage.cpu_percent)),
+        job.usage.map_or_else(none, |usage| format!("{:.1}%", usage.cpu)),
         job.usage.map_or_else(none, |usage| render::bytes(usage.rss)),
     ]
 }
