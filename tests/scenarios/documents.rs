@@ -62,6 +62,15 @@ fn the_readmes_grants_and_manifest_are_right_and_fit_together() {
 }
 
 #[test]
+fn the_readmes_start_up_programs_are_a_valid_configuration() {
+    let shown = drover_agent::Config::parse(&block("toml", "# startup in agent.toml")).unwrap();
+    let printed = shown.to_toml();
+    for name in ["shop", "database", "clean"] {
+        assert!(printed.contains(&format!("[startup.{name}]")), "{printed}");
+    }
+}
+
+#[test]
 fn the_readmes_controller_configuration_has_every_key_with_its_default() {
     let text = block("toml", "# controller.toml");
     let shown = drover_controller::Config::parse(&text).unwrap();

@@ -16,6 +16,7 @@ mod joining;
 mod logs;
 mod permissions;
 mod processes;
+mod startup;
 mod wamp_callers;
 
 use drover_tests::Site;

@@ -288,3 +288,54 @@ pub(crate) fn wait_for_more(file: &Path) {
     let before = length();
     wait_for("more in the file", || if length() > before { Ok(()) } else { Err(before) });
 }
+
+#[tokio::test]
+async fn what_processes_use_is_told_when_asked_and_as_metrics() {
+    let (site, _a) = site_with_node("[statsd]\ninterval = \"100ms\"\n");
+    let client = join(&site).await;
+    let line = "echo ready; exec sleep 1000";
+    let more = json!({ "domain": "web", "name": "shop", "stats_interval": 0.1 });
+    let commands = [shell(line, more.clone()), shell(line, more)];
+    let mut running = Vec::new();
+    for command in &commands {
+        let mut call = start(&client, command).await;
+        assert_eq!(next(&mut call).await, json!({ "stdout": "ready\n" }));
+        running.push(call);
+    }
+
+    let one = bare(&client, "process.stats", json!({ "id": commands[0].id })).await;
+    assert_eq!((&one["name"], &one["processes"]), (&json!("shop"), &json!(1)));
+    assert!(one["rss"].as_u64().unwrap() > 100_000, "{one}");
+    let all = bare(&client, "get_processes_stats", json!({ "domain": "web", "name": "" })).await;
+    assert_eq!(all[0]["jobs"], json!([commands[0].id, commands[1].id]));
+    assert_eq!((all[0]["processes"].as_u64(), all.as_array().unwrap().len()), (Some(2), 1));
+    assert_eq!(bare(&client, "process.stats_all", json!({ "name": "no" })).await, json!([]));
+
+    let shown = site.drover(&["stats", "a"]).ok();
+    assert!(shown.contains("web.shop") && shown.contains("MB"), "{shown}");
+    let shown = site.drover(&["stats", "a", commands[0].id.as_str(), "--json"]).ok();
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["id"], json!(commands[0].id));
+    assert!(site.drover(&["stats", "a", "nobody"]).failed(4).contains("no job with the id"));
+    let mut watching = site.start_drover(&["stats", "a", "--watch=100ms", "--json"]);
+    watching.wait_for_outputs("web", 3);
+    watching.signal(Signal::SIGINT);
+    assert_eq!(watching.wait().code(), Some(130));
+    let listed: Value = serde_json::from_str(&site.drover(&["ps", "--json"]).ok()).unwrap();
+    assert_eq!(listed[1]["usage"]["processes"], 1, "{listed}");
+
+    let deadline = Instant::now() + PATIENCE;
+    for name in ["_cpu_", "_rss_", "_vms_", "_swap_"] {
+        let is_there = |record: &StoredRecord| {
+            let series: Value = serde_json::from_slice(&record.data).unwrap();
+            series["metric"] == name && (name != "_rss_" || series["value"].as_f64() > Some(1e5))
+        };
+        while !records(&client, &commands[0].id)
+            .await
+            .iter()
+            .any(|record| record.level == Level::STATSD && is_there(record))
+        {
+            assert!(Instant::now() < deadline, "{name} is not in the log");
+        }
+    }
+    bare(&client, "process.killall", json!({})).await;
+}

@@ -2,16 +2,20 @@
 
 mod logs;
 mod processes;
+mod startup;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use drover_api::NodeId;
+use drover_process::{Places, SpecContext};
 use serde::{Deserialize, Serialize};
 
 pub use logs::{LogSettings, Safety, StatsdSettings, WhenFull};
 pub use processes::ProcessSettings;
+pub use startup::Startup;
+pub(crate) use startup::{PREFIX, StartupJob};
 
 /// Settings of an agent. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -74,6 +78,9 @@ pub struct Config {
     pub logs: LogSettings,
     /// Metrics in the format of statsd.
     pub statsd: StatsdSettings,
+    /// Programs that run whenever the agent starts.
+    #[serde(skip_serializing_if = "Startup::is_empty")]
+    pub startup: Startup,
 }
 
 /// What jobs may use.
@@ -121,6 +128,7 @@ impl Default for Config {
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
+            startup: Startup::default(),
         }
     }
 }
@@ -156,6 +164,14 @@ pub enum ConfigError {
         /// What it may be.
         rule: &'static str,
     },
+    /// A program that is to run whenever the agent starts cannot be run.
+    #[error("[startup.{name}]: {reason}")]
+    Startup {
+        /// Its name.
+        name: String,
+        /// Which argument, what is wrong with it, and what it may be.
+        reason: String,
+    },
 }
 
 impl Config {
@@ -179,6 +195,7 @@ impl Config {
             config.grants = config.plugin_dir.with_file_name("grants.toml");
         }
         config.check()?;
+        config.startup_jobs()?;
         Ok(config)
     }
 
@@ -326,6 +343,26 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration has only what TOML can say")
+    }
+
+    /// The jobs that run whenever the agent starts.
+    pub(crate) fn startup_jobs(&self) -> Result<Vec<StartupJob>, ConfigError> {
+        self.startup.jobs(&self.spec_context())
+    }
+
+    /// What commands are read against.
+    pub(crate) fn spec_context(&self) -> SpecContext {
+        let settings = &self.processes;
+        SpecContext {
+            places: Places {
+                agent_root: self.data_dir.clone(),
+                root: settings.root.clone(),
+                tmp: settings.tmp.clone(),
+            },
+            interpreters: settings.interpreters.clone(),
+            grace: settings.grace,
+            stats_interval: settings.stats_interval,
+        }
     }
 
     /// The node's id.

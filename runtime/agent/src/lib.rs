@@ -14,7 +14,8 @@
 //! what it stands on dials again for ever.
 //! [`dispatch`] turns an invocation into a job and its outcome into an answer;
 //! the jobs that are not for a plugin are in the table [`commands`].
-//! [`processes`] has the child processes, whose parent is a program of its own.
+//! [`processes`] has the child processes, whose parent is a program of its own;
+//! [`startup`] runs those that the configuration wants.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -31,6 +32,7 @@ mod metrics;
 mod node;
 mod processes;
 mod recording;
+mod startup;
 
 use std::time::Duration;
 
@@ -43,13 +45,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, ProcessSettings, Safety, StatsdSettings, WhenFull,
-    default_data_dir,
+    Config, ConfigError, Limits, LogSettings, ProcessSettings, Safety, Startup, StatsdSettings,
+    WhenFull, default_data_dir,
 };
 
 pub use drover_process::run_keeper;
 pub use processes::KeeperCommand;
 
+use config::StartupJob;
 use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
@@ -70,6 +73,7 @@ pub struct Agent {
     sockets: Sockets,
     processes: Processes,
     managing: ManagerTask,
+    startup: Vec<StartupJob>,
 }
 
 /// Why an agent has ended.
@@ -95,6 +99,7 @@ impl Agent {
         compiler: CompilerCommand,
         keeper: &KeeperCommand,
     ) -> anyhow::Result<Self> {
+        let startup = config.startup_jobs()?;
         for (key, dir) in [("data_dir", &config.data_dir), ("plugin_dir", &config.plugin_dir)] {
             std::fs::create_dir_all(dir).with_context(|| {
                 format!(
@@ -125,7 +130,18 @@ impl Agent {
         })
         .context("cannot start the plugin host")?;
         let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
-        Ok(Self { config, grants, granted, host, logs, metrics, sockets, processes, managing })
+        Ok(Self {
+            config,
+            grants,
+            granted,
+            host,
+            logs,
+            metrics,
+            sockets,
+            processes,
+            managing,
+            startup,
+        })
     }
 
     /// Loads the plugins and keeps the link until `stop` is cancelled, or
@@ -139,8 +155,18 @@ impl Agent {
     /// If a task of the agent panicked, or jobs outlived the grace period. A
     /// controller that is away is no error.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
-        let Self { config, grants, granted, host, logs, metrics, sockets, processes, managing } =
-            self;
+        let Self {
+            config,
+            grants,
+            granted,
+            host,
+            logs,
+            metrics,
+            sockets,
+            processes,
+            managing,
+            startup,
+        } = self;
         let store = logs.store().clone();
         let node = Node::new(&config, host, logs, processes, stop.clone());
         let loaded = CancellationToken::new();
@@ -164,6 +190,7 @@ impl Agent {
         let directory = PluginDirectory { path: config.plugin_dir.clone(), ..Default::default() };
         tasks.spawn(keep_plugins(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
+        tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
         let mut outcome = Ok(());

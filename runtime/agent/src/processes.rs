@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use drover_api::{JobError, JobId, JobState};
 use drover_process::{
-    JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, OutputStream, Places, ProcessManager,
+    JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, OutputStream, ProcessManager,
     SpecContext, open,
 };
 use serde_json::Value;
@@ -111,19 +111,8 @@ impl Processes {
         };
         let (manager, task) = open(manager_config(config, keeper), observer)
             .context("cannot start the process manager")?;
-        let settings = &config.processes;
-        let context = SpecContext {
-            places: Places {
-                agent_root: config.data_dir.clone(),
-                root: settings.root.clone(),
-                tmp: settings.tmp.clone(),
-            },
-            interpreters: settings.interpreters.clone(),
-            grace: settings.grace,
-            stats_interval: settings.stats_interval,
-        };
         let windows = Windows::default();
-        Ok((Self { manager, context: Arc::new(context), listeners, windows }, task))
+        Ok((Self { manager, context: Arc::new(config.spec_context()), listeners, windows }, task))
     }
 
     pub(crate) fn manager(&self) -> &ProcessManager {
