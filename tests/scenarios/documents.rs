@@ -109,6 +109,7 @@ fn the_example_site_has_valid_configurations_that_fit_together() {
     }
     assert_ne!(nodes[0].node(), nodes[1].node());
     assert_ne!(nodes[0].data_dir, nodes[1].data_dir);
+    drover_grants::GrantsFile::parse(&read("grants.toml")).unwrap();
 }
 
 #[test]
