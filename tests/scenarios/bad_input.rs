@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use drover_api::NodeStatus;
 use drover_tests::{Site, component};
 
 use crate::site;
@@ -12,6 +13,13 @@ use crate::site;
 fn still_works(site: &Site) {
     let text = site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok();
     assert!(text.contains("Ada"), "{text}");
+}
+
+/// Waits until node `a` has one plugin and has refused so many files.
+fn wait_until_all_is_told(site: &Site, refused: usize) -> NodeStatus {
+    site.wait_for_node("a", |node| {
+        node.description.plugins.len() == 1 && node.description.refused.len() == refused
+    })
 }
 
 #[test]
@@ -30,7 +38,7 @@ fn bad_plugin_files_are_refused_by_name_and_the_good_ones_load() {
     site.add_plugin("a", "notes.txt", b"not a plugin at all");
 
     let a = site.start_agent(1, "a", "");
-    let node = site.wait_until_ready("a", 1);
+    let node = wait_until_all_is_told(&site, 6);
 
     let mut refused: Vec<_> = node.description.refused.iter().map(|r| r.file.as_str()).collect();
     refused.sort_unstable();
@@ -67,8 +75,7 @@ fn plugins_whose_describe_misbehaves_are_refused_and_the_good_ones_load() {
 
     let _a = site.start_agent(1, "a", "");
 
-    let node = site.wait_until_ready("a", 1);
-    assert_eq!(node.description.refused.len(), 3, "{:?}", node.description.refused);
+    wait_until_all_is_told(&site, 3);
     still_works(&site);
 }
 

@@ -89,7 +89,9 @@ fn a_plugin_with_a_name_of_the_nodes_own_is_refused_and_the_others_load() {
     site.add_plugin("a", "log.wasm", &hello);
     site.add_plugin("a", "hello.wasm", &hello);
     let _a = site.start_agent(1, "a", "");
-    let node = site.wait_until_ready("a", 1);
+    let node = site.wait_for_node("a", |node| {
+        node.description.plugins.len() == 1 && node.description.refused.len() == 1
+    });
 
     assert_eq!(node.description.plugins[0].name, "hello");
     let refused = &node.description.refused[0];

@@ -15,6 +15,7 @@ mod identities;
 mod joining;
 mod logs;
 mod permissions;
+mod plugins;
 mod processes;
 mod startup;
 mod wamp_callers;

@@ -10,6 +10,7 @@ mod agent;
 mod job;
 mod log;
 mod old_names;
+mod plugin;
 mod process;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ use crate::processes::Finished;
 pub(crate) use old_names::in_new_words;
 
 /// Every row.
-const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS, process::ROWS];
+const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS];
 
 /// One of the host's own commands.
 pub(crate) struct Row {
@@ -265,6 +266,6 @@ mod tests {
 
     #[test]
     fn the_hosts_names_are_reserved() {
-        assert_eq!(reserved(), ["agent", "job", "log", "process"]);
+        assert_eq!(reserved(), ["agent", "job", "log", "plugin", "process"]);
     }
 }

@@ -1,18 +1,22 @@
 //! The agent's configuration, read once from a TOML file.
 
 mod logs;
+mod plugins;
 mod processes;
 mod startup;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use drover_api::NodeId;
+use drover_plugin_host::Patience;
 use drover_process::{Places, SpecContext};
 use serde::{Deserialize, Serialize};
 
 pub use logs::{LogSettings, Safety, StatsdSettings, WhenFull};
+pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
 pub use startup::Startup;
 pub(crate) use startup::{PREFIX, StartupJob};
@@ -72,6 +76,9 @@ pub struct Config {
     pub max_message: ByteSize,
     /// What jobs may use.
     pub limits: Limits,
+    /// What is different for single plugins, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugins: BTreeMap<String, PluginSettings>,
     /// Child processes.
     pub processes: ProcessSettings,
     /// The record store.
@@ -103,6 +110,22 @@ pub struct Limits {
     pub answer: ByteSize,
     /// The largest plugin file.
     pub component: ByteSize,
+    /// What all jobs of one plugin may use of the processors, in cores; all
+    /// there are if it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<f64>,
+    /// Crashes and timeouts that put a plugin in quarantine; 0: never.
+    pub quarantine_after: u32,
+    /// The time within which they count together.
+    #[serde(with = "humantime_serde")]
+    pub quarantine_within: Duration,
+    /// How long the first quarantine takes; each one that follows takes twice
+    /// as long.
+    #[serde(with = "humantime_serde")]
+    pub quarantine_first: Duration,
+    /// The longest that one takes.
+    #[serde(with = "humantime_serde")]
+    pub quarantine_longest: Duration,
 }
 
 impl Default for Config {
@@ -125,6 +148,7 @@ impl Default for Config {
             reconnect_longest: Duration::from_secs(30),
             max_message: ByteSize::mib(16),
             limits: Limits::default(),
+            plugins: BTreeMap::new(),
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
@@ -144,6 +168,11 @@ impl Default for Limits {
             waiting_jobs: host.waiting_jobs,
             answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
             component: ByteSize::b(host.component_bytes),
+            cores: host.cores,
+            quarantine_after: host.patience.failures,
+            quarantine_within: host.patience.within,
+            quarantine_first: host.patience.first,
+            quarantine_longest: host.patience.longest,
         }
     }
 }
@@ -158,7 +187,7 @@ pub enum ConfigError {
     #[error("`{key} = {value}`: {rule}")]
     Range {
         /// The key.
-        key: &'static str,
+        key: String,
         /// What it was set to.
         value: String,
         /// What it may be.
@@ -247,7 +276,7 @@ impl Config {
                 "must be from 64 KiB to 1 GiB",
             ),
             (
-                self.limits.memory < ByteSize::mib(1) || self.limits.memory > ByteSize::gib(4),
+                !plugins::is_memory(self.limits.memory),
                 "limits.memory",
                 self.limits.memory.to_string(),
                 "must be from 1 MiB to 4 GiB",
@@ -269,6 +298,18 @@ impl Config {
                 "limits.running_jobs",
                 self.limits.running_jobs.to_string(),
                 "must be from 1 to 1000",
+            ),
+            (
+                self.limits.cores.is_some_and(|cores| !plugins::is_share(cores)),
+                "limits.cores",
+                format!("{:?}", self.limits.cores),
+                plugins::SHARE,
+            ),
+            (
+                self.limits.quarantine_longest < self.limits.quarantine_first,
+                "limits.quarantine_longest",
+                duration_text(self.limits.quarantine_longest),
+                "must not be below `limits.quarantine_first`",
             ),
             (
                 self.limits.answer > self.max_message,
@@ -333,9 +374,9 @@ impl Config {
         ];
         match rules.iter().find(|(is_broken, ..)| *is_broken) {
             Some((_, key, value, rule)) => {
-                Err(ConfigError::Range { key, value: value.clone(), rule })
+                Err(ConfigError::Range { key: (*key).to_owned(), value: value.clone(), rule })
             }
-            None => Ok(()),
+            None => self.plugins.iter().try_for_each(|(name, plugin)| plugin.check(name, self)),
         }
     }
 
@@ -392,6 +433,14 @@ impl Config {
             waiting_jobs: self.limits.waiting_jobs,
             answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
             component_bytes: self.limits.component.as_u64(),
+            cores: self.limits.cores,
+            patience: Patience {
+                failures: self.limits.quarantine_after,
+                within: self.limits.quarantine_within,
+                first: self.limits.quarantine_first,
+                longest: self.limits.quarantine_longest,
+            },
+            overrides: self.limit_overrides(),
             ..drover_plugin_host::Limits::default()
         }
     }
@@ -474,6 +523,8 @@ mod tests {
             ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
             ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
             ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+            ("[limits]\ncores = -1.0", "limits.cores"),
+            ("[limits]\nquarantine_longest = \"1s\"", "limits.quarantine_longest"),
             ("[processes]\nmax_jobs = 0", "processes.max_jobs"),
             ("[processes]\nstats_interval = \"1ms\"", "processes.stats_interval"),
             ("[processes]\ninterpreters = { sh = [] }", "processes.interpreters"),

@@ -30,23 +30,21 @@ mod link;
 mod logs;
 mod metrics;
 mod node;
+mod plugins;
 mod processes;
 mod recording;
 mod startup;
 
-use std::time::Duration;
-
 use anyhow::Context;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, PluginDirectory};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig};
 use drover_process::ManagerTask;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, ProcessSettings, Safety, Startup, StatsdSettings,
-    WhenFull, default_data_dir,
+    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, Safety, Startup,
+    StatsdSettings, WhenFull, default_data_dir,
 };
 
 pub use drover_process::run_keeper;
@@ -57,9 +55,6 @@ use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
 use processes::Processes;
-
-/// How long the plugins that load first wait for the others to be told with them.
-const TELL_PLUGINS: Duration = Duration::from_secs(2);
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -187,8 +182,8 @@ impl Agent {
         ));
 
         let mut tasks = JoinSet::new();
-        let directory = PluginDirectory { path: config.plugin_dir.clone(), ..Default::default() };
-        tasks.spawn(keep_plugins(directory, node.clone(), loaded.clone(), stop.clone()));
+        let directory = config.plugin_directory();
+        tasks.spawn(plugins::keep(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
@@ -224,30 +219,4 @@ async fn watch_log(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
             },
         }
     }
-}
-
-/// Keeps what is loaded as the plugin directory says, and tells the controller
-/// what changes; the host logs what becomes of each file. A directory that cannot
-/// be read leaves a node without plugins, which says so.
-async fn keep_plugins(
-    directory: PluginDirectory,
-    node: Node,
-    loaded: CancellationToken,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut revision = node.host().revision();
-    let keeping = node.host().keep_directory(directory, &loaded, &stop);
-    let telling = async {
-        // All that was there at first is told at once, unless it takes long.
-        let _ = timeout(TELL_PLUGINS, loaded.cancelled()).await;
-        node.changed();
-        while revision.changed().await.is_ok() {
-            node.changed();
-        }
-    };
-    tokio::select! {
-        () = keeping => {}
-        () = telling => {}
-    }
-    Ok(())
 }

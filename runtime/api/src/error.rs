@@ -42,6 +42,9 @@ error_codes! {
     WrongNode = "wrong-node",
     /// The node runs and holds as many jobs as it may; try again later.
     Busy = "busy",
+    /// The plugin failed again and again, and gets no jobs for a while; the
+    /// detail says until when, in milliseconds since 1970.
+    Quarantined = "quarantined",
     /// The operation failed and said why.
     Failed = "failed",
     /// What the plugin asks for is no longer granted, or not to be had.

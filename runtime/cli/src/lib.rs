@@ -78,7 +78,7 @@ enum Command {
     Stats(commands::stats::Stats),
     /// Show what jobs said
     Logs(commands::logs::Logs),
-    /// Try plugins without a controller
+    /// Try plugins without a controller, and show those of nodes
     Plugin(commands::plugin::Plugin),
     /// Print the completions of a shell
     Completions(commands::completions::Completions),

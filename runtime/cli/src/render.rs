@@ -62,6 +62,16 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{rest} {unit}")
 }
 
+/// How long until then, in the largest unit that fits.
+pub(crate) fn until(time: Timestamp) -> String {
+    let seconds = time.since(Timestamp::now()).as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        _ => format!("{}h", seconds / 3600),
+    }
+}
+
 /// A JSON value: fields one a line, lists of alike objects as tables.
 pub(crate) fn value(value: &Value) -> String {
     let mut text = String::new();

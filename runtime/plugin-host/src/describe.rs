@@ -6,6 +6,7 @@ use drover_api::{Operation, OperationKind};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use crate::Limits;
 use crate::bindings::OperationsPluginPre;
 use crate::bindings::exports::drover::plugin::operations::{self, Kind};
 use crate::call::Call;
@@ -76,13 +77,13 @@ pub(crate) async fn describe(
     shared: &Shared,
     plugin: Arc<str>,
     component: &OperationsPluginPre<State>,
+    limits: &Limits,
 ) -> Result<Vec<(Operation, ArgumentSchema)>, DescribeError> {
     // The semaphore is never closed, and instances are limited anyway.
     let _turn = shared.describing.acquire().await;
-    let limit = shared.limits.describe_deadline;
+    let limit = limits.describe_deadline;
     let deadline = Instant::now() + limit;
-    let subject = format!("{plugin}'s describe");
-    let call = call(shared, plugin, component, deadline, &subject);
+    let call = call(shared, plugin, component, limits, deadline);
     let operations = timeout_at(deadline, call)
         .await
         .unwrap_or(Err(DescribeError::TooSlow(limit.as_millis())))?;
@@ -93,13 +94,14 @@ async fn call(
     shared: &Shared,
     plugin: Arc<str>,
     component: &OperationsPluginPre<State>,
+    limits: &Limits,
     deadline: Instant,
-    subject: &str,
 ) -> Result<Vec<operations::Operation>, DescribeError> {
+    let subject = format!("{plugin}'s describe");
     let _ticking = shared.ticker.enter();
     let streams = Streams::default();
     let call = Call::describe(plugin, deadline);
-    let mut store = instance::store(shared, &streams, call)
+    let mut store = instance::store(shared, limits, &streams, call)
         .map_err(|error| DescribeError::Crashed(error.to_string()))?;
     let result = async {
         let instance = component.instantiate_async(&mut store).await?;
@@ -109,7 +111,7 @@ async fn call(
     result.map_err(|error| {
         let has_refused = store.data().memory.has_refused();
         let stderr = streams.stderr.text();
-        let error = failure::explain(subject, &error, &stderr, has_refused, &shared.limits);
+        let error = failure::explain(&subject, &error, &stderr, has_refused, limits);
         DescribeError::Crashed(error.message)
     })
 }

@@ -1,5 +1,6 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use drover_api::{ErrorCode, JobError, Level, Operation, Plugin, PluginList, RefusedPlugin};
 use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
+use crate::account::Account;
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand};
 use crate::component::is_offered;
@@ -22,10 +24,10 @@ use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
 use crate::keep::Keeps;
 use crate::names::unknown;
-use crate::notice::{self, Notice};
+use crate::notice::{News, Notice};
 use crate::pace::Pace;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_as, name_of};
-use crate::queue::Queue;
+use crate::queue::{Full, Places, Queue};
 use crate::records::cut;
 use crate::registry::{DirectoryView, Label, Registry};
 use crate::run::{Run, check_kind};
@@ -137,8 +139,6 @@ struct Inner {
     shared: Arc<Shared>,
     queue: Queue,
     registry: Mutex<Registry>,
-    revision: watch::Sender<u64>,
-    notices: (mpsc::Sender<Notice>, AsyncMutex<mpsc::Receiver<Notice>>),
 }
 
 /// What tasks on the host's threads work with.
@@ -155,6 +155,18 @@ pub(crate) struct Shared {
     pub(crate) system: Arc<System>,
     pub(crate) grants: watch::Sender<Grants>,
     pub(crate) keeps: Arc<Keeps>,
+    pub(crate) news: News,
+    /// By plugin; one for every name that was ever loaded.
+    accounts: Mutex<HashMap<Arc<str>, Arc<Account>>>,
+}
+
+impl Shared {
+    /// The account of the plugin `name`.
+    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Account::new(name.clone(), self.limits.of(name)));
+        accounts.entry(name.clone()).or_insert_with(new).clone()
+    }
 }
 
 impl Host {
@@ -184,18 +196,13 @@ impl Host {
             system: Arc::default(),
             grants: watch::Sender::new(grants),
             keeps: Arc::new(Keeps::new(state_dir)),
+            news: News::default(),
+            accounts: Mutex::default(),
             limits,
             reserved,
         };
-        let (sender, receiver) = notice::channel();
-        Ok(Self(Arc::new(Inner {
-            threads,
-            shared: Arc::new(shared),
-            queue,
-            registry: Mutex::default(),
-            revision: watch::Sender::new(0),
-            notices: (sender, AsyncMutex::new(receiver)),
-        })))
+        let registry = Mutex::default();
+        Ok(Self(Arc::new(Inner { threads, shared: Arc::new(shared), queue, registry })))
     }
 
     /// Loads every `*.wasm` of a directory, some at a time.
@@ -273,38 +280,64 @@ impl Host {
         self.registry().statuses()
     }
 
+    /// Lets a plugin out of its quarantine; false if it was in none.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such plugin.
+    pub fn release(&self, plugin: &str) -> Result<bool, JobError> {
+        let registry = self.registry();
+        let Some(loaded) = registry.find(plugin) else {
+            let what = format!("there is no plugin `{}`", cut(plugin, 128));
+            return Err(unknown(&what, plugin, registry.names().collect()));
+        };
+        let account = loaded.account.clone();
+        drop(registry);
+        let was_in = account.release();
+        if was_in {
+            tracing::info!(plugin, "plugin released from quarantine");
+            let text = format!("plugin `{plugin}` was released from quarantine");
+            self.notify(Notice::new(Level::OPERATOR, plugin, text));
+            self.changed();
+        }
+        Ok(was_in)
+    }
+
     /// Counts up whenever what is loaded, refused or in quarantine changes.
     #[must_use]
     pub fn revision(&self) -> watch::Receiver<u64> {
-        self.0.revision.subscribe()
+        self.0.shared.news.revision()
     }
 
     /// Waits for the next thing to tell of plugins. One listens at a time.
     pub async fn notice(&self) -> Notice {
-        match self.0.notices.1.lock().await.recv().await {
-            Some(notice) => notice,
-            // The other end is beside this one.
-            None => std::future::pending().await,
-        }
+        self.0.shared.news.listen().await
     }
 
     /// Runs one operation and waits for its end. Whatever goes wrong is in the
     /// outcome. Dropping the returned future ends the job at once.
     pub async fn run(&self, job: Job) -> Outcome {
-        let timeout = self.0.shared.limits.deadline_of(job.timeout);
-        let deadline = Instant::now() + timeout;
         let plugin = match self.find(&job) {
             Ok(plugin) => plugin,
             Err(error) => return Outcome::refused(error),
         };
+        let account = &*plugin.account;
+        if let Err(error) = account.admit() {
+            return Outcome::refused(error);
+        }
         let allowance = match self.allowance(&plugin) {
             Ok(allowance) => allowance,
             Err(error) => return Outcome::refused(error),
         };
-        let Some(place) = self.0.queue.enter() else { return Outcome::refused(self.busy()) };
+        let timeout = account.limits.deadline_of(job.timeout);
+        let deadline = Instant::now() + timeout;
+        let places = match Places::enter(&account.queue, &self.0.queue) {
+            Ok(places) => places,
+            Err(full) => return Outcome::refused(self.busy(&plugin, full)),
+        };
         let shared = self.0.shared.clone();
         let start = plugin.pace(&job.operation).map_or(Start::Here, Pace::start);
-        let run = Run { shared, plugin, job, allowance, place, deadline, timeout };
+        let run = Run { shared, plugin, job, allowance, places, deadline, timeout };
         match self.0.threads.run(run.perform(), start).await {
             Some(outcome) => outcome,
             None => Outcome::refused(self.gone()),
@@ -354,10 +387,17 @@ impl Host {
         Ok(plugin.clone())
     }
 
-    fn busy(&self) -> JobError {
-        let Limits { running_jobs, waiting_jobs, .. } = self.0.shared.limits;
+    fn busy(&self, plugin: &Loaded, full: Full) -> JobError {
+        let (own, common) = (&plugin.account.limits, &self.0.shared.limits);
+        let of = |limits: &Limits| (limits.running_jobs, limits.waiting_jobs);
+        let ((running_jobs, waiting_jobs), of_plugin) = match full {
+            // Where the plugin's own line is as long as the common one, it is no
+            // other.
+            Full::Own if of(own) != of(common) => (of(own), format!(" of `{}`", plugin.name)),
+            Full::Own | Full::Common => (of(common), String::new()),
+        };
         let message = format!(
-            "{running_jobs} jobs are running and {waiting_jobs} are waiting, which is all the node takes; try again later"
+            "{running_jobs} jobs{of_plugin} are running and {waiting_jobs} are waiting, which is all the node takes; try again later"
         );
         JobError::new(ErrorCode::Busy, message)
     }
@@ -412,6 +452,7 @@ impl Host {
         );
         let new = format!("{} (sha256 {})", label.file, cut(hash, 12));
         let name = name.clone();
+        loaded.account.serves(&loaded.description.hash);
         let old = self.registry().serve(loaded, label);
         if let Some(old) = old {
             let text = format!("plugin `{name}` now serves from {new}, before from {}", old.file);
@@ -441,14 +482,13 @@ impl Host {
         }
     }
 
-    /// Tells whoever listens. What finds no room is in the program's own log,
-    /// like all of them.
+    /// Tells whoever listens.
     pub(crate) fn notify(&self, notice: Notice) {
-        let _ = self.0.notices.0.try_send(notice);
+        self.0.shared.news.tell(notice);
     }
 
     fn changed(&self) {
-        self.0.revision.send_modify(|revision| *revision += 1);
+        self.0.shared.news.changed();
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -13,6 +13,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
+use crate::Limits;
 use crate::call::Call;
 use crate::capture::Capture;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
@@ -63,10 +64,11 @@ impl Streams {
 /// If a directory that it may touch cannot be opened.
 pub(crate) fn store(
     shared: &Shared,
+    limits: &Limits,
     streams: &Streams,
     call: Call,
 ) -> Result<Store<State>, NoDirectory> {
-    let Shared { engine, limits, .. } = shared;
+    let engine = &shared.engine;
     let (system, keeps) = (Arc::clone(&shared.system), Arc::clone(&shared.keeps));
     let wasi = wasi(&call.allowance, streams)?;
     let mut table = ResourceTable::new();

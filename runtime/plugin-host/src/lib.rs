@@ -20,6 +20,7 @@
 
 #![deny(unsafe_code)]
 
+mod account;
 mod bindings;
 mod cache;
 mod call;
@@ -43,12 +44,14 @@ mod names;
 mod notice;
 mod pace;
 mod plugin;
+mod quarantine;
 mod queue;
 mod records;
 mod registry;
 mod run;
 mod schema;
 mod sealed;
+mod share;
 mod system;
 mod threads;
 mod watch;
@@ -61,8 +64,9 @@ pub use describe::DescribeError;
 pub use directory::PluginDirectory;
 pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
 pub use job::{Job, Outcome, Said};
-pub use limits::Limits;
+pub use limits::{LimitOverrides, Limits};
 pub use names::unknown;
 pub use notice::Notice;
 pub use plugin::Refusal;
+pub use quarantine::Patience;
 pub use schema::ArgumentSchema;

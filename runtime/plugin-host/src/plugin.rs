@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
 use wasmtime::component::Component;
 
+use crate::account::Account;
 use crate::bindings::OperationsPluginPre;
 use crate::cache::Verified;
 use crate::compiler::CompilerError;
@@ -35,6 +36,7 @@ pub(crate) struct Loaded {
     pub(crate) operations: BTreeMap<String, LoadedOperation>,
     pub(crate) description: Plugin,
     pub(crate) asks: Asks,
+    pub(crate) account: Arc<Account>,
 }
 
 impl Loaded {
@@ -220,7 +222,8 @@ impl Code {
         self.check_manifest(&name)?;
         let component = self.link()?;
         self.check_grants(&name, shared)?;
-        let operations = describe(shared, name.clone(), &component).await?;
+        let account = shared.account(&name);
+        let operations = describe(shared, name.clone(), &component, &account.limits).await?;
         let description = Plugin {
             name: name.to_string(),
             hash: self.hash.to_string(),
@@ -231,7 +234,7 @@ impl Code {
             (operation.name, LoadedOperation { kind, arguments, pace: Pace::default() })
         });
         let operations = operations.collect();
-        Ok(Loaded { name, component, operations, description, asks: self.manifest.asks })
+        Ok(Loaded { name, component, operations, description, asks: self.manifest.asks, account })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {

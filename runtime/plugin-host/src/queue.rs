@@ -13,7 +13,7 @@ pub(crate) struct Queue {
 }
 
 /// A job's place, in line or at work. Leaving it is dropping it.
-pub(crate) struct Place {
+struct Place {
     turns: Arc<Semaphore>,
     /// There at once if nobody is in line.
     permit: Option<OwnedSemaphorePermit>,
@@ -21,7 +21,7 @@ pub(crate) struct Place {
 }
 
 /// A job's turn, which ends when it is dropped. It may outlive the place.
-pub(crate) struct Turn {
+struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -36,19 +36,62 @@ impl Queue {
         }
     }
 
-    /// A place for one more job; none if all are taken.
-    pub(crate) fn enter(&self) -> Option<Place> {
+    /// A place for one more job, with its turn if nobody is in line; none if all
+    /// are taken.
+    fn enter(&self) -> Option<Place> {
+        let mut place = self.line_up()?;
+        place.permit = self.turns.clone().try_acquire_owned().ok();
+        Some(place)
+    }
+
+    /// A place in line for one more job; none if all are taken.
+    fn line_up(&self) -> Option<Place> {
         let one_more = |admitted| (admitted < self.capacity).then_some(admitted + 1);
         self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        let turns = self.turns.clone();
-        let permit = turns.clone().try_acquire_owned().ok();
-        Some(Place { turns, permit, admitted: self.admitted.clone() })
+        Some(Place { turns: self.turns.clone(), permit: None, admitted: self.admitted.clone() })
     }
+}
+
+/// Which line is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The plugin's own.
+    Own,
+    /// That of all plugins.
+    Common,
+}
+
+/// A job's places in its plugin's line and in that of all.
+pub(crate) struct Places {
+    own: Place,
+    common: Place,
+}
+
+impl Places {
+    /// Places for one more job, and its turns if nobody is in line.
+    pub(crate) fn enter(own: &Queue, common: &Queue) -> Result<Self, Full> {
+        let own = own.enter().ok_or(Full::Own)?;
+        // Whoever waits for its own plugin must not keep the others waiting.
+        let common = if own.permit.is_some() { common.enter() } else { common.line_up() };
+        Ok(Self { own, common: common.ok_or(Full::Common)? })
+    }
+
+    /// Waits until it is this job's turn.
+    pub(crate) async fn turns(&mut self) -> Turns {
+        let own = self.own.turn().await;
+        Turns { _common: self.common.turn().await, _own: own }
+    }
+}
+
+/// A job's turns, which end when they are dropped.
+pub(crate) struct Turns {
+    _common: Turn,
+    _own: Turn,
 }
 
 impl Place {
     /// Waits until it is this job's turn.
-    pub(crate) async fn turn(&mut self) -> Turn {
+    async fn turn(&mut self) -> Turn {
         let permit = match self.permit.take() {
             Some(permit) => Some(permit),
             // The semaphore is never closed, so there always is one in the end.
@@ -109,6 +152,20 @@ mod tests {
         let mut first = queue.enter().unwrap();
         assert!(poll(queue.enter().unwrap().turn()).is_none());
         assert!(poll(first.turn()).is_some());
+    }
+
+    #[test]
+    fn a_plugin_with_a_long_line_leaves_the_turns_to_the_others() {
+        let (busy, other, common) = (Queue::new(1, 9), Queue::new(2, 9), Queue::new(2, 18));
+        let mut places: Vec<_> =
+            (0..10).map(|_| Places::enter(&busy, &common).ok().unwrap()).collect();
+        assert_eq!(Places::enter(&busy, &common).err(), Some(Full::Own));
+        let turns = poll(places[0].turns()).unwrap();
+        assert!(poll(places[1].turns()).is_none());
+        let mut elsewhere = Places::enter(&other, &common).ok().unwrap();
+        assert!(poll(elsewhere.turns()).is_some());
+        drop(turns);
+        assert!(poll(places[1].turns()).is_some());
     }
 
     #[test]

@@ -113,7 +113,9 @@ impl Registry {
     pub(crate) fn statuses(&self) -> PluginList {
         let mut statuses: BTreeMap<String, PluginStatus> = BTreeMap::new();
         for (name, serving) in &self.serving {
-            status_of(&mut statuses, name).serving = Some(serving.status());
+            let status = status_of(&mut statuses, name);
+            status.serving = Some(serving.status());
+            status.quarantine = serving.loaded.account.quarantine();
         }
         for (name, next) in &self.directory.pending {
             status_of(&mut statuses, name).next = Some(next.clone());
@@ -126,6 +128,7 @@ impl Registry {
         let mut statuses: Vec<_> = statuses.into_values().collect();
         for status in &mut statuses {
             status.state = match (&status.serving, &status.next) {
+                (Some(_), _) if status.quarantine.is_some() => PluginState::Quarantined,
                 (Some(_), _) => PluginState::Serving,
                 (None, Some(NextVersion { refusal: Some(_), .. })) => PluginState::Refused,
                 (None, Some(_)) => PluginState::Loading,

@@ -21,7 +21,8 @@ use crate::instance::{self, State, Streams};
 use crate::job::{Job, Outcome, Said};
 use crate::names::unknown;
 use crate::plugin::Loaded;
-use crate::queue::{Place, Turn};
+use crate::queue::{Places, Turns};
+use crate::share;
 use crate::watch::Watch;
 
 /// A job whose plugin and operation exist.
@@ -30,7 +31,7 @@ pub(crate) struct Run {
     pub(crate) plugin: Arc<Loaded>,
     pub(crate) job: Job,
     pub(crate) allowance: Allowance,
-    pub(crate) place: Place,
+    pub(crate) places: Places,
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
 }
@@ -42,23 +43,23 @@ pub(crate) struct Remains {
     // the instance has given back its place in the pool.
     store: Option<Store<State>>,
     ticking: Option<Ticking>,
-    turn: Option<Turn>,
+    turns: Option<Turns>,
 }
 
 impl Run {
     /// Waits for the job's turn and runs it, unless something ends it before.
     pub(crate) async fn perform(self) -> (Outcome, Remains) {
-        let Self { shared, plugin, job, allowance, mut place, deadline, timeout } = self;
+        let Self { shared, plugin, job, allowance, mut places, deadline, timeout } = self;
         let subject = format!("{}.{}", job.plugin, job.operation);
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new(job.said);
-        let mut remains = Remains { store: None, ticking: None, turn: None };
+        let mut remains = Remains { store: None, ticking: None, turns: None };
 
         let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
-        let answer = match watch.until_interrupted(place.turn()).await {
+        let answer = match watch.until_interrupted(places.turns()).await {
             Err(interruption) => Err(interruption),
-            Ok(turn) => {
-                remains.turn = Some(turn);
+            Ok(turns) => {
+                remains.turns = Some(turns);
                 traces.start_now();
                 let call = Call {
                     job: job.id.into(),
@@ -78,7 +79,11 @@ impl Run {
                     subject: &subject,
                     streams: &traces.streams,
                 };
-                watch.with_grace(work.run(job.arguments, call, &mut remains)).await
+                let work = work.run(job.arguments, call, &mut remains);
+                match plugin.account.share.clone() {
+                    Some(share) => watch.with_grace(share::within(share, work)).await,
+                    None => watch.with_grace(work).await,
+                }
             }
         };
         let outcome = match answer {
@@ -91,6 +96,14 @@ impl Run {
         };
         if let Some(pace) = plugin.pace(&job.operation) {
             pace.record(outcome.took);
+        }
+        // One that never ran has done nothing wrong.
+        if remains.turns.is_some()
+            && let Some(notice) = plugin.account.ended(&plugin.description.hash, &outcome, timeout)
+        {
+            tracing::error!(plugin = &*plugin.name, "{}", notice.text);
+            shared.news.tell(notice);
+            shared.news.changed();
         }
         (outcome, remains)
     }
@@ -116,9 +129,10 @@ impl Work<'_> {
         remains: &mut Remains,
     ) -> Result<Value, JobError> {
         let Self { shared, plugin, operation, subject, streams } = *self;
+        let limits = &plugin.account.limits;
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
         let ticking = shared.ticker.enter();
-        let mut store = instance::store(shared, streams, call).map_err(|error| {
+        let mut store = instance::store(shared, limits, streams, call).map_err(|error| {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
         let result = async {
@@ -128,12 +142,12 @@ impl Work<'_> {
         }
         .await;
         let answer = match result {
-            Ok(Ok(answer)) => parse_answer(&answer, subject, shared.limits.answer_bytes),
+            Ok(Ok(answer)) => parse_answer(&answer, subject, limits.answer_bytes),
             Ok(Err(error)) => Err(refusal(error, subject)),
             Err(error) => {
                 let has_refused = store.data().memory.has_refused();
                 let stderr = streams.stderr.text();
-                Err(failure::explain(subject, &error, &stderr, has_refused, &shared.limits))
+                Err(failure::explain(subject, &error, &stderr, has_refused, limits))
             }
         };
         (remains.store, remains.ticking) = (Some(store), Some(ticking));

@@ -1,8 +1,9 @@
-//! `drover plugin`: tries plugins without a controller, and grants them what
-//! they ask for.
+//! `drover plugin`: tries plugins without a controller, grants them what they
+//! ask for, and shows those of nodes.
 
 mod grant;
 mod pack;
+mod status;
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
@@ -21,9 +22,10 @@ use super::call::JobFlags;
 use super::{compile, daemon, ops, report};
 use crate::arguments::Arguments;
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::{controller, output};
 
-/// Tries plugins without a controller, and grants them what they ask for
+/// Tries plugins without a controller, grants them what they ask for, and shows
+/// those of nodes
 #[derive(Debug, Args)]
 pub(crate) struct Plugin {
     #[command(subcommand)]
@@ -40,6 +42,10 @@ enum PluginCommand {
     Pack(pack::Pack),
     /// Grant a plugin of this host what it asks for
     Grant(grant::Grant),
+    /// Show the plugins of a node, and what became of their files
+    Status(status::Status),
+    /// Let a plugin of a node out of its quarantine
+    Release(status::Release),
 }
 
 /// Loads a plugin file as an agent would and runs one of its operations.
@@ -104,6 +110,10 @@ pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
     match plugin.command {
         PluginCommand::Run(command) => daemon::runtime()?.block_on(run_operation(command)),
         PluginCommand::Inspect(command) => daemon::runtime()?.block_on(inspect(&command)),
+        PluginCommand::Status(command) => controller::runtime()?.block_on(status::status(&command)),
+        PluginCommand::Release(command) => {
+            controller::runtime()?.block_on(status::release(&command))
+        }
         PluginCommand::Pack(command) => pack::run(&command),
         PluginCommand::Grant(command) => grant::run(&command),
     }

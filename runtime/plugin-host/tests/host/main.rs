@@ -15,4 +15,5 @@ mod granting;
 mod kit;
 mod loading;
 mod overload;
+mod quarantine;
 mod running;
