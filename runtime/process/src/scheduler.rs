@@ -36,7 +36,7 @@ pub(crate) struct Scheduler {
     max_turns: usize,
     timers: BTreeSet<(Instant, Key)>,
     wall_timers: BTreeSet<(Timestamp, Key)>,
-    /// What the wall clock showed at the last tick.
+    /// What the wall clock showed last, or before it was set back since the last tick.
     last_wall: Timestamp,
 }
 
@@ -197,6 +197,8 @@ impl Scheduler {
 
     /// Lets the events happen, and what follows from them for other jobs.
     fn work(&mut self, mut events: VecDeque<(Key, Event)>, now: Now) -> Actions {
+        // The next tick sees that the clock was set back even if it is the first.
+        self.last_wall = self.last_wall.max(now.wall);
         let mut actions = Vec::new();
         while let Some((key, event)) = events.pop_front() {
             let Some(entry) = self.jobs.get_mut(&key) else { continue };

@@ -403,3 +403,22 @@ fn a_dependency_that_fails_ends_who_waits_for_it() {
     assert!(keys.iter().all(|key| ended(key) == Some(JobState::Error)));
     assert_eq!(world.first_launches, [keys[0]], "they never ran");
 }
+
+#[test]
+fn a_clock_set_back_right_after_the_submission_does_not_delay_a_schedule() {
+    let mut world = World::new();
+    let every_ten_seconds = 1;
+    world.submit(&Plan {
+        queue: None,
+        max_restart: None,
+        max_time: None,
+        is_long_running: false,
+        has_ready_pattern: false,
+        recurrence: every_ten_seconds,
+        start_delay: 0,
+        after: Vec::new(),
+    });
+    world.make(&Move::JumpWall { seconds: -3600 });
+    world.pass(11_000);
+    assert_eq!(world.first_launches.len(), 1);
+}
