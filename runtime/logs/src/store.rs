@@ -49,7 +49,7 @@ pub use forward::{Acknowledgement, ForwardBatch, Forwarder};
 pub use query::{Cursor, CursorError, Filter, Order, Page, Query};
 pub use record::{RecordId, Sent, StoredRecord};
 
-use catalog::{Catalog, is_damage, remove_side_files, set_aside};
+use catalog::{Catalog, is_damage, is_passing, remove_side_files, set_aside};
 use queue::{IsClosed, Item, Queue};
 use record::Sequence;
 use scan::{Found, Reader, Scan};
@@ -181,7 +181,8 @@ const DELETED_AT_ONCE: usize = 4096;
 
 impl LogStore {
     /// Opens the store, and takes in what a crash has left. Files that are
-    /// damaged are set aside, and a critical record says so.
+    /// damaged are set aside, and a critical record says so. Where the disk is full,
+    /// [`LogStore::trouble`] tells of it, and what is added waits until there is room.
     ///
     /// # Errors
     ///
@@ -283,7 +284,7 @@ impl LogStore {
         Page {
             records: found.records.into_iter().map(|(_, record)| record).collect(),
             next: (!scan.is_done()).then_some(Cursor(next)),
-            damaged: scan.damaged.iter().map(|path| path.display().to_string()).collect(),
+            damaged: scan.unread_files().map(|path| path.display().to_string()).collect(),
         }
     }
 
@@ -409,14 +410,22 @@ impl Shared {
         let (mut catalog, damaged) = Catalog::read(directory)?;
         let mut damaged: Vec<PathBuf> = damaged;
         let current = catalog.current();
+        let (mut state, remembered) = StateFile::open(directory)?;
+        let identity = state.identity()?;
+        let mut is_unread = false;
         let ends = match read_current(&current) {
             Ok(ends) => ends,
-            Err(error) if !is_damage(&error) => return Err(error.into()),
-            Err(error) => {
+            Err(error) if is_damage(&error) => {
                 tracing::warn!(path = %current.display(), %error, "log file set aside");
                 damaged.push(set_aside(&current)?);
                 None
             }
+            // What is remembered has no place that could be in there.
+            Err(error) if remembered.is_some() && is_passing(&error) => {
+                is_unread = true;
+                None
+            }
+            Err(error) => return Err(error.into()),
         };
         if !current.exists() {
             remove_side_files(&current)?;
@@ -424,8 +433,6 @@ impl Shared {
         for path in &damaged {
             note_damage(&mut notes, path);
         }
-        let identity = state::identity(directory)?;
-        let (mut state, remembered) = StateFile::open(directory)?;
         let newest = ends.map(|(_, last)| last).max(catalog.newest()).map_or(0, |place| place.0);
         let next = match &remembered {
             Some(Remembered { next, .. }) => newest.max(next.saturating_sub(1)) + 1,
@@ -433,8 +440,11 @@ impl Shared {
             // Places after the newest may have been given and lost.
             None => newest + RESERVED_IDS,
         };
-        state.update(|state| state.next = next)?;
-        catalog.current_first = ends.map_or(Sequence(next), |(first, _)| first);
+        catalog.current_first = match ends {
+            Some((first, _)) => first,
+            None if is_unread => Sequence(catalog.newest().map_or(1, |place| place.0 + 1)),
+            None => Sequence(next),
+        };
         let shared = Self {
             queue: Queue::new(config.max_queue_bytes),
             reader: Reader::new(catalog),

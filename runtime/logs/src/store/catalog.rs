@@ -165,6 +165,34 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// Whether the reason may go away by itself: there is no room, no memory or no
+/// descriptor, or somebody else is at work.
+pub(super) fn is_passing(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{
+        SQLITE_IOERR_FSYNC, SQLITE_IOERR_NOMEM, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN,
+        SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
+    };
+    let Some(error) = error.sqlite_error() else { return false };
+    match error.code {
+        ErrorCode::CannotOpen
+        | ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::DiskFull
+        | ErrorCode::OutOfMemory => true,
+        ErrorCode::SystemIoFailure => matches!(
+            error.extended_code,
+            SQLITE_IOERR_FSYNC
+                | SQLITE_IOERR_NOMEM
+                | SQLITE_IOERR_SHMMAP
+                | SQLITE_IOERR_SHMOPEN
+                | SQLITE_IOERR_SHMSIZE
+                | SQLITE_IOERR_TRUNCATE
+                | SQLITE_IOERR_WRITE
+        ),
+        _ => false,
+    }
+}
+
 /// The files that were set aside, oldest first: when, where and how large.
 pub(super) fn damaged_files(directory: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     let mut files = Vec::new();

@@ -1,5 +1,7 @@
 //! The log as it grows.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -29,6 +31,8 @@ pub struct Follower {
     filter: Filter,
     /// Everything up to here has been read.
     position: u64,
+    /// Whether a file could not be read for now.
+    is_stopped: bool,
     committed: watch::Receiver<Committed>,
 }
 
@@ -53,6 +57,19 @@ pub(super) fn missed_after(shared: &Shared, position: u64) -> Option<(MissedReco
     })
 }
 
+/// How often it is looked whether a file can be read again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits until a file that could not be read may be readable.
+pub(super) async fn next_look(
+    committed: &mut watch::Receiver<Committed>,
+) -> Result<(), StoreClosed> {
+    match tokio::time::timeout(LOOK, committed.changed()).await {
+        Ok(Err(_)) => Err(StoreClosed),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
 impl Follower {
     pub(super) fn new(store: LogStore, filter: Filter, start: Start) -> Self {
         let mut committed = store.shared().committed.subscribe();
@@ -67,7 +84,7 @@ impl Follower {
                 found.records.last().map_or(newest, |(place, _)| place.0 - 1)
             }
         };
-        Self { store, filter, position, committed }
+        Self { store, filter, position, committed, is_stopped: false }
     }
 
     /// Reads what is there and was not read, at most `limit` records. Empty if
@@ -75,9 +92,10 @@ impl Follower {
     pub fn read(&mut self, limit: usize) -> Vec<StoredRecord> {
         let newest = self.committed.borrow_and_update().newest;
         let low = self.position + 1;
-        let mut scan = Scan::new(self.filter.clone(), Order::Oldest, low, newest);
+        let mut scan = Scan::new(self.filter.clone(), Order::Oldest, low, newest).patient();
         let mut found = Found::new(limit.max(1), PAGE_BYTES);
         scan.run(&self.store.shared().reader, &mut found);
+        self.is_stopped = scan.is_stopped();
         self.position = newest.min(scan.low.saturating_sub(1)).max(self.position);
         found.records.into_iter().map(|(_, record)| record).collect()
     }
@@ -97,7 +115,10 @@ impl Follower {
     /// The store is closed, and everything was read.
     pub async fn changed(&mut self) -> Result<(), StoreClosed> {
         let Committed { newest, is_closed } = *self.committed.borrow_and_update();
-        if newest > self.position {
+        if self.is_stopped && !is_closed {
+            return next_look(&mut self.committed).await;
+        }
+        if newest > self.position && !self.is_stopped {
             return Ok(());
         }
         if is_closed {

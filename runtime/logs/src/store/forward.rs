@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::watch;
 
-use super::follow::{MissedRecords, missed_after};
+use super::follow::{MissedRecords, missed_after, next_look};
 use super::query::{Filter, Order};
 use super::record::{RecordId, Sequence, StoredRecord};
 use super::scan::{Found, Scan};
@@ -24,6 +24,8 @@ pub struct Forwarder {
     receiver: String,
     /// Nothing up to here is to be sent any more.
     position: u64,
+    /// Whether a file could not be read for now.
+    is_stopped: bool,
     committed: watch::Receiver<Committed>,
 }
 
@@ -64,7 +66,8 @@ impl Forwarder {
     pub(super) fn new(store: LogStore, receiver: &str) -> Self {
         let committed = store.shared().committed.subscribe();
         let position = store.shared().state().state().acknowledged.get(receiver).copied();
-        Self { position: position.unwrap_or(0), receiver: receiver.to_owned(), store, committed }
+        let (position, receiver) = (position.unwrap_or(0), receiver.to_owned());
+        Self { position, receiver, store, committed, is_stopped: false }
     }
 
     /// Reads the next batch after what was acknowledged; the same one until it
@@ -76,12 +79,14 @@ impl Forwarder {
         let from = from.unwrap_or(self.position);
         let mut scan =
             Scan::new(Filter::default(), Order::Oldest, from + 1, newest).only_forwarded();
+        scan = scan.patient();
         let mut found = Found::new(max_records.max(1), max_bytes);
         scan.run(&shared.reader, &mut found);
+        self.is_stopped = scan.is_stopped();
         let Some((last, _)) = found.records.last() else {
             if missed.is_none() {
                 // Not looked at again. What is acknowledged stays what it was.
-                self.position = self.position.max(newest);
+                self.position = self.position.max(newest.min(scan.low.saturating_sub(1)));
                 return None;
             }
             let acknowledgement = Acknowledgement(from);
@@ -116,7 +121,10 @@ impl Forwarder {
     /// The store is closed, and nothing waits to be sent.
     pub async fn changed(&mut self) -> Result<(), StoreClosed> {
         let Committed { newest, is_closed } = *self.committed.borrow();
-        if newest > self.position {
+        if self.is_stopped && !is_closed {
+            return next_look(&mut self.committed).await;
+        }
+        if newest > self.position && !self.is_stopped {
             return Ok(());
         }
         if is_closed {

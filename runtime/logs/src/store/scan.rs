@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};
 
-use super::catalog::{Catalog, open_to_read};
+use super::catalog::{Catalog, is_passing, open_to_read};
 use super::database::{to_i64, to_u64};
 use super::query::{Filter, Order};
 use super::record::{Flags, Sent, Sequence, StoredRecord};
@@ -80,6 +80,22 @@ pub(super) struct Scan {
     select: String,
     /// Files with damage that was met.
     pub(super) damaged: Vec<PathBuf>,
+    /// Files that cannot be read for now.
+    unread: Vec<PathBuf>,
+    /// What becomes of a file that cannot be read for now.
+    patience: Patience,
+}
+
+/// What a scan does about a file that cannot be read for now, as when the disk is
+/// full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It goes on without, and says so.
+    GoesOn,
+    /// It stops there, for whoever must not miss anything.
+    Waits,
+    /// It has stopped.
+    Stopped,
 }
 
 /// Records with their places, and how much more there may be.
@@ -143,6 +159,8 @@ impl Scan {
             high,
             select: String::new(),
             damaged: Vec::new(),
+            unread: Vec::new(),
+            patience: Patience::GoesOn,
         };
         scan.select = scan.select_statement();
         scan
@@ -155,13 +173,29 @@ impl Scan {
         self
     }
 
+    /// Stops before a file that cannot be read for now.
+    pub(super) fn patient(mut self) -> Self {
+        self.patience = Patience::Waits;
+        self
+    }
+
+    /// Whether it has stopped before such a file.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.patience == Patience::Stopped
+    }
+
+    /// The files that could not be read in whole.
+    pub(super) fn unread_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.damaged.iter().chain(&self.unread)
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.low > self.high
     }
 
     /// Goes on until enough is found or nothing is left.
     pub(super) fn run(&mut self, reader: &Reader, found: &mut Found) {
-        while !self.is_done() && !found.is_full() {
+        while !self.is_done() && !found.is_full() && !self.is_stopped() {
             self.step(reader, found);
         }
     }
@@ -185,9 +219,17 @@ impl Scan {
         match looked_at {
             Ok(run) => self.leave(run),
             Err(Unreadable { run, error }) => {
+                // One that somebody has removed does not come back.
+                let may_pass = is_passing(&error) && path.exists();
+                if may_pass && self.patience == Patience::Waits {
+                    tracing::debug!(path = %path.display(), %error, "log file cannot be read yet");
+                    self.patience = Patience::Stopped;
+                    return;
+                }
                 tracing::warn!(path = %path.display(), %error, "log file cannot be read");
-                if !self.damaged.contains(&path) {
-                    self.damaged.push(path);
+                let files = if may_pass { &mut self.unread } else { &mut self.damaged };
+                if !files.contains(&path) {
+                    files.push(path);
                 }
                 self.leave(run);
             }

@@ -27,6 +27,8 @@ pub(super) struct State {
 pub(super) struct StateFile {
     path: PathBuf,
     state: State,
+    /// The log's identity, until it is on the disk: where it belongs, and what it is.
+    new_identity: Option<(PathBuf, String)>,
 }
 
 impl StateFile {
@@ -38,7 +40,27 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok((Self { path, state: found.clone().unwrap_or_default() }, found))
+        let state = found.clone().unwrap_or_default();
+        Ok((Self { path, state, new_identity: None }, found))
+    }
+
+    /// Reads the log's identity, or makes one up, which is on the disk before the
+    /// first change of the state is. Kept apart from the state, whose damage changes
+    /// nothing about which log this is.
+    pub(super) fn identity(&mut self) -> io::Result<String> {
+        let path = self.path.with_file_name("identity");
+        let found = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse::<JobId>().ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(identity) = found {
+            return Ok(identity.to_string());
+        }
+        let identity = JobId::generate().to_string();
+        self.new_identity = Some((path, identity.clone()));
+        Ok(identity)
     }
 
     pub(super) fn state(&self) -> &State {
@@ -48,6 +70,10 @@ impl StateFile {
     /// Changes the state; it is on the disk before this returns. On an error
     /// the old state holds.
     pub(super) fn update(&mut self, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        if let Some((path, identity)) = &self.new_identity {
+            replace(path, identity.as_bytes())?;
+            self.new_identity = None;
+        }
         let mut state = self.state.clone();
         change(&mut state);
         replace(&self.path, &serde_json::to_vec(&state)?)?;
@@ -59,24 +85,6 @@ impl StateFile {
 /// Brings the names in a directory to the disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-/// Reads the log's identity, or gives it one. Kept apart from the state, whose
-/// damage changes nothing about which log this is.
-pub(super) fn identity(directory: &Path) -> io::Result<String> {
-    let path = directory.join("identity");
-    let found = match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse::<JobId>().ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(identity) = found {
-        return Ok(identity.to_string());
-    }
-    let identity = JobId::generate().to_string();
-    replace(&path, identity.as_bytes())?;
-    Ok(identity)
 }
 
 /// Puts `bytes` in the place of a file; on the disk before this returns.
@@ -109,9 +117,15 @@ mod tests {
     #[test]
     fn a_log_keeps_its_identity_until_that_is_no_text() {
         let dir = tempfile::tempdir().unwrap();
-        let first = identity(dir.path()).unwrap();
-        assert_eq!(identity(dir.path()).unwrap(), first);
+        let identity = || {
+            let (mut file, _) = StateFile::open(dir.path()).unwrap();
+            let identity = file.identity().unwrap();
+            file.update(|state| state.next += 1).unwrap();
+            identity
+        };
+        let first = identity();
+        assert_eq!(identity(), first);
         fs::write(dir.path().join("identity"), b"\xff").unwrap();
-        assert_ne!(identity(dir.path()).unwrap(), first);
+        assert_ne!(identity(), first);
     }
 }

@@ -101,12 +101,30 @@ impl Writer {
 
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
+        self.prepare();
         self.commit(&[]);
         while let Some(items) = self.shared.queue.take(SYNC_INTERVAL, TRANSACTION_BYTES) {
             self.handle(items);
             self.sync_if_due();
         }
         self.finish();
+    }
+
+    /// Gets ready to write before anything is to be, so that what comes first waits no
+    /// longer than the rest, and a full disk is told of at once.
+    fn prepare(&mut self) {
+        loop {
+            let opened = self.reserve(1).and_then(|()| self.open());
+            match opened {
+                Ok(database) => {
+                    self.database = Some(database);
+                    return;
+                }
+                Err(error) if self.recover(&error) => {}
+                // It is being closed, and said so.
+                Err(_) => return,
+            }
+        }
     }
 
     fn handle(&mut self, items: Vec<Item>) {

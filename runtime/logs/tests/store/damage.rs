@@ -78,18 +78,68 @@ fn a_full_disk_loses_nothing_once_there_is_room() {
     assert!(note.text().contains(&reason), "{} does not say {reason}", note.text());
 }
 
+/// What a crash leaves of a store with one record of job `a`: the record is in the
+/// write-ahead log alone.
+fn crashed_in(dir: &Path) {
+    let other = tempfile::tempdir().unwrap();
+    let store = open(other.path());
+    let mut batch = Batch::new(Arc::new(Origin {
+        forward: "*".parse().unwrap(),
+        ..Origin::clone(&origin("a"))
+    }));
+    batch.push(Timestamp(1), message(1, b"before"));
+    store.append_blocking(batch).unwrap();
+    store.flush_blocking().unwrap();
+    for name in ["current.db", "current.db-wal", "state.json", "identity"] {
+        fs::copy(other.path().join(name), dir.join(name)).unwrap();
+    }
+}
+
 #[test]
-fn a_store_that_cannot_be_opened_for_want_of_room_is_left_as_it_was() {
+fn a_store_opens_on_a_full_disk_and_stores_when_there_is_room() {
+    for is_new in [false, true] {
+        let disk = SmallDisk::mount("4m");
+        let dir = disk.dir.path();
+        if !is_new {
+            crashed_in(dir);
+        }
+        let ballast = disk.fill();
+        let store = open(dir);
+        let identity = store.identity().to_owned();
+        let trouble = store.trouble();
+        wait_until(|| trouble.borrow().clone(), Option::is_some);
+        let (mut forwarder, mut follower) =
+            (store.forwarder("controller"), store.follow(of_job("a"), Start::After(RecordId(0))));
+        assert_eq!((forwarder.batch(10, 1000), follower.read(10)), (None, Vec::new()));
+        store.append_blocking(batch(&origin("a"), 2, ["during"])).unwrap();
+
+        fs::remove_file(ballast).unwrap();
+        store.flush_blocking().unwrap();
+        let expected: &[_] = if is_new { &["during"] } else { &["before", "during"] };
+        assert_eq!(texts(&all(&store, &of_job("a"))), expected);
+        wait_until(|| trouble.borrow().clone(), Option::is_none);
+        assert_eq!(
+            texts(&follower.read(10)),
+            expected,
+            "what could not be read is not passed over"
+        );
+        let sent = forwarder.batch(10, 1000).map(|batch| texts(&batch.records));
+        assert_eq!(sent, (!is_new).then(|| vec!["before".to_owned()]));
+        let notes = all(&store, &of_job("drover.logs"));
+        assert_eq!((notes.len(), notes[0].level), (1, Level::CRITICAL), "{notes:?}");
+        drop((store, forwarder, follower));
+        assert_eq!(open(dir).identity(), identity);
+    }
+}
+
+#[test]
+fn a_store_that_never_gets_room_is_closed_all_the_same() {
     let disk = SmallDisk::mount("4m");
-    let dir = disk.dir.path();
-    let store = open(dir);
-    log(&store, "a", 1, 1, "before");
-    drop(store);
-    let ballast = disk.fill();
-    let error = LogStore::open(StoreConfig::new(dir)).unwrap_err();
-    assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
-    fs::remove_file(ballast).unwrap();
-    assert_eq!(texts(&all(&open(dir), &Filter::default())), ["before"]);
+    disk.fill();
+    let store = open(disk.dir.path());
+    store.append_blocking(batch(&origin("a"), 1, ["lost"])).unwrap();
+    store.close();
+    store.append_blocking(batch(&origin("a"), 1, ["refused"])).unwrap_err();
 }
 
 /// Overwrites the middle of a file.

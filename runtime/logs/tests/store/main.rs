@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use drover_api::{Level, Timestamp};
 use drover_logs::store::{
-    Batch, Filter, LogStore, Order, Origin, Query, StoreConfig, StoredRecord,
+    Batch, Filter, LogStore, Order, Origin, Query, RecordId, Start, StoreConfig, StoredRecord,
 };
 use drover_logs::{Message, Part, Source};
 
