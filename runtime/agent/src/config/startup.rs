@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_api::JobId;
 use drover_process::{ProcessSpec, SpecContext};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
@@ -16,9 +16,15 @@ pub(crate) const PREFIX: &str = "startup.";
 /// Programs that run whenever the agent starts: `[startup.NAME]`, with the
 /// arguments of `process.execute`, or with an `interpreter` those of
 /// `process.execute_script`, and `data`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+///
+/// Printed without the values of their environment and without their data,
+/// which can be secrets.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Startup(BTreeMap<String, Map<String, Value>>);
+
+/// What stands for a value that is not printed.
+const HIDDEN: &str = "(hidden)";
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +52,32 @@ impl Startup {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+impl Serialize for Startup {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, arguments)| {
+            let shown = arguments.iter().map(|(key, value)| (key.clone(), shown(key, value)));
+            (name, shown.collect::<Map<_, _>>())
+        }))
+    }
+}
+
+/// What is printed of an argument.
+fn shown(key: &str, value: &Value) -> Value {
+    match (key, value) {
+        ("data", _) => HIDDEN.into(),
+        ("env", Value::Object(variables)) => {
+            variables.keys().map(|name| (name.clone(), Value::from(HIDDEN))).collect()
+        }
+        ("env", Value::Array(pairs)) => pairs.iter().map(shown_pair).collect(),
+        _ => value.clone(),
+    }
+}
+
+fn shown_pair(pair: &Value) -> Value {
+    let name = pair.as_str().and_then(|pair| pair.split_once('=')).map(|(name, _)| name);
+    format!("{}={HIDDEN}", name.unwrap_or_default()).into()
 }
 
 fn job(
@@ -119,9 +151,22 @@ mod tests {
     #[test]
     fn a_configuration_with_some_is_printed_so_that_it_reads_back() {
         let text = "[startup.web]\ncmd = \"/bin/web\"\nargs = [\"-p\", 80]\nmax_time = -1\n\
-                    env = { A = \"b\" }\nlimits = { nice = 5 }\n";
+                    limits = { nice = 5 }\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn what_can_be_a_secret_is_not_printed() {
+        for text in [
+            "[startup.a]\ncmd = \"/bin/a\"\nenv = { TOKEN = \"s3cret\" }\ndata = \"s3cret\"\n",
+            "[startup.a]\ncmd = \"/bin/a\"\nenv = [\"TOKEN=s3cret=\"]\n",
+        ] {
+            let printed = Config::parse(text).unwrap().to_toml();
+            assert!(!printed.contains("s3cret"), "{printed}");
+            assert!(printed.contains("TOKEN"), "{printed}");
+            assert!(Config::parse(&printed).is_ok(), "{printed}");
+        }
     }
 
     #[test]
