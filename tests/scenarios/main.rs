@@ -9,6 +9,7 @@ mod calling;
 mod contract;
 mod documents;
 mod exec;
+mod full_disk;
 mod grants;
 mod host_commands;
 mod http;

@@ -11,6 +11,7 @@
 
 mod components;
 mod crossbar;
+mod disk;
 mod http;
 mod ocs;
 mod peer;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use components::{built_in, compiled, component, installed};
 pub use crossbar::Crossbar;
+pub use disk::SmallDisk;
 pub use http::{HttpAnswer, http};
 pub use ocs::Ocs;
 pub use peer::{Peer, PeerError, PeerSession};
