@@ -35,10 +35,15 @@ fn talker(done: &Path) -> Command {
 }
 
 fn shell(script: &str, more: Value) -> Command {
-    let Value::Object(mut args) = more else { panic!("arguments are an object") };
+    let mut args = arguments(more);
     args.insert("cmd".into(), "/bin/sh".into());
     args.insert("args".into(), json!(["-c", script]));
     Command { args, ..Command::new("process.execute") }
+}
+
+fn arguments(args: Value) -> serde_json::Map<String, Value> {
+    let Value::Object(args) = args else { panic!("arguments are an object") };
+    args
 }
 
 fn wait_for_trouble(site: &Site) {
@@ -141,19 +146,26 @@ async fn an_agent_starts_on_a_full_disk_says_so_and_stores_when_there_is_room() 
     let client = join(&site).await;
     let script = "while :; do echo beat; sleep 0.05; done";
     let beating = shell(script, json!({ "max_time": -1 }));
-    assert_eq!(run(&client, &beating).await.state, JobState::Ok);
+    let doomed = shell("sleep 1000", json!({ "max_time": -1 }));
+    for command in [&beating, &doomed] {
+        assert_eq!(run(&client, command).await.state, JobState::Ok);
+    }
     tokio::task::block_in_place(|| wait_for_beat(&site, &beating));
     disk.fill();
     agent.process.signal(Signal::SIGKILL);
     agent.process.wait();
 
     let config = site.path("a/agent.toml");
-    let arguments = ["agent", "--config", config.to_str().unwrap()];
-    agent.process = Process::start(Path::new(DROVER), &arguments);
+    let line = ["agent", "--config", config.to_str().unwrap()];
+    agent.process = Process::start(Path::new(DROVER), &line);
     agent.process.wait_for_log("the log cannot be written");
     tokio::task::block_in_place(|| wait_for_trouble(&site));
 
     // What it is to remember it must write down; what it has to do once, it does.
+    let kill = Command::new("process.kill");
+    let kill = Command { args: arguments(json!({ "id": doomed.id })), ..kill };
+    let error = run(&client, &kill).await.error.unwrap();
+    assert!(error.message.contains("has ended, but comes back"), "{error}");
     let refused = run(&client, &shell(script, json!({ "max_time": -1 }))).await;
     let error = refused.error.unwrap();
     assert!(refused.state == JobState::Error && error.message.contains("jobs.json"), "{error}");
@@ -166,6 +178,10 @@ async fn an_agent_starts_on_a_full_disk_says_so_and_stores_when_there_is_room() 
     disk.free();
     tokio::task::block_in_place(|| wait_until_well(&site));
     tokio::task::block_in_place(|| wait_for_beat(&site, &beating));
+    wait_for("the end of the killed job on disk", || {
+        let remembered = fs::read_to_string(site.path("a/jobs.json")).unwrap();
+        if remembered.contains(doomed.id.as_str()) { Err(remembered) } else { Ok(()) }
+    });
     let accepted = run(&client, &shell(script, json!({ "max_time": -1 }))).await;
     assert_eq!(accepted.state, JobState::Ok, "{accepted:?}");
     let killed = bare(&client, "process.kill", json!({ "id": accepted.id })).await;

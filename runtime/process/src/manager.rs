@@ -103,8 +103,21 @@ pub enum ManagerError {
     #[error("the node holds {0} jobs, and may hold no more: try again when some have ended")]
     Busy(usize),
     /// The list of remembered jobs cannot be written.
-    #[error("cannot write the remembered jobs to {path}: {reason}")]
+    #[error("cannot write the remembered jobs to {path}: {reason}; try again when there is room")]
     Disk {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The job has ended, and the list of remembered jobs cannot be written yet.
+    #[error(
+        "job {id} has ended, but comes back if the agent ends before it can write {path} \
+         ({reason}); it tries again until there is room"
+    )]
+    NotForgotten {
+        /// The job.
+        id: JobId,
         /// The file.
         path: String,
         /// Why not.
@@ -197,8 +210,8 @@ impl ProcessManager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Unknown`]; [`ManagerError::Disk`] if the job has ended but
-    /// could not be forgotten, so that it may come back with the agent.
+    /// [`ManagerError::Unknown`]; [`ManagerError::NotForgotten`] if the job has ended
+    /// but is still on disk, so that it may come back with the next agent.
     pub async fn kill(&self, id: &JobId) -> Result<KillReport, ManagerError> {
         let id = id.clone();
         self.ask(|reply| Request::Kill { id, reply }).await

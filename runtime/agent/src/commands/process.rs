@@ -301,7 +301,7 @@ fn in_words(error: &ManagerError) -> JobError {
         | ManagerError::FailedDependency(_)
         | ManagerError::NoStdin(_) => ErrorCode::InvalidArguments,
         ManagerError::Busy(_) => ErrorCode::Busy,
-        ManagerError::Disk { .. } => ErrorCode::Internal,
+        ManagerError::Disk { .. } | ManagerError::NotForgotten { .. } => ErrorCode::Internal,
         ManagerError::ShuttingDown => ErrorCode::ShuttingDown,
     };
     JobError::new(code, error.to_string())

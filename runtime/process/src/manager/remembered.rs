@@ -4,12 +4,16 @@
 //! beside it, synchronised and renamed over it. One thread of the blocking pool
 //! writes at a time; what comes meanwhile goes into the next file together, so
 //! many jobs at once cost a few writes.
+//!
+//! What could not be written has not happened, but for the end of a job, which has:
+//! that is tried again until the disk takes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drover_api::{JobId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -23,6 +27,9 @@ const VERSION: u32 = 1;
 
 /// Changes on their way to the writer; more wait in the actor's own tasks.
 const CHANGES: usize = 1024;
+
+/// How soon a file is written again that still has jobs which were forgotten.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// A job on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,23 +126,45 @@ impl Memory {
 /// Writes changes until nobody can make any more.
 async fn write(path: PathBuf, mut jobs: BTreeMap<JobId, Entry>, mut asked: mpsc::Receiver<Change>) {
     let mut changes = Vec::new();
-    while asked.recv_many(&mut changes, CHANGES).await > 0 {
+    // Whether the file has jobs that were forgotten.
+    let mut is_stale = false;
+    loop {
+        let patience = if is_stale { RETRY } else { Duration::MAX };
+        let received = tokio::time::timeout(patience, asked.recv_many(&mut changes, CHANGES)).await;
         let mut next = jobs.clone();
+        let mut forgotten = Vec::new();
         let mut answers = Vec::new();
         for Change { id, entry, done } in changes.drain(..) {
             match entry {
                 Some(entry) => drop(next.insert(id, entry)),
-                None => drop(next.remove(&id)),
+                None => {
+                    next.remove(&id);
+                    forgotten.push(id);
+                }
             }
             answers.push(done);
         }
-        let outcome = if next == jobs { Ok(()) } else { save(&path, &next).await };
-        // What could not be written has not happened.
-        if outcome.is_ok() {
-            jobs = next;
+        let is_changed = is_stale || next != jobs;
+        let outcome = if is_changed { save(&path, &next).await } else { Ok(()) };
+        match &outcome {
+            Ok(()) => {
+                jobs = next;
+                is_stale = false;
+            }
+            Err(error) => {
+                if !is_stale {
+                    tracing::error!(%error, "remembered jobs are not written");
+                }
+                for id in forgotten {
+                    is_stale |= jobs.remove(&id).is_some();
+                }
+            }
         }
         for answer in answers {
             drop(answer.send(outcome.clone()));
+        }
+        if received == Ok(0) {
+            return;
         }
     }
 }
@@ -145,9 +174,9 @@ async fn save(path: &Path, jobs: &BTreeMap<JobId, Entry>) -> Result<(), ManagerE
     let target = path.to_owned();
     let saved = tokio::task::spawn_blocking(move || replace(&target, &contents)).await;
     let outcome = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    outcome.map_err(|error| {
-        tracing::error!(file = %path.display(), %error, "cannot write the remembered jobs");
-        ManagerError::Disk { path: path.display().to_string(), reason: error.to_string() }
+    outcome.map_err(|error| ManagerError::Disk {
+        path: path.display().to_string(),
+        reason: error.to_string(),
     })
 }
 
@@ -209,6 +238,28 @@ mod tests {
         let asks = async move { memory.remember(id("a"), entry("a")).await.unwrap_err() };
         let (error, ()) = tokio::join!(asks, writer);
         assert!(error.to_string().contains("gone/jobs.json"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_refused_but_what_is_forgotten_stays_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, away) = (dir.path().join("there"), dir.path().join("away"));
+        fs::create_dir(&path).unwrap();
+        let file = path.join("jobs.json");
+        let (memory, writer) = Remembered::open(&file).unwrap().writer();
+        let asks = async {
+            memory.remember(id("a"), entry("a")).await.unwrap();
+            memory.remember(id("b"), entry("b")).await.unwrap();
+            fs::rename(&path, &away).unwrap();
+            memory.remember(id("c"), entry("c")).await.unwrap_err();
+            memory.forget(id("a")).await.unwrap_err();
+            assert_eq!(Remembered::open(&away.join("jobs.json")).unwrap().jobs.len(), 2);
+            fs::rename(&away, &path).unwrap();
+            drop(memory);
+        };
+        tokio::join!(asks, writer);
+        let found = Remembered::open(&file).unwrap().jobs;
+        assert_eq!(found, BTreeMap::from([(id("b"), entry("b"))]));
     }
 
     #[test]

@@ -155,8 +155,14 @@ impl Actor {
         let id = id.clone();
         self.tasks.spawn(async move {
             let forgotten = memory.forget(id.clone()).await;
-            let report = gone.report(id).await;
-            drop(reply.send(forgotten.map(|()| report)));
+            let report = gone.report(id.clone()).await;
+            let answer = forgotten.map(|()| report).map_err(|error| match error {
+                ManagerError::Disk { path, reason } => {
+                    ManagerError::NotForgotten { id, path, reason }
+                }
+                other => other,
+            });
+            drop(reply.send(answer));
             Done::Nothing
         });
     }
