@@ -110,8 +110,17 @@ impl Machine {
     }
 
     fn age(&self, tree: &Tree) -> Duration {
-        self.uptime.saturating_sub(self.time(tree.start_time))
+        match tree.start_time {
+            // It had ended before anybody looked.
+            0 => Duration::ZERO,
+            ticks => self.uptime.saturating_sub(self.time(ticks)),
+        }
     }
+}
+
+/// How long ago a tree began. The wall clock has no part in it.
+pub(crate) fn age(tree: &Tree) -> Duration {
+    Machine::read().age(tree)
 }
 
 /// The living processes of each tree. All processes of the machine are looked at
@@ -196,6 +205,25 @@ mod tests {
         assert_eq!(field(text, "read_bytes:"), 4096);
         assert_eq!(field(text, "VmSwap:"), 12);
         assert_eq!(field(text, "write_bytes:"), 0);
+    }
+
+    #[test]
+    fn an_age_is_counted_from_the_machines_start() {
+        let uptime = Duration::from_secs(100);
+        let machine = Machine { page_bytes: 4096, ticks_per_second: 100, uptime, has_swap: false };
+        let age = |start_time| {
+            machine.age(&Tree {
+                id: "a".parse().unwrap(),
+                pid: 7,
+                start_time,
+                mark: "m/a".to_owned(),
+                cgroup: None,
+                cpu_before: 0,
+            })
+        };
+        assert_eq!(age(9000), Duration::from_secs(10));
+        assert_eq!(age(10_001), Duration::ZERO);
+        assert_eq!(age(0), Duration::ZERO);
     }
 
     #[test]

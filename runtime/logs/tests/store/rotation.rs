@@ -183,6 +183,41 @@ fn a_clock_that_goes_back_changes_no_order() {
 }
 
 #[test]
+fn a_clock_that_jumps_hides_nothing_in_any_file() {
+    const DAY: u64 = 24 * 3600 * 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = LogStore::open(small_files(dir.path())).unwrap();
+    let (origin, padding) = (origin("a"), "x".repeat(1000));
+    // Days in the order in which the clock showed them; each fills some files.
+    let days = [100, 900, 2, 101];
+    for day in days {
+        for number in 0..1000 {
+            let text = format!("{day} {number} {padding}");
+            store.append_blocking(batch(&origin, day * DAY + number, [&*text])).unwrap();
+        }
+        store.flush_blocking().unwrap();
+    }
+    let days_of = |filter: &Filter| {
+        let texts = texts(&all(&store, filter));
+        let mut days: Vec<u64> =
+            texts.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(days.len() % 1000, 0, "a day is there in whole or not at all");
+        days.dedup();
+        days
+    };
+    let between = |from: u64, until: u64| Filter {
+        from: Some(Timestamp(from * DAY)),
+        until: Some(Timestamp(until * DAY)),
+        ..of_job("a")
+    };
+    assert_eq!(days_of(&of_job("a")), days, "in the order in which they came");
+    assert_eq!(days_of(&between(0, 50)), [2]);
+    assert_eq!(days_of(&between(100, 102)), [100, 101]);
+    assert_eq!(days_of(&between(500, 1000)), [900]);
+    assert_eq!(days_of(&between(3, 100)), [0; 0]);
+}
+
+#[test]
 fn a_store_is_open_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -256,6 +256,45 @@ fn a_cron_job_follows_the_wall_clock_wherever_it_jumps() {
 }
 
 #[test]
+fn no_window_delay_or_deadline_follows_the_wall_clock() {
+    const DAYS: i64 = 24 * 3600 * 1000;
+    let mut clock = Clock::new();
+    let restart = RestartPolicy { max: Some(2), first: SECOND, longest: SECOND };
+    let policy = Policy { restart, max_time: Some(60 * SECOND), ..policy() };
+    let mut life = running(policy, &clock);
+    for (run, jump) in [(2, 400 * DAYS), (3, -800 * DAYS)] {
+        clock.0.wall.0 = clock.0.wall.0.saturating_add_signed(jump);
+        let deadline = clock.0.instant + 60 * SECOND;
+        assert_eq!(life.due(), Some(Due::At(deadline)));
+        assert_eq!(life.step(Event::Tick, clock.0), [], "no deadline has passed");
+        let actions = end(&mut life, Exit::Code(1), clock.0);
+        assert!(matches!(actions[..], [Action::TellRestart { .. }]), "{actions:?}");
+        clock.0.wall.0 = clock.0.wall.0.saturating_add_signed(-jump / 2);
+        assert_eq!(life.step(Event::Tick, clock.0), [], "the delay is not over");
+        assert_eq!(life.step(Event::Tick, clock.pass(SECOND)), [Action::Launch { run }]);
+        life.step(Event::Launched { run }, clock.0);
+    }
+    clock.0.wall.0 = clock.0.wall.0.saturating_add_signed(DAYS);
+    let actions = end(&mut life, Exit::Code(1), clock.0);
+    assert!(matches!(actions[0], Action::TellCritical { .. }), "three failures within a minute");
+}
+
+#[test]
+fn a_schedule_is_kept_when_the_clock_jumps_back_for_long() {
+    let mut clock = Clock::new();
+    let schedule = CronSchedule::new("0 * * * *", "UTC").unwrap();
+    let recurrence = Some(Recurrence::Cron(Box::new(schedule)));
+    let mut life = Life::new(Policy { recurrence, ..policy() }, clock.0);
+    clock.0.wall.0 -= 400 * 24 * 3600 * 1000;
+    life.step(Event::Tick, clock.0);
+    let Some(Due::OnWall(due)) = life.due() else { panic!("{:?}", life.due()) };
+    assert!(due.since(clock.0.wall) <= 3600 * SECOND, "it waits for the old time");
+    clock.0.wall.0 += 800 * 24 * 3600 * 1000;
+    life.step(Event::Tick, clock.0);
+    assert_eq!(*life.stage(), Stage::Waiting, "what was jumped over is run once");
+}
+
+#[test]
 fn killing_all_begins_again_what_is_remembered() {
     let mut clock = Clock::new();
     let mut task = running(policy(), &clock);

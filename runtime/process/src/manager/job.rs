@@ -5,7 +5,6 @@
 //! observer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use drover_api::{JobId, Timestamp};
@@ -346,9 +345,4 @@ impl JobTask {
     async fn report(&self, news: News) {
         drop(self.news.send((self.key, news)).await);
     }
-}
-
-/// The time that a run took so far, for those whose start the wall clock knows.
-pub(super) fn since(started: Timestamp) -> Duration {
-    Timestamp::now().since(started)
 }

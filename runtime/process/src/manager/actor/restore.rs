@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_api::JobId;
+use drover_api::{JobId, Timestamp};
 
 use super::perform::{Newcomer, SLOW};
 use super::{Actor, Mode, Running, now};
@@ -12,10 +12,11 @@ use crate::keeper::Exit;
 use crate::keeper_client::{Kept, Pipes};
 use crate::lifecycle::Event;
 use crate::manager::Origin;
-use crate::manager::job::{self, Adoption, Link, Order};
+use crate::manager::job::{Adoption, Link, Order};
 use crate::manager::launch::Note;
 use crate::manager::remembered::Entry;
 use crate::spec::{OnAgentRestart, ProcessSpec, Recurrence};
+use crate::usage;
 
 impl Actor {
     /// Asks the keeper what it has, if there was one; else begins at once.
@@ -50,7 +51,8 @@ impl Actor {
             let note = serde_json::from_str::<Note<'static>>(&kept.run.note);
             match note {
                 Ok(note) => {
-                    let child = Child { note, pipes, pid: kept.run.tree.pid, exit: kept.run.exit };
+                    let (pid, ran_for) = (kept.run.tree.pid, usage::age(&kept.run.tree));
+                    let child = Child { note, pipes, pid, ran_for, exit: kept.run.exit };
                     self.adopt(id.clone(), child, entry);
                 }
                 Err(error) => {
@@ -74,14 +76,13 @@ impl Actor {
     /// Takes over a child of an earlier agent; one that is not to live on is then
     /// stopped, so that its output is read to the end like that of any other.
     fn adopt(&mut self, id: JobId, child: Child, entry: Option<Entry>) {
-        let Child { note, pipes, pid, exit } = child;
+        let Child { note, pipes, pid, ran_for, exit } = child;
         let is_on_disk = entry.is_some();
         // One that was killed is forgotten first, and may have died half-way.
         let goes_on = is_on_disk && note.on_agent_restart == OnAgentRestart::Adopt;
         let (run, started) = (note.run, note.started);
         let spec = Arc::new(entry.map_or_else(|| note.into_spec(), |entry| entry.spec));
         let submission = self.submission(&spec, Vec::new());
-        let ran_for = job::since(started);
         let is_remembered = is_on_disk && spec.is_remembered();
         let (key, actions) = self.scheduler.adopt(submission, run, ran_for, now());
         let origin = Origin::Adopted;
@@ -132,7 +133,8 @@ impl Actor {
         let mut spec = entry.spec.clone();
         // The start that was asked for has been; what is due depends on the last
         // run alone. What does not come back must not begin.
-        spec.start_delay = if is_remembered { left_of_period(&entry) } else { SLOW };
+        spec.start_delay =
+            if is_remembered { left_of_period(&entry, Timestamp::now()) } else { SLOW };
         let after = spec.after.iter().flat_map(|wanted| self.named(wanted)).collect();
         let submission = self.submission(&spec, after);
         let (key, actions) = self.scheduler.submit(submission, now());
@@ -194,13 +196,48 @@ struct Child {
     note: Note<'static>,
     pipes: Pipes,
     pid: u32,
+    /// Not by the wall clock, which may have been set since its start.
+    ran_for: Duration,
     exit: Option<Exit>,
 }
 
-/// What is left of the period that a job was in when its agent ended.
-fn left_of_period(entry: &Entry) -> Duration {
+/// What is left of the period that a job was in when its agent ended. Never more than
+/// a period, whatever the clock was set to meanwhile.
+fn left_of_period(entry: &Entry, now: Timestamp) -> Duration {
     match (&entry.spec.recurrence, entry.begun) {
-        (Some(Recurrence::Every(period)), Some(begun)) => period.saturating_sub(job::since(begun)),
+        (Some(Recurrence::Every(period)), Some(begun)) => period.saturating_sub(now.since(begun)),
         _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::spec::{Places, SpecContext};
+
+    #[test]
+    fn a_period_goes_on_after_a_restart_whatever_the_clock_was_set_to() {
+        let context = SpecContext {
+            places: Places { agent_root: "/".into(), root: "/".into(), tmp: "/".into() },
+            interpreters: BTreeMap::new(),
+            grace: Duration::ZERO,
+            stats_interval: Duration::ZERO,
+        };
+        let args = json!({ "cmd": "true", "recurring_period": 3600 });
+        let spec = ProcessSpec::execute(&context, args.as_object().unwrap(), "").unwrap();
+        let begun = Timestamp(1_700_000_000_000);
+        let entry = Entry { spec, begun: Some(begun) };
+        let hour: i64 = 3_600_000;
+        for (set_to, left_minutes) in
+            [(hour / 4, 45), (hour, 0), (1000 * hour, 0), (-1, 60), (-1000 * hour, 60)]
+        {
+            let now = Timestamp(begun.0.saturating_add_signed(set_to));
+            let left = left_of_period(&entry, now);
+            assert_eq!(left, Duration::from_secs(left_minutes * 60), "{set_to} ms after the start");
+        }
     }
 }
