@@ -6,7 +6,7 @@
 
 /// What may be lost with one agent: what waits in its log, what is being written,
 /// and what is on the way there from one child.
-const WINDOW_BYTES: u64 = (8 << 20) + (4 << 20) + (384 << 10);
+const WINDOW_BYTES: u64 = (4 << 20) + (2 << 20) + (384 << 10);
 
 /// What was lost.
 #[derive(Debug, Default, PartialEq, Eq)]
