@@ -12,12 +12,11 @@ mod numbers;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use drover_api::{JobId, Level};
-use drover_logs::store::{Filter, LogStore, Order, Query, StoreConfig, StoredRecord};
-use drover_tests::{Agent, Site, wait_for};
+use drover_logs::store::{Filter, StoredRecord};
+use drover_tests::{Agent, Site, records_in, wait_for};
 use drover_wamp::Client;
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
@@ -189,22 +188,8 @@ fn stop(mut site: Site, mut agent: Agent, look: impl FnOnce(&Site)) {
     look(&site);
 }
 
-fn read(dir: &Path, filter: &Filter) -> Vec<StoredRecord> {
-    let store = LogStore::open(StoreConfig::new(dir)).unwrap();
-    let mut query =
-        Query { filter: filter.clone(), order: Order::Oldest, limit: 10_000, cursor: None };
-    let mut records = Vec::new();
-    loop {
-        let page = store.query(&query);
-        assert_eq!(page.damaged, Vec::<String>::new());
-        records.extend(page.records);
-        let Some(next) = page.next else { return records };
-        query.cursor = Some(next);
-    }
-}
-
 fn logs_are_whole(load: &Load<'_>, site: &Site) {
-    let own = |filter: &Filter| read(&site.path("a/logs"), filter);
+    let own = |filter: &Filter| records_in(&site.path("a/logs"), filter);
     let mut acknowledged = load.known().acknowledged.clone();
     for (job, prefix) in load.known().counting.iter().zip(load::PREFIXES) {
         let records = own(&Filter { job: Some(job.clone()), ..Filter::default() });
@@ -219,7 +204,7 @@ fn logs_are_whole(load: &Load<'_>, site: &Site) {
 
     // What the controller has is what the node has, each record once.
     let own = own(&Filter { levels: "7".parse().unwrap(), ..Filter::default() });
-    let sent = read(&site.path("controller/logs"), &Filter::default());
+    let sent = records_in(&site.path("controller/logs"), &Filter::default());
     let places: HashSet<_> = sent.iter().map(|record| record.sent.unwrap().place).collect();
     assert_eq!(places.len(), sent.len(), "the controller has records twice");
     assert!(sent.iter().all(|record| record.level == Level::WARNING));

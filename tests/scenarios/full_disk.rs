@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use drover_api::{Command, JobState, Level, Presence};
-use drover_logs::store::{Filter, LogStore, Order, Query, StoreConfig, StoredRecord};
-use drover_tests::{Agent, Process, Site, SmallDisk, wait_for};
+use drover_logs::store::{Filter, StoredRecord};
+use drover_tests::{Agent, Process, Site, SmallDisk, records_in, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -63,17 +63,8 @@ fn wait_until_well(site: &Site) {
 fn left_of(site: &Site, mut agent: Agent, job: &Command) -> Vec<StoredRecord> {
     agent.process.signal(Signal::SIGTERM);
     assert!(agent.process.wait().success(), "{}", agent.process.log());
-    let store = LogStore::open(StoreConfig::new(site.path("a/logs"))).unwrap();
     let filter = Filter { job: Some(job.id.clone()), ..Filter::default() };
-    let mut query = Query { filter, order: Order::Oldest, limit: 10_000, cursor: None };
-    let mut records = Vec::new();
-    loop {
-        let page = store.query(&query);
-        assert_eq!(page.damaged, Vec::<String>::new());
-        records.extend(page.records);
-        let Some(next) = page.next else { return records };
-        query.cursor = Some(next);
-    }
+    records_in(&site.path("a/logs"), &filter)
 }
 
 fn number(record: &StoredRecord) -> u64 {

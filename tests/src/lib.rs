@@ -16,6 +16,7 @@ mod http;
 mod ocs;
 mod peer;
 mod process;
+mod records;
 mod site;
 mod wait;
 
@@ -26,5 +27,6 @@ pub use http::{HttpAnswer, http};
 pub use ocs::Ocs;
 pub use peer::{Peer, PeerError, PeerSession};
 pub use process::{Process, Ran, run};
+pub use records::records_in;
 pub use site::{Agent, Site};
 pub use wait::wait_for;

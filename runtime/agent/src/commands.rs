@@ -15,7 +15,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use drover_api::{Command, Exit, HostCommand, JobError, JobState, Operation, OperationKind};
@@ -124,19 +124,29 @@ impl From<Finished> for Answer {
     }
 }
 
-/// A row whose schema is compiled.
+/// A row, and its schema once it is needed: an idle agent has none compiled.
 pub(crate) struct Ready {
     pub(crate) row: &'static Row,
-    pub(crate) schema: ArgumentSchema,
+    schema: OnceLock<ArgumentSchema>,
+}
+
+impl Ready {
+    /// Checks the arguments of a command.
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit: everything that is wrong with them.
+    pub(crate) fn check(&self, arguments: &Value) -> Result<(), JobError> {
+        let compile = || {
+            let schema = ArgumentSchema::compile((self.row.arguments)());
+            schema.expect("a test compiles every schema of the table")
+        };
+        self.schema.get_or_init(compile).check(self.row.name, arguments)
+    }
 }
 
 static COMMANDS: LazyLock<BTreeMap<&'static str, Ready>> = LazyLock::new(|| {
-    let ready = |row: &'static Row| {
-        let schema = ArgumentSchema::compile((row.arguments)());
-        let schema = schema.expect("a test compiles every schema of the table");
-        (row.name, Ready { row, schema })
-    };
-    rows().map(ready).collect()
+    rows().map(|row| (row.name, Ready { row, schema: OnceLock::new() })).collect()
 });
 
 fn rows() -> impl Iterator<Item = &'static Row> {

@@ -15,7 +15,7 @@ use drover_plugin_host::Patience;
 use drover_process::{Places, SpecContext};
 use serde::{Deserialize, Serialize};
 
-pub use logs::{LogSettings, Safety, StatsdSettings, WhenFull};
+pub use logs::{LogSettings, StatsdSettings, WhenFull};
 pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
 pub use startup::Startup;

@@ -173,7 +173,7 @@ async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
     let Request { node, call, command } = request;
     let name = ready.row.name;
     let answer = async {
-        ready.schema.check(name, &Value::Object(command.args.clone()))?;
+        ready.check(&Value::Object(command.args.clone()))?;
         (ready.row.run)(request).await
     };
     if ready.row.ends == Ends::ByItself {

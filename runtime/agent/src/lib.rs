@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, Safety, Startup,
+    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, Startup,
     StatsdSettings, WhenFull, default_data_dir,
 };
 

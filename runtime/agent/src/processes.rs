@@ -11,7 +11,6 @@
 //! a listener too.
 
 mod listener;
-mod tail;
 mod window;
 
 use std::collections::{BTreeMap, HashMap};

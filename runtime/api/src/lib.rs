@@ -17,6 +17,7 @@ mod node;
 mod plugin;
 pub mod procedures;
 mod result;
+mod stream_tail;
 mod time;
 
 pub use command::Command;
@@ -31,4 +32,5 @@ pub use plugin::{
     ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
+pub use stream_tail::StreamTail;
 pub use time::Timestamp;

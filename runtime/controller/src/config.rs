@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
-pub use logs::{LogSettings, Safety};
+pub use logs::LogSettings;
 
 use crate::nodes::Presences;
 use crate::realms::Realm;

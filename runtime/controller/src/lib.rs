@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Bridge, Config, ConfigError, LogSettings, Safety};
+pub use config::{Bridge, Config, ConfigError, LogSettings};
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 

@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use drover_api::Level;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 pub use batch::{Batch, Origin};
@@ -73,13 +74,14 @@ pub struct StoreConfig {
 }
 
 /// What is safe once a record is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// It survives the end of the agent, by `kill -9` too, and within a second
+    /// It survives the end of the program, by `kill -9` too, and within a second
     /// that of the machine.
     #[default]
     Window,
-    /// It survives the end of the machine at once.
+    /// It survives the end of the machine at once, at the price of slower writing.
     EveryCommit,
 }
 

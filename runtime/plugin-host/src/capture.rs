@@ -1,22 +1,19 @@
 //! Standard output and standard error of a job: taken without end, the last
 //! part kept, and handed on to whoever takes down what the job says.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use drover_api::StreamTail;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::job::Said;
-
-/// How much of a stream is kept, the line about the rest not counted.
-const KEPT: usize = 64 << 10;
 
 /// The most that an instance writes in one call.
 const WRITE: usize = 64 << 10;
@@ -27,7 +24,7 @@ const WRITE: usize = 64 << 10;
 /// only while its listener is.
 #[derive(Clone, Default)]
 pub(crate) struct Capture {
-    tail: Arc<Mutex<Tail>>,
+    tail: Arc<Mutex<StreamTail>>,
     listener: Option<Listener>,
 }
 
@@ -50,40 +47,8 @@ impl Capture {
         self.tail().text()
     }
 
-    fn tail(&self) -> MutexGuard<'_, Tail> {
+    fn tail(&self) -> MutexGuard<'_, StreamTail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The end of a stream and how much went before it.
-#[derive(Default)]
-struct Tail {
-    kept: VecDeque<u8>,
-    left_out: u64,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        let skipped = bytes.len().saturating_sub(KEPT);
-        let bytes = &bytes[skipped..];
-        let excess = (self.kept.len() + bytes.len()).saturating_sub(KEPT);
-        self.kept.drain(..excess);
-        self.kept.extend(bytes);
-        self.left_out += (skipped + excess) as u64;
-    }
-
-    fn text(&self) -> String {
-        let (front, back) = self.kept.as_slices();
-        let bytes = [front, back].concat();
-        if self.left_out == 0 {
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-        // The cut may be in the middle of a character.
-        let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
-        let broken = bytes.iter().take(3).take_while(is_inside).count();
-        let left_out = self.left_out + broken as u64;
-        let text = String::from_utf8_lossy(&bytes[broken..]);
-        format!("[{left_out} bytes before this were left out]\n{text}")
     }
 }
 
@@ -152,50 +117,5 @@ impl AsyncWrite for Capture {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(parts: &[&[u8]]) -> String {
-        let mut tail = Tail::default();
-        parts.iter().for_each(|part| tail.push(part));
-        tail.text()
-    }
-
-    #[test]
-    fn what_fits_is_kept_as_it_is() {
-        assert_eq!(written(&[b"one\n", b"two"]), "one\ntwo");
-        let full = vec![b'x'; KEPT];
-        assert_eq!(written(&[&full]).len(), KEPT);
-    }
-
-    #[test]
-    fn the_end_is_kept_and_the_first_line_says_what_is_not() {
-        let long = vec![b'x'; KEPT];
-        let text = written(&[b"start", &long, b"end"]);
-        let (first, rest) = text.split_once('\n').unwrap();
-        assert_eq!(first, "[8 bytes before this were left out]");
-        assert_eq!(rest.len(), KEPT);
-        assert!(rest.ends_with("xend"));
-    }
-
-    #[test]
-    fn one_write_longer_than_what_is_kept_is_counted_too() {
-        let text = written(&[b"ab", &vec![b'x'; KEPT + 10]]);
-        assert!(text.starts_with("[12 bytes before this were left out]\nx"), "{}", &text[..50]);
-    }
-
-    #[test]
-    fn a_character_that_was_cut_is_left_out_whole() {
-        let text = written(&["ä".as_bytes(), &vec![b'x'; KEPT - 1]]);
-        assert!(text.starts_with("[2 bytes before this were left out]\nx"), "{}", &text[..50]);
-    }
-
-    #[test]
-    fn what_is_no_text_is_shown_as_well_as_it_can_be() {
-        assert_eq!(written(&[b"a\xffb"]), "a\u{fffd}b");
     }
 }

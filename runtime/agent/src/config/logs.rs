@@ -24,7 +24,7 @@ pub struct LogSettings {
     /// The size of all files together, at which the oldest are dropped.
     pub max_total: ByteSize,
     /// What is safe once a record is written.
-    pub durability: Safety,
+    pub durability: Durability,
     /// What happens to a job that says more than the disk takes.
     pub when_full: WhenFull,
     /// The levels that go to the controller, unless a command says otherwise.
@@ -34,16 +34,6 @@ pub struct LogSettings {
     /// How long a record may wait for others to go with it.
     #[serde(with = "humantime_serde")]
     pub forward_interval: Duration,
-}
-
-/// What is safe once a record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Safety {
-    /// It survives the end of the agent, and within a second that of the machine.
-    Window,
-    /// It survives the end of the machine at once, at the price of slower writing.
-    EveryCommit,
 }
 
 /// What happens to a job that says more than the disk takes.
@@ -80,7 +70,7 @@ impl Default for LogSettings {
             // As many MB as JumpScale's, in the unit that is printed.
             max_file: ByteSize::mib(100),
             max_total: ByteSize::gib(2),
-            durability: Safety::Window,
+            durability: Durability::Window,
             when_full: WhenFull::Wait,
             forward: LevelSet::range(drover_api::Level::WARNING, drover_api::Level::CRITICAL),
             forward_records: 1000,
@@ -101,10 +91,7 @@ impl LogSettings {
         StoreConfig {
             max_file_bytes: self.max_file.as_u64(),
             max_total_bytes: self.max_total.as_u64(),
-            durability: match self.durability {
-                Safety::Window => Durability::Window,
-                Safety::EveryCommit => Durability::EveryCommit,
-            },
+            durability: self.durability,
             ..StoreConfig::new(&self.dir)
         }
     }

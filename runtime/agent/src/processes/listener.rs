@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use drover_api::{ErrorCode, Exit, JobError, JobId, JobState, Level, Record, Timestamp};
+use drover_api::{
+    ErrorCode, Exit, JobError, JobId, JobState, Level, Record, StreamTail, Timestamp,
+};
 use drover_logs::store::StoreClosed;
 use drover_logs::{
     LevelSet, Message, Part, ResultCollector, ResultData, ResultDataError, Source, Stream,
@@ -12,7 +14,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::tail::Tail;
 use super::{Expectant, Finished, Live};
 use crate::logs::{JobLevels, JobLog, Logs};
 
@@ -27,7 +28,7 @@ pub(super) struct Listener {
     id: JobId,
     log: JobLog,
     heard: Heard,
-    tails: [Tail; 2],
+    tails: [StreamTail; 2],
     expectant: Option<Expectant>,
     /// Whether the log has been told what the run uses.
     is_measured: bool,
@@ -190,7 +191,7 @@ impl Heard {
 }
 
 /// Puts together what is told of a job that has ended.
-async fn finish(outcome: Outcome, heard: Heard, tails: [Tail; 2]) -> Finished {
+async fn finish(outcome: Outcome, heard: Heard, tails: [StreamTail; 2]) -> Finished {
     let Heard { results, last_critical, .. } = heard;
     // Reading megabytes of YAML takes its time.
     let data = tokio::task::spawn_blocking(|| results.finish()).await;
@@ -212,7 +213,7 @@ async fn finish(outcome: Outcome, heard: Heard, tails: [Tail; 2]) -> Finished {
         state,
         data,
         error,
-        streams: tails.map(Tail::text),
+        streams: tails.map(|tail| tail.text()),
         critical: last_critical.map(|text| String::from_utf8_lossy(&text).into_owned()),
         exit,
     }

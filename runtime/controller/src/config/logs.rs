@@ -19,18 +19,7 @@ pub struct LogSettings {
     /// The size of all files together, at which the oldest are dropped.
     pub max_total: ByteSize,
     /// What is safe when a node is told that its records have arrived.
-    pub durability: Safety,
-}
-
-/// What is safe once a record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Safety {
-    /// It survives the end of the controller, and within a second that of the
-    /// machine.
-    Window,
-    /// It survives the end of the machine at once.
-    EveryCommit,
+    pub durability: Durability,
 }
 
 impl Default for LogSettings {
@@ -40,7 +29,7 @@ impl Default for LogSettings {
             max_file: ByteSize::mib(100),
             max_total: ByteSize::gib(10),
             // What a node was told to have arrived is sent by nobody again.
-            durability: Safety::EveryCommit,
+            durability: Durability::EveryCommit,
         }
     }
 }
@@ -51,10 +40,7 @@ impl LogSettings {
         StoreConfig {
             max_file_bytes: self.max_file.as_u64(),
             max_total_bytes: self.max_total.as_u64(),
-            durability: match self.durability {
-                Safety::Window => Durability::Window,
-                Safety::EveryCommit => Durability::EveryCommit,
-            },
+            durability: self.durability,
             ..StoreConfig::new(&self.dir)
         }
     }

@@ -15,6 +15,13 @@ pub(super) const DAEMON: &str = "import os,sys,time\n\
     print(os.getpid(), flush=True)\n\
     os.execve('/bin/sleep', ['sleep', '1000'], {})\n";
 
+/// Each makes two that do the same, for ever: held by the limit alone.
+pub(super) const BOMB: &str = "import os,time\n\
+    print('go', flush=True)\n\
+    while True:\n\
+    \x20try: os.fork()\n\
+    \x20except OSError: time.sleep(0.01)\n";
+
 #[tokio::test]
 async fn a_daemon_that_has_left_session_parents_and_environment_is_ended() {
     let dir = dir();
@@ -81,13 +88,7 @@ async fn a_stopped_tree_ends_by_term() {
 async fn a_fork_bomb_within_its_limit_is_ended() {
     let dir = dir();
     let mut agent = Agent::connect(dir.path()).await;
-    // Each makes two that do the same, for ever: held by the limit alone.
-    let bomb = "import os,time\n\
-        print('go', flush=True)\n\
-        while True:\n\
-        \x20try: os.fork()\n\
-        \x20except OSError: time.sleep(0.01)\n";
-    let mut what = launch("a", "python3", &["-c", bomb]);
+    let mut what = launch("a", "python3", &["-c", BOMB]);
     what.limits = Limits { processes: Some(50), ..Limits::default() };
     let spawned = match agent.connection.keeper.spawn(what.clone()).await {
         Ok(spawned) => spawned,

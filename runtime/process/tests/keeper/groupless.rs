@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_process::{Exit, KeeperError, LaunchErrorKind, Limits};
 
-use super::ends::DAEMON;
+use super::ends::{BOMB, DAEMON};
 use super::kit::{Agent, dir, id, is_alive, launch, pids, read_lines, shell, until};
 
 #[tokio::test]
@@ -43,12 +43,7 @@ async fn a_daemon_without_any_mark_is_that_of_the_only_run() {
 async fn a_fork_bomb_of_a_user_is_ended() {
     let dir = dir();
     let mut agent = Agent::connect_groupless(dir.path()).await;
-    let bomb = "import os,time\n\
-        print('go', flush=True)\n\
-        while True:\n\
-        \x20try: os.fork()\n\
-        \x20except OSError: time.sleep(0.01)\n";
-    let mut what = launch("a", "python3", &["-c", bomb]);
+    let mut what = launch("a", "python3", &["-c", BOMB]);
     what.limits = Limits { processes: Some(50), ..Limits::default() };
     // Nothing would bind root, and a limit that binds nobody is refused.
     match agent.connection.keeper.spawn(what.clone()).await {
