@@ -38,6 +38,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use drover_api::Level;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub struct StoreConfig {
     pub max_queue_bytes: usize,
     /// What is safe when a flush is answered.
     pub durability: Durability,
+    /// How long another store in the directory may take to go: one whose program
+    /// was killed a moment ago is there until the kernel has cleared it away.
+    pub lock_patience: Duration,
 }
 
 /// What is safe once a record is committed.
@@ -95,6 +99,7 @@ impl StoreConfig {
             max_total_bytes: 2_000_000_000,
             max_queue_bytes: 4 * 1024 * 1024,
             durability: Durability::Window,
+            lock_patience: Duration::from_secs(5),
         }
     }
 }
@@ -194,11 +199,8 @@ impl LogStore {
         let refuse = |source: io::Error| refuse_to_open(&directory, source.into());
         fs::create_dir_all(&directory).map_err(refuse)?;
         let lock = File::create(directory.join("lock")).map_err(refuse)?;
-        if let Err(error) = lock.try_lock() {
-            return Err(match error {
-                fs::TryLockError::WouldBlock => OpenError::InUse { directory: directory.clone() },
-                fs::TryLockError::Error(source) => refuse(source),
-            });
+        if !lock_within(&lock, config.lock_patience).map_err(refuse)? {
+            return Err(OpenError::InUse { directory });
         }
         let (shared, next, notes) =
             Shared::open(config).map_err(|error| refuse_to_open(&directory, error.into()))?;
@@ -491,6 +493,20 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, StateFile> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the lock; false if another program still has it after `patience`.
+#[expect(clippy::disallowed_methods, reason = "no kernel tells of a lock with a time limit")]
+fn lock_within(lock: &File, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(false),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
 }
 

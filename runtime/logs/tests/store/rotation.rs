@@ -221,8 +221,19 @@ fn a_clock_that_jumps_hides_nothing_in_any_file() {
 fn a_store_is_open_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let second = LogStore::open(StoreConfig::new(dir.path()));
+    let impatient = StoreConfig { lock_patience: Duration::ZERO, ..StoreConfig::new(dir.path()) };
+    let second = LogStore::open(impatient);
     assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
     drop(store);
     open(dir.path());
+}
+
+#[test]
+fn a_store_that_is_going_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let config = StoreConfig { lock_patience: PATIENCE, ..StoreConfig::new(dir.path()) };
+    let next = std::thread::spawn(move || LogStore::open(config).map(drop));
+    drop(store);
+    next.join().unwrap().unwrap();
 }
