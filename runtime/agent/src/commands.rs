@@ -181,20 +181,21 @@ pub fn reserved() -> Vec<String> {
     groups.into_iter().map(str::to_owned).collect()
 }
 
-/// The table as a node tells of it.
-pub(crate) fn describe() -> Vec<HostCommand> {
-    let describe = |ready: &Ready| HostCommand {
-        cmd: ready.row.name.to_owned(),
-        aliases: ready.row.aliases.iter().map(|alias| alias.name.to_owned()).collect(),
+/// The table as a node tells of it: all of it, or the command named `cmd`.
+pub(crate) fn describe(cmd: Option<&str>) -> Vec<HostCommand> {
+    let describe = |row: &Row| HostCommand {
+        cmd: row.name.to_owned(),
+        aliases: row.aliases.iter().map(|alias| alias.name.to_owned()).collect(),
         operation: Operation {
-            name: ready.row.name.to_owned(),
-            kind: ready.row.kind,
-            doc: ready.row.doc.to_owned(),
-            arguments: (ready.row.arguments)(),
-            returns: (ready.row.returns)(),
+            name: row.name.to_owned(),
+            kind: row.kind,
+            doc: row.doc.to_owned(),
+            arguments: (row.arguments)(),
+            returns: (row.returns)(),
         },
     };
-    COMMANDS.values().map(describe).collect()
+    let rows = COMMANDS.values().map(|ready| ready.row);
+    rows.filter(|row| cmd.is_none_or(|cmd| row.name == cmd)).map(describe).collect()
 }
 
 /// The schema of a struct of arguments: what it has no field for is refused.

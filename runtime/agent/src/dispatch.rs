@@ -1,14 +1,14 @@
 //! From an invocation to a job, and from its outcome to an answer.
 //!
 //! Three kinds of names are called on a node, all under its prefix: `run`,
-//! `describe`, and for callers without envelopes `<plugin>.<operation>`, the
-//! host's own commands and their older names.
+//! `describe` and `operations`, and for callers without envelopes
+//! `<plugin>.<operation>`, the host's own commands and their older names.
 
 use std::time::{Duration, Instant};
 
 use drover_api::{
-    Command, ErrorCode, JobError, JobId, JobResult, JobState, OperationKind, Progress, Timestamp,
-    procedures,
+    Command, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations, OperationKind,
+    Progress, Timestamp, procedures,
 };
 use drover_logs::Source;
 use drover_plugin_host::{Job, Outcome};
@@ -34,6 +34,7 @@ type Answer = Result<Payload, ApplicationError>;
 pub(crate) async fn answer(node: Node, call: Invocation) {
     let (answer, unwritten) = match call.procedure.strip_prefix(node.prefix()).unwrap_or_default() {
         procedures::DESCRIBE => (encode(&node.description()), None),
+        procedures::OPERATIONS => (encode(&operations(&node, &call)), None),
         procedures::RUN => run(&node, &call).await,
         command => run_bare(&node, &call, command).await,
     };
@@ -41,6 +42,11 @@ pub(crate) async fn answer(node: Node, call: Invocation) {
     if let Some(unwritten) = unwritten {
         unwritten.await;
     }
+}
+
+/// All that can be called, or what the call's argument names.
+fn operations(node: &Node, call: &Invocation) -> NodeOperations {
+    node.operations(call.payload.first::<String>().ok().as_deref())
 }
 
 /// Runs the command in the call's first argument.

@@ -6,7 +6,10 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drover_api::{Command, JobId, NodeDescription, NodeId, Timestamp, procedures};
+use drover_api::{
+    Command, JobId, NodeDescription, NodeId, NodeOperations, Plugin, PluginSummary, Timestamp,
+    procedures,
+};
 use drover_plugin_host::{Host, Limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -117,11 +120,23 @@ impl Node {
             labels: shared.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: shared.started,
-            plugins: shared.host.plugins(),
+            plugins: shared.host.plugins().into_iter().map(summary).collect(),
             refused: shared.host.refused(),
-            commands: commands::describe(),
             trouble: self.trouble(),
         }
+    }
+
+    /// What can be called: all of it, or what is named `cmd`.
+    pub(crate) fn operations(&self, cmd: Option<&str>) -> NodeOperations {
+        let mut plugins = self.host().plugins();
+        if let Some(cmd) = cmd {
+            for plugin in &mut plugins {
+                let name = cmd.strip_prefix(&plugin.name).and_then(|rest| rest.strip_prefix('.'));
+                plugin.operations.retain(|operation| Some(&*operation.name) == name);
+            }
+            plugins.retain(|plugin| !plugin.operations.is_empty());
+        }
+        NodeOperations { plugins, commands: commands::describe(cmd) }
     }
 
     /// What does not work at present.
@@ -191,6 +206,10 @@ impl Node {
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, RunningJob>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn summary(plugin: Plugin) -> PluginSummary {
+    PluginSummary { name: plugin.name, hash: plugin.hash }
 }
 
 /// A job id that is taken.

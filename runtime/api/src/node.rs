@@ -23,13 +23,10 @@ pub struct NodeDescription {
     pub started: Timestamp,
     /// The plugins that can be called, by name.
     #[serde(default)]
-    pub plugins: Vec<Plugin>,
+    pub plugins: Vec<PluginSummary>,
     /// The files of the plugin directory that could not be loaded.
     #[serde(default)]
     pub refused: Vec<RefusedPlugin>,
-    /// The host's own commands, by name.
-    #[serde(default)]
-    pub commands: Vec<HostCommand>,
     /// What does not work on the node at present, such as a log that cannot be
     /// written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,10 +39,32 @@ impl NodeDescription {
     pub fn id(&self) -> NodeId {
         NodeId { gid: self.gid, nid: self.nid }
     }
+}
 
+/// A loaded plugin, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginSummary {
+    /// The first half of its commands' names.
+    pub name: String,
+    /// SHA-256 of the component file, in hexadecimal.
+    pub hash: String,
+}
+
+/// What can be called on a node, with its schemas.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeOperations {
+    /// The plugins that can be called, by name.
+    #[serde(default)]
+    pub plugins: Vec<Plugin>,
+    /// The host's own commands, by name.
+    #[serde(default)]
+    pub commands: Vec<HostCommand>,
+}
+
+impl NodeOperations {
     /// Everything that can be called, of plugins and of the host itself, with
     /// its command's name.
-    pub fn operations(&self) -> impl Iterator<Item = (String, &Operation)> {
+    pub fn all(&self) -> impl Iterator<Item = (String, &Operation)> {
         let of_plugins = self.plugins.iter().flat_map(|plugin| {
             plugin
                 .operations

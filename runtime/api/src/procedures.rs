@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `drover.node.<gid>.<nid>.run` | runs the [`Command`](crate::Command) given as the one positional argument, answers with a [`JobResult`](crate::JobResult), tells [`Progress`](crate::Progress) to callers that ask for progressive results |
 //! | `drover.node.<gid>.<nid>.describe` | answers with a [`NodeDescription`](crate::NodeDescription) |
+//! | `drover.node.<gid>.<nid>.operations` | answers with [`NodeOperations`](crate::NodeOperations): all, or the one whose name is the argument |
 //! | `drover.node.<gid>.<nid>.<plugin>.<operation>` | runs one operation with the keyword arguments as its arguments and answers with its data alone, for callers that know nothing of envelopes; an error is `drover.error.<code>` |
 //! | `drover.node.<gid>.<nid>.<command>` | the same for one of the host's own commands, such as `log.query`, and for their old names, such as `get_msgs` |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
@@ -40,6 +41,10 @@ pub const RUN: &str = "run";
 /// The procedure of a node that describes it, without the node's prefix.
 pub const DESCRIBE: &str = "describe";
 
+/// The procedure of a node that tells what can be called, without the node's
+/// prefix.
+pub const OPERATIONS: &str = "operations";
+
 /// What all procedures of a node begin with; ends with a dot.
 #[must_use]
 pub fn node_prefix(node: NodeId) -> String {
@@ -56,6 +61,12 @@ pub fn run(node: NodeId) -> String {
 #[must_use]
 pub fn describe(node: NodeId) -> String {
     node_prefix(node) + DESCRIBE
+}
+
+/// The procedure of `node` that tells what can be called.
+#[must_use]
+pub fn operations(node: NodeId) -> String {
+    node_prefix(node) + OPERATIONS
 }
 
 /// The error URI of a code.

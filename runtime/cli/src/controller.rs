@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{Command, JobResult, NodeId, NodeStatus, Presence, procedures};
+use drover_api::{Command, JobResult, NodeId, NodeOperations, NodeStatus, Presence, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload, uri};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
@@ -15,6 +16,9 @@ use crate::render;
 
 /// How long the controller may take to answer a question about its nodes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nodes that are asked at the same time.
+const ASKED_AT_ONCE: usize = 64;
 
 /// Joins `address` only to ask for every node that the controller knows.
 pub(crate) fn ask_for_nodes(address: &Address) -> Result<Vec<NodeStatus>, Failure> {
@@ -41,6 +45,23 @@ pub(crate) async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, Failure> 
         .call(procedures::NODES, Payload::empty(), options)
         .await
         .map_err(|error| lost(error, "cannot ask the controller for its nodes"))?;
+    Ok(answer.first()?)
+}
+
+/// Asks a node for what can be called there: all of it, or the one named `cmd`.
+pub(crate) async fn operations(
+    session: &Client,
+    node: &NodeStatus,
+    cmd: Option<&str>,
+) -> Result<NodeOperations, Failure> {
+    let options = CallOptions { timeout: Some(ANSWER_TIMEOUT), ..CallOptions::default() };
+    let payload = cmd.map_or(Ok(Payload::empty()), |cmd| Payload::one(&cmd))?;
+    let answer =
+        session.call(&procedures::operations(node.description.id()), payload, options).await;
+    let answer = answer.map_err(|error| {
+        let name = &node.description.name;
+        lost(error, &format!("cannot ask node {name} what can be called there"))
+    })?;
     Ok(answer.first()?)
 }
 
@@ -72,6 +93,32 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         None => Ok(serde_json::from_value(result.data)?),
         Some(error) => Err(Failure::text((&result).into(), format!("node {name}: {error}"))),
     }
+}
+
+/// Asks each of these nodes that is present, some at the same time; their answers
+/// in their order.
+pub(crate) async fn ask_each<T: Send + 'static, A>(
+    session: &Client,
+    nodes: &[&NodeStatus],
+    ask: impl Fn(Client, NodeStatus) -> A,
+) -> Vec<(NodeStatus, Result<T, Failure>)>
+where
+    A: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let mut answers = Vec::new();
+    let present: Vec<_> = nodes.iter().filter(|node| node.presence == Presence::Present).collect();
+    for some in present.chunks(ASKED_AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for (place, node) in some.iter().enumerate() {
+            let answer = ask(session.clone(), NodeStatus::clone(node));
+            asked.spawn(async move { (place, answer.await) });
+        }
+        let mut told = asked.join_all().await;
+        told.sort_by_key(|(place, _)| *place);
+        let nodes = some.iter().map(|node| NodeStatus::clone(node));
+        answers.extend(nodes.zip(told.into_iter().map(|(_, answer)| answer)));
+    }
+    answers
 }
 
 /// A failed call, with the status for an unreachable controller where that is
@@ -167,7 +214,6 @@ mod tests {
                 started: Timestamp::now(),
                 plugins: vec![],
                 refused: vec![],
-                commands: vec![],
                 trouble: None,
             },
         }

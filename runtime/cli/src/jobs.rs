@@ -1,10 +1,9 @@
 //! The jobs of nodes' process managers, as `process.list` tells of them.
 
-use drover_api::{NodeStatus, Presence, Timestamp};
+use drover_api::{NodeStatus, Timestamp};
 use drover_wamp::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use crate::controller;
 use crate::exit::Failure;
@@ -50,31 +49,14 @@ pub(crate) struct Usage {
     pub(crate) written_bytes: u64,
 }
 
-/// Nodes that are asked at the same time.
-const ASKED_AT_ONCE: usize = 64;
-
 /// The jobs of each of these nodes, in their order; nodes that are lost are left
 /// out.
 pub(crate) async fn of_nodes(
     session: &Client,
     nodes: &[&NodeStatus],
-) -> anyhow::Result<Vec<(NodeStatus, Result<Vec<Job>, Failure>)>> {
-    let mut answers = Vec::new();
-    let present: Vec<_> = nodes.iter().filter(|node| node.presence == Presence::Present).collect();
-    for some in present.chunks(ASKED_AT_ONCE) {
-        let mut asked = JoinSet::new();
-        for (place, node) in some.iter().enumerate() {
-            let (session, node) = (session.clone(), NodeStatus::clone(node));
-            asked.spawn(async move {
-                let jobs =
-                    controller::ask(&session, &node, "process.list", &json!({ "usage": true }))
-                        .await;
-                (place, node, jobs)
-            });
-        }
-        let mut told = asked.join_all().await;
-        told.sort_by_key(|(place, ..)| *place);
-        answers.extend(told.into_iter().map(|(_, node, jobs)| (node, jobs)));
-    }
-    Ok(answers)
+) -> Vec<(NodeStatus, Result<Vec<Job>, Failure>)> {
+    controller::ask_each(session, nodes, |session, node| async move {
+        controller::ask(&session, &node, "process.list", &json!({ "usage": true })).await
+    })
+    .await
 }

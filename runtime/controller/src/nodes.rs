@@ -191,7 +191,6 @@ mod tests {
             started: at(0),
             plugins: vec![],
             refused: vec![],
-            commands: vec![],
             trouble: None,
         }
     }

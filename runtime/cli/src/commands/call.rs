@@ -75,7 +75,7 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
             id: JobId::generate(),
             gid: Some(node.description.gid),
             nid: Some(node.description.nid),
-            args: arguments.read(schema(node, &call.cmd))?,
+            args: arguments.read(&schema(&session, node, &call.cmd).await?)?,
             cmd: call.cmd,
             data,
             timeout_ms: call.job.timeout.map(milliseconds),
@@ -87,11 +87,12 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
     report::result(&result, &format!("on node {}", call.node), call.job.json)
 }
 
-/// The schema of an operation's arguments; null where the controller does not
-/// know it, and then the node answers with what there is.
-fn schema<'a>(node: &'a NodeStatus, cmd: &str) -> &'a Value {
-    let meant = node.description.operations().find(|(name, _)| name == cmd);
-    meant.map_or(&Value::Null, |(_, operation)| &operation.arguments)
+/// The schema of an operation's arguments; null where the node does not know
+/// it, and then it answers with what there is.
+async fn schema(session: &Client, node: &NodeStatus, cmd: &str) -> Result<Value, Failure> {
+    let operations = controller::operations(session, node, Some(cmd)).await?;
+    let meant = operations.all().next();
+    Ok(meant.map_or(Value::Null, |(_, operation)| operation.arguments.clone()))
 }
 
 /// Sends the command and waits for its result; progress is shown meanwhile.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use drover_api::{NodeStatus, Operation, OperationKind, Presence};
+use drover_api::{NodeOperations, Operation, OperationKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,15 +36,33 @@ struct Callable<'a> {
 }
 
 pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
-    let nodes = controller::ask_for_nodes(&command.address)?;
-    let chosen: Vec<&NodeStatus> = match &command.node {
-        Some(wanted) => vec![controller::find(&nodes, wanted)?],
-        None => nodes.iter().filter(|node| node.presence == Presence::Present).collect(),
-    };
-    let callables = callables(&chosen);
+    let answers = controller::runtime()?.block_on(async {
+        let session = command.address.connect().await?;
+        let nodes = controller::nodes(&session).await?;
+        let chosen = match &command.node {
+            Some(wanted) => vec![controller::find_present(&nodes, wanted)?],
+            None => nodes.iter().collect(),
+        };
+        let answers = controller::ask_each(&session, &chosen, |session, node| async move {
+            controller::operations(&session, &node, None).await
+        });
+        let answers = answers.await;
+        session.close().await;
+        Ok::<_, Failure>(answers)
+    })?;
+    let mut offers = Vec::new();
+    let mut failure = None;
+    for (node, answer) in answers {
+        match answer {
+            Ok(operations) => offers.push((node.description.name, operations)),
+            // The others are shown all the same.
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let callables = callables(&offers);
     if command.json {
         output::json(&callables)?;
-    } else if callables.is_empty() {
+    } else if callables.is_empty() && failure.is_none() {
         output::note("no operations: no node is present");
     } else {
         let texts: Vec<_> = callables
@@ -53,15 +71,14 @@ pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
             .collect();
         output::answer(&texts.join("\n"))?;
     }
-    Ok(Exit::Done)
+    failure.map_or(Ok(Exit::Done), Err)
 }
 
 /// Every operation of `nodes`, alike ones once.
-fn callables<'a>(nodes: &[&'a NodeStatus]) -> Vec<Callable<'a>> {
-    let mut callables: Vec<Callable<'a>> = Vec::new();
-    for node in nodes {
-        let name = node.description.name.as_str();
-        for (cmd, operation) in node.description.operations() {
+fn callables(nodes: &[(String, NodeOperations)]) -> Vec<Callable<'_>> {
+    let mut callables: Vec<Callable<'_>> = Vec::new();
+    for (name, operations) in nodes {
+        for (cmd, operation) in operations.all() {
             let known = callables.iter_mut().find(|c| c.cmd == cmd && c.operation == operation);
             match known {
                 Some(callable) => callable.nodes.push(name),

@@ -35,7 +35,7 @@ pub(crate) fn run(ps: &Ps) -> Result<Exit, Failure> {
             Some(wanted) => vec![controller::find_present(&nodes, wanted)?],
             None => nodes.iter().collect(),
         };
-        let answers = jobs::of_nodes(&session, &wanted).await?;
+        let answers = jobs::of_nodes(&session, &wanted).await;
         session.close().await;
         Ok::<_, Failure>(answers)
     })?;
