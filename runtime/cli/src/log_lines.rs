@@ -14,18 +14,25 @@ pub(crate) struct LogLines {
     has_colours: bool,
     /// What nodes are called; lines name the node if there are any.
     nodes: HashMap<NodeId, String>,
+    /// Whether they end with the fields of the record.
+    has_fields: bool,
 }
 
 impl LogLines {
     /// Lines of one node's log.
     pub(crate) fn of_node(has_colours: bool) -> Self {
-        Self { has_colours, nodes: HashMap::new() }
+        Self { has_colours, nodes: HashMap::new(), has_fields: false }
     }
 
     /// Lines of a log of all nodes.
     pub(crate) fn of_nodes(has_colours: bool, nodes: &[NodeStatus]) -> Self {
         let name = |node: &NodeStatus| (node.description.id(), node.description.name.clone());
-        Self { has_colours, nodes: nodes.iter().map(name).collect() }
+        Self { nodes: nodes.iter().map(name).collect(), ..Self::of_node(has_colours) }
+    }
+
+    /// Lines that end with the fields of the record, if it has some.
+    pub(crate) fn with_fields(self, has_fields: bool) -> Self {
+        Self { has_fields, ..self }
     }
 
     /// One record; several lines if its message has several.
@@ -60,6 +67,13 @@ impl LogLines {
         };
         let text = plain(&record.text());
         let _ = write!(line, "{}: {on}{before}{text}{after}{off}", plain(&source));
+        for (name, value) in record.fields.iter().filter(|_| self.has_fields) {
+            let value = value.to_string();
+            let _ = match value.is_empty() || value.contains([' ', '"', '=', '\n']) {
+                true => write!(line, " {}={}", plain(name), plain(&format!("{value:?}"))),
+                false => write!(line, " {}={}", plain(name), plain(&value)),
+            };
+        }
         line
     }
 
@@ -104,8 +118,8 @@ mod tests {
     use std::sync::Arc;
 
     use drover_api::Timestamp;
-    use drover_logs::Source;
     use drover_logs::store::{RecordId, Sent};
+    use drover_logs::{Fields, Source};
 
     use super::*;
 
@@ -120,6 +134,7 @@ mod tests {
             time: Timestamp(1_700_000_000_123),
             level,
             data: data.to_vec(),
+            fields: Fields::default(),
             part: Part::Whole,
             is_gap: false,
             sent: None,
@@ -145,6 +160,16 @@ mod tests {
         let lines = LogLines::of_node(false);
         let line = lines.line(&record(Level::STDOUT, b"a\x1b[2Jb\r\nc\xff\0"));
         assert!(line.ends_with(": a\\u{1b}[2Jb\n    c\u{fffd}\\u{0}"), "{line}");
+    }
+
+    #[test]
+    fn fields_are_shown_when_asked_for() {
+        let fields = r#"{"status":500,"agent":"a \"b\"","path":"/x"}"#;
+        let fields = serde_json::from_str(fields).unwrap();
+        let record = StoredRecord { fields, ..record(Level::ERROR, b"x") };
+        let line = LogLines::of_node(false).with_fields(true).line(&record);
+        assert!(line.ends_with(r#": x agent="a \"b\"" path=/x status=500"#), "{line}");
+        assert!(LogLines::of_node(false).line(&record).ends_with(": x"));
     }
 
     #[test]

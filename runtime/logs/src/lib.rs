@@ -5,10 +5,11 @@
 //! [`ResultCollector`], metrics to [`statsd`], and all that is to be kept to the
 //! [`store`], which is the only one that knows SQLite. A [`service`] answers
 //! what callers ask of a store. [`LevelSet`] is how a command says which levels
-//! it wants where.
+//! it wants where. What a parser found in a line are the [`Fields`] of its record.
 
 #![forbid(unsafe_code)]
 
+mod fields;
 mod level_set;
 mod protocol;
 mod result_data;
@@ -17,6 +18,7 @@ mod source;
 pub mod statsd;
 pub mod store;
 
+pub use fields::{FieldCondition, FieldConditionError, FieldRef, FieldValue, Fields};
 pub use level_set::{LevelSet, LevelSetError};
 pub use protocol::{Message, OutputParser, Part, Stream};
 pub use result_data::{ResultCollector, ResultData, ResultDataError};

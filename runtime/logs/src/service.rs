@@ -230,7 +230,13 @@ fn bytes_of(record: &StoredRecord) -> usize {
         Ok(text) => text.len(),
         Err(_) => record.data.len() * 5,
     };
-    NAMES_OF_FIELDS + source.job.as_str().len() + source.domain.len() + source.name.len() + data
+    let fields = if record.fields.is_empty() { 0 } else { record.fields.cost() };
+    NAMES_OF_FIELDS
+        + fields
+        + source.job.as_str().len()
+        + source.domain.len()
+        + source.name.len()
+        + data
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ mod state;
 mod writer;
 mod zone;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,11 +52,12 @@ pub use query::{Cursor, CursorError, Filter, Order, Page, Query};
 pub use record::{RecordId, Sent, StoredRecord};
 
 use catalog::{Catalog, is_damage, is_passing, remove_side_files, set_aside};
+use database::{open_finished, read_marks};
 use queue::{IsClosed, Item, Queue};
 use record::Sequence;
 use scan::{Found, Reader, Scan};
 use state::{State as Remembered, StateFile};
-use writer::{RESERVED_IDS, WriteError, Writer, own_origin, read_current};
+use writer::{CurrentFile, RESERVED_IDS, WriteError, Writer, own_origin, read_current};
 
 /// Where records are kept, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +170,8 @@ struct Shared {
     trouble: watch::Sender<Option<String>>,
     /// Files that a query found damaged and that were written down.
     reported: Mutex<BTreeSet<PathBuf>>,
+    /// What is remembered with the records that are committed.
+    marks: Mutex<BTreeMap<String, String>>,
 }
 
 /// How far the log has come.
@@ -299,6 +302,14 @@ impl LogStore {
         Cursor(self.shared().committed.borrow().newest + 1)
     }
 
+    /// What those who log have the store remember, by [`Batch::mark`]: as it was
+    /// committed together with their records. So whoever reads on from a mark
+    /// after a crash neither loses nor doubles a record.
+    #[must_use]
+    pub fn marks(&self) -> BTreeMap<String, String> {
+        self.shared().marks().clone()
+    }
+
     /// Tells this log from every other one, and from one that was in its
     /// directory before and was removed.
     #[must_use]
@@ -417,20 +428,24 @@ impl Shared {
         let (mut state, remembered) = StateFile::open(directory)?;
         let identity = state.identity()?;
         let mut is_unread = false;
-        let ends = match read_current(&current) {
-            Ok(ends) => ends,
+        let CurrentFile { ends, mut marks } = match read_current(&current) {
+            Ok(found) => found,
             Err(error) if is_damage(&error) => {
                 tracing::warn!(path = %current.display(), %error, "log file set aside");
                 damaged.push(set_aside(&current)?);
-                None
+                CurrentFile::default()
             }
             // What is remembered has no place that could be in there.
             Err(error) if remembered.is_some() && is_passing(&error) => {
                 is_unread = true;
-                None
+                CurrentFile::default()
             }
             Err(error) => return Err(error.into()),
         };
+        if let (true, Some(newest)) = (marks.is_empty(), catalog.files.last()) {
+            marks = read_marks(&open_finished(&newest.path)?)?;
+        }
+        marks.retain(|name, _| !name.is_empty());
         if !current.exists() {
             remove_side_files(&current)?;
         }
@@ -456,6 +471,7 @@ impl Shared {
             committed: watch::Sender::new(Committed { newest: next - 1, is_closed: false }),
             trouble: watch::Sender::new(None),
             reported: Mutex::default(),
+            marks: Mutex::new(marks),
             identity,
             config,
         };
@@ -489,6 +505,21 @@ impl Shared {
 
     fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
         self.reader.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of marks that are committed.
+    fn note_marks<'m>(&self, changes: impl Iterator<Item = &'m (String, Option<String>)>) {
+        let mut marks = self.marks();
+        for (name, value) in changes {
+            match value {
+                Some(value) => marks.insert(name.clone(), value.clone()),
+                None => marks.remove(name),
+            };
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, StateFile> {

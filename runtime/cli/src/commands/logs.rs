@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use clap::Args;
 use drover_api::{Command, JobId, JobResult, NodeId, NodeStatus, Presence, Progress, procedures};
-use drover_logs::LevelSet;
 use drover_logs::service::{FollowArguments, Followed, QueryArguments};
 use drover_logs::store::{Page, StoredRecord};
+use drover_logs::{FieldCondition, LevelSet};
 use drover_wamp::{CallError, CallOptions, Client, Payload, RunningCall};
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +42,14 @@ pub(crate) struct Logs {
     /// Records in which this text occurs
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
+    /// Records with such a field, as status>=500 or host=web-1: a name, one of
+    /// = != < <= > >= ~ (contains), and a value; several may be given, and all
+    /// must hold
+    #[arg(long, value_name = "CONDITION")]
+    field: Vec<FieldCondition>,
+    /// Show the fields of records at the end of their lines
+    #[arg(long)]
+    show_fields: bool,
     /// Records of this job
     #[arg(long, value_name = "JOB")]
     job: Option<JobId>,
@@ -86,6 +94,7 @@ pub(crate) fn run(mut logs: Logs) -> Result<Exit, Failure> {
             Log::OfNode(_) => LogLines::of_node(has_colours),
             Log::OfController => LogLines::of_nodes(has_colours, &nodes),
         };
+        let lines = lines.with_fields(logs.show_fields);
         let shown = Shown { lines, as_json: logs.json, node: log.node(), last: None };
         let exit = match logs.follow {
             true => logs.follow(&session, &log, shown).await?,
@@ -132,6 +141,7 @@ impl Logs {
             from: self.since,
             until: self.until,
             text: self.grep.clone(),
+            fields: self.field.clone(),
             ..QueryArguments::default()
         };
         let mut records: Vec<StoredRecord> = Vec::new();
@@ -164,6 +174,7 @@ impl Logs {
             levels: self.level,
             from: self.since,
             text: self.grep.clone(),
+            fields: self.field.clone(),
             backlog: Some(self.limit.min(PAGE)),
             ..FollowArguments::default()
         };

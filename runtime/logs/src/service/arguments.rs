@@ -2,9 +2,10 @@
 
 use drover_api::{JobId, NodeId, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::ServiceError;
+use crate::fields::FieldCondition;
 use crate::level_set::LevelSet;
 use crate::store::{Cursor, Filter, Order, Query, RecordId, Start};
 
@@ -44,6 +45,11 @@ macro_rules! with_conditions {
             /// Records in which this text occurs.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub text: Option<String>,
+            /// Records whose fields fulfil all of these conditions, such as status>=500 or
+            /// host=web-1: NAME, one of = != < <= > >= ~ (contains), and a value.
+            #[schemars(with = "OneOrMore")]
+            #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+            pub fields: Vec<FieldCondition>,
             /// Records that were written after the one with this id.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub after: Option<u32>,
@@ -65,6 +71,7 @@ macro_rules! with_conditions {
                     from: self.from.map(time),
                     until: self.until.map(time),
                     text: self.text.clone(),
+                    fields: self.fields.clone(),
                     after: self.after.map(RecordId),
                     node: node.map_err(|error| ServiceError::Invalid(error.to_string()))?,
                 })
@@ -111,6 +118,23 @@ with_conditions! {
 enum LevelText {
     Set(String),
     Level(u8),
+}
+
+/// Reads one condition, or a list.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FieldCondition>, D::Error> {
+    let text = match OneOrMore::deserialize(from)? {
+        OneOrMore::One(text) => vec![text],
+        OneOrMore::All(texts) => texts,
+    };
+    text.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+}
+
+/// Conditions as they are written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    All(Vec<String>),
 }
 
 /// Which records of an answer come first.
@@ -187,7 +211,7 @@ mod tests {
     fn every_argument_is_read_and_others_are_refused() {
         let all = json!({
             "job": "j", "domain": "d", "name": "n", "levels": "7-9", "from": 1_447_000_000,
-            "until": 1_447_000_000_001_u64, "text": "t", "after": 3, "node": "1.7",
+            "until": 1_447_000_000_001_u64, "text": "t", "fields": ["a>=1", "b~c"], "after": 3, "node": "1.7",
             "order": "oldest", "limit": 5, "cursor": "7",
         });
         let query: QueryArguments = serde_json::from_value(all.clone()).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use drover_api::{Level, Timestamp};
 
 use super::record::{Flags, Sent, StoredRecord};
+use crate::fields::{self, FieldRef};
 use crate::level_set::LevelSet;
 use crate::protocol::{Message, Part};
 use crate::source::Source;
@@ -37,7 +38,9 @@ impl Origin {
 pub struct Batch {
     origin: Arc<Origin>,
     entries: Vec<Entry>,
+    /// The text of each record, and then its fields.
     data: Vec<u8>,
+    marks: Vec<(String, Option<String>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,7 @@ struct Entry {
     level: Level,
     flags: Flags,
     length: usize,
+    fields_length: usize,
     sent: Option<Sent>,
 }
 
@@ -57,6 +61,8 @@ pub(crate) struct NewRecord<'a> {
     pub(crate) level: Level,
     pub(crate) flags: Flags,
     pub(crate) data: &'a [u8],
+    /// As [`fields::write`] writes them; empty if there are none.
+    pub(crate) fields: &'a [u8],
     pub(crate) sent: Option<Sent>,
 }
 
@@ -64,16 +70,35 @@ impl Batch {
     /// A batch without records.
     #[must_use]
     pub fn new(origin: Arc<Origin>) -> Self {
-        Self { origin, entries: Vec::new(), data: Vec::new() }
+        Self { origin, entries: Vec::new(), data: Vec::new(), marks: Vec::new() }
     }
 
     /// Adds a message as it comes out of the parser. One whose level is neither
     /// stored nor forwarded is left out.
     pub fn push(&mut self, time: Timestamp, message: Message<'_>) {
+        self.push_with_fields(time, message, std::iter::empty());
+    }
+
+    /// As [`Batch::push`], with what a parser found in the message.
+    pub fn push_with_fields<'a>(
+        &mut self,
+        time: Timestamp,
+        message: Message<'_>,
+        fields: impl Iterator<Item = (&'a str, FieldRef<'a>)>,
+    ) {
         let is_forwarded = self.is_forwarded(message.level);
         if is_forwarded || self.origin.store.contains(message.level) {
             self.add(time, message, Flags::new(message.part, is_forwarded));
+            self.add_fields(fields);
         }
+    }
+
+    /// Has the store remember `value` under `name` from the commit on in which
+    /// these records are, or forget it: both or none. See [`LogStore::marks`].
+    ///
+    /// [`LogStore::marks`]: super::LogStore::marks
+    pub fn mark(&mut self, name: impl Into<String>, value: Option<String>) {
+        self.marks.push((name.into(), value));
     }
 
     /// Adds a record that a node sent, as it was in the node's log. Its source
@@ -83,13 +108,14 @@ impl Batch {
         let gap = if *is_gap { Flags::GAP } else { 0 };
         let flags = Flags(Flags::new(*part, false).0 | gap);
         self.add(*time, Message { level: *level, data, part: *part }, flags);
+        self.add_fields(record.fields.iter());
         if let Some(entry) = self.entries.last_mut() {
             entry.sent = Some(sent);
         }
     }
 
-    /// Adds a record that stands for others, whatever levels are kept.
-    pub(crate) fn push_gap(&mut self, time: Timestamp, text: &str) {
+    /// Adds a record that stands for what was not kept, whatever levels are.
+    pub fn push_gap(&mut self, time: Timestamp, text: &str) {
         let level = Level::WARNING;
         let message = Message { level, data: text.as_bytes(), part: Part::Whole };
         let flags = Flags::new(Part::Whole, self.is_forwarded(level));
@@ -109,7 +135,17 @@ impl Batch {
     fn add(&mut self, time: Timestamp, message: Message<'_>, flags: Flags) {
         self.data.extend_from_slice(message.data);
         let length = message.data.len();
-        self.entries.push(Entry { time, level: message.level, flags, length, sent: None });
+        let level = message.level;
+        self.entries.push(Entry { time, level, flags, length, fields_length: 0, sent: None });
+    }
+
+    /// Gives the record that was added last its fields.
+    fn add_fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, FieldRef<'a>)>) {
+        let before = self.data.len();
+        fields::write(&mut self.data, fields);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.fields_length = self.data.len() - before;
+        }
     }
 
     /// How many records there are.
@@ -126,20 +162,31 @@ impl Batch {
 
     /// The memory that it takes, about.
     pub(crate) fn cost(&self) -> usize {
-        self.data.len() + self.entries.len() * size_of::<Entry>() + size_of::<Self>()
+        let marks = self.marks.iter().map(|(name, value)| {
+            size_of::<(String, Option<String>)>()
+                + name.len()
+                + value.as_ref().map_or(0, String::len)
+        });
+        let entries = self.entries.len() * size_of::<Entry>();
+        self.data.len() + entries + marks.sum::<usize>() + size_of::<Self>()
     }
 
     pub(crate) fn origin(&self) -> &Arc<Origin> {
         &self.origin
     }
 
+    pub(crate) fn marks(&self) -> &[(String, Option<String>)] {
+        &self.marks
+    }
+
     pub(crate) fn records(&self) -> impl Iterator<Item = NewRecord<'_>> {
         let mut rest = &self.data[..];
         self.entries.iter().map(move |entry| {
             let (data, after) = rest.split_at(entry.length);
+            let (fields, after) = after.split_at(entry.fields_length);
             rest = after;
             let Entry { time, level, flags, sent, .. } = *entry;
-            NewRecord { source: &self.origin.source, time, level, flags, data, sent }
+            NewRecord { source: &self.origin.source, time, level, flags, data, fields, sent }
         })
     }
 }

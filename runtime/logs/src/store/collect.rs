@@ -26,6 +26,7 @@ use super::query::{Cursor, Order, Query};
 use super::record::{RecordId, Sent, StoredRecord};
 use super::state::replace;
 use super::{LogStore, OpenError, StoreClosed, StoreConfig};
+use crate::fields::Fields;
 use crate::protocol::Part;
 use crate::source::Source;
 
@@ -302,6 +303,7 @@ fn missed_record(missed: &MissedRecords) -> StoredRecord {
             "records {first} to {last} of the node were dropped there before they could be sent"
         )
         .into_bytes(),
+        fields: Fields::default(),
         part: Part::Whole,
         is_gap: true,
         sent: None,
@@ -321,6 +323,7 @@ mod tests {
             time: Timestamp(1),
             level: Level::ERROR,
             data: format!("{log} {place}").into_bytes(),
+            fields: Fields::default(),
             part: Part::Whole,
             is_gap: false,
             sent: None,

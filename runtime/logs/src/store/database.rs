@@ -1,5 +1,6 @@
 //! One file of records, as its writer sees it: the schema, and how rows go in.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,12 +11,14 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, params};
 use super::Durability;
 use super::batch::NewRecord;
 use super::record::{Flags, Sequence};
+use super::scan::has_fields;
 use super::zone::{OpenZone, job_number, node_number};
 
 /// `logs` is what other programs may read; its `id` has the record's id in its
 /// lowest four bytes, `epoch` is in milliseconds since 1970, and `data` is a
 /// blob if it is not UTF-8. `node` and `place` are there if a node sent the
-/// record. `zones` and `spans` are how queries find their way:
+/// record, `fields` as a JSON object if a parser found some. `marks` is what is
+/// remembered in the same transactions: see [`super::LogStore::marks`]. `zones` and `spans` are how queries find their way:
 /// see the module `zone`.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS logs (
@@ -28,8 +31,13 @@ const SCHEMA: &str = "
         flags INTEGER NOT NULL,
         data NOT NULL,
         node TEXT,
-        place INTEGER
+        place INTEGER,
+        fields TEXT
     );
+    CREATE TABLE IF NOT EXISTS marks (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS zones (
         first INTEGER PRIMARY KEY,
         last INTEGER NOT NULL,
@@ -49,8 +57,10 @@ const SCHEMA: &str = "
 /// Rows that one statement inserts: fewer, larger steps of the engine.
 const ROWS_AT_ONCE: usize = 16;
 
-/// Columns of a row; the last two are for records that a node sent.
-const COLUMNS: usize = 10;
+/// Columns of a row: the last is for records that have fields, the two before it
+/// for those that a node sent.
+const COLUMNS: usize = 11;
+const SENT_COLUMNS: usize = 10;
 const OWN_COLUMNS: usize = 8;
 
 /// How long a change waits for a query that reads the same pages.
@@ -78,6 +88,9 @@ impl Database {
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.execute_batch(SCHEMA)?;
+        if !has_fields(&connection)? {
+            connection.execute_batch("ALTER TABLE logs ADD COLUMN fields TEXT")?;
+        }
         let mut database = Self { connection, zone: OpenZone::default() };
         database.zone = database.read_open_zone()?;
         Ok(database)
@@ -93,12 +106,13 @@ impl Database {
         })
     }
 
-    /// Writes records in one transaction, with ids from `first` on. What comes
+    /// Writes records and marks in one transaction, with ids from `first` on. What comes
     /// of an error is not known: the file is to be opened anew then.
     pub(super) fn write<'r>(
         &mut self,
         first: Sequence,
         records: impl Iterator<Item = NewRecord<'r>>,
+        marks: impl Iterator<Item = &'r (String, Option<String>)>,
     ) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
@@ -126,6 +140,24 @@ impl Database {
         }
         for row in &rows {
             insert(&self.connection, std::slice::from_ref(row))?;
+        }
+        for (name, value) in marks {
+            write_mark(&self.connection, name, value.as_deref())?;
+        }
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// What is remembered.
+    pub(super) fn marks(&self) -> rusqlite::Result<BTreeMap<String, String>> {
+        read_marks(&self.connection)
+    }
+
+    /// Takes over what the file before this one has to remember.
+    pub(super) fn carry(&self, marks: &BTreeMap<String, String>) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        write_mark(&self.connection, CARRIED, Some(""))?;
+        for (name, value) in marks {
+            write_mark(&self.connection, name, Some(value))?;
         }
         self.connection.execute_batch("COMMIT")
     }
@@ -229,15 +261,17 @@ pub(super) fn to_u64(number: i64) -> u64 {
 struct Inserts {
     own: [String; 2],
     sent: [String; 2],
+    with_fields: [String; 2],
 }
 
 static INSERTS: LazyLock<Inserts> = LazyLock::new(|| Inserts {
     own: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, OWN_COLUMNS)),
-    sent: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, COLUMNS)),
+    sent: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, SENT_COLUMNS)),
+    with_fields: [1, ROWS_AT_ONCE].map(|rows| insert_statement(rows, COLUMNS)),
 });
 
 fn insert_statement(rows: usize, columns: usize) -> String {
-    let names = "id, job, domain, name, epoch, level, flags, data, node, place";
+    let names = "id, job, domain, name, epoch, level, flags, data, node, place, fields";
     let names = names.split(", ").take(columns).collect::<Vec<_>>().join(", ");
     let row = format!("({})", vec!["?"; columns].join(","));
     format!("INSERT INTO logs ({names}) VALUES {}", vec![row; rows].join(","))
@@ -245,10 +279,13 @@ fn insert_statement(rows: usize, columns: usize) -> String {
 
 /// Inserts one row, or [`ROWS_AT_ONCE`] of them.
 fn insert(connection: &Connection, rows: &[(Sequence, NewRecord<'_>)]) -> rusqlite::Result<()> {
-    let are_sent = rows.iter().any(|(_, record)| record.sent.is_some());
-    let (inserts, columns) = match are_sent {
-        true => (&INSERTS.sent, COLUMNS),
-        false => (&INSERTS.own, OWN_COLUMNS),
+    let any = |is_so: fn(&NewRecord<'_>) -> bool| rows.iter().any(|(_, record)| is_so(record));
+    let (inserts, columns) = if any(|record| !record.fields.is_empty()) {
+        (&INSERTS.with_fields, COLUMNS)
+    } else if any(|record| record.sent.is_some()) {
+        (&INSERTS.sent, SENT_COLUMNS)
+    } else {
+        (&INSERTS.own, OWN_COLUMNS)
     };
     let sql = &inserts[usize::from(rows.len() > 1)];
     bind_and_insert(&mut connection.prepare_cached(sql)?, columns, rows)
@@ -267,6 +304,8 @@ fn bind_and_insert(
         };
         let node = record.sent.map(|sent| sent.node.to_string());
         let place = record.sent.map(|sent| to_i64(sent.place));
+        // Our own JSON, which is UTF-8.
+        let fields = std::str::from_utf8(record.fields).ok().filter(|json| !json.is_empty());
         let values: [&dyn ToSql; COLUMNS] = [
             &to_i64(id.0),
             &record.source.job.as_str(),
@@ -278,12 +317,36 @@ fn bind_and_insert(
             data,
             &node,
             &place,
+            &fields,
         ];
         for (column, value) in values.into_iter().take(columns).enumerate() {
             statement.raw_bind_parameter(row * columns + column + 1, value)?;
         }
     }
     statement.raw_execute().map(|_| ())
+}
+
+/// The mark of a file that has those of the file before it. It is not shown.
+const CARRIED: &str = "";
+
+fn write_mark(connection: &Connection, name: &str, value: Option<&str>) -> rusqlite::Result<()> {
+    let changed = match value {
+        Some(value) => connection
+            .prepare_cached("INSERT OR REPLACE INTO marks VALUES (?,?)")?
+            .execute([name, value]),
+        None => connection.prepare_cached("DELETE FROM marks WHERE name = ?")?.execute([name]),
+    };
+    changed.map(|_| ())
+}
+
+/// The marks of a file, with [`CARRIED`]; none if an older program made it.
+pub(super) fn read_marks(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'marks')";
+    if !connection.query_row(sql, [], |row| row.get(0))? {
+        return Ok(BTreeMap::new());
+    }
+    let mut statement = connection.prepare("SELECT name, value FROM marks")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn write_zone(connection: &Connection, zone: &mut OpenZone) -> rusqlite::Result<()> {

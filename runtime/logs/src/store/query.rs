@@ -7,6 +7,7 @@ use drover_api::{JobId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::record::{RecordId, StoredRecord};
+use crate::fields::FieldCondition;
 use crate::level_set::LevelSet;
 
 /// Which records are meant: those that fulfil all that is said.
@@ -27,6 +28,8 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// Records in which this text occurs, byte for byte.
     pub text: Option<String>,
+    /// Records whose fields fulfil all of these.
+    pub fields: Vec<FieldCondition>,
     /// Records that were stored after this one.
     pub after: Option<RecordId>,
     /// Records that this node sent, in a log that keeps those of nodes.
@@ -43,6 +46,7 @@ impl Default for Filter {
             from: None,
             until: None,
             text: None,
+            fields: Vec::new(),
             after: None,
             node: None,
         }

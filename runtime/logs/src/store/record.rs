@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use drover_api::{Level, NodeId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::fields::Fields;
 use crate::protocol::Part;
 use crate::source::Source;
 
@@ -61,7 +62,7 @@ pub struct Sent {
 ///
 /// In JSON: `{id, job, domain, name, time, level, data}`. Data that is not
 /// UTF-8 is written as well as it can be in `data`, and exactly in `base64`.
-/// `part` is there if the message was cut, `gap` if the record stands for
+/// `fields` is there if a parser found some, `part` if the message was cut, `gap` if the record stands for
 /// others, `node` (as `<gid>.<nid>`) and `place` if a node sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredRecord {
@@ -75,6 +76,8 @@ pub struct StoredRecord {
     pub level: Level,
     /// The message: any bytes.
     pub data: Vec<u8>,
+    /// What a parser found in it.
+    pub fields: Fields,
     /// Whether this is all of the message. The next record of the same job and
     /// level goes on with it.
     pub part: Part,
@@ -103,6 +106,8 @@ struct OnTheLink {
     data: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    fields: Fields,
     #[serde(default, skip_serializing_if = "is_whole")]
     part: Part,
     #[serde(default, rename = "gap", skip_serializing_if = "std::ops::Not::not")]
@@ -127,6 +132,7 @@ impl Serialize for StoredRecord {
             level: self.level,
             data: self.text().into_owned(),
             base64: (!is_text).then(|| BASE64.encode(&self.data)),
+            fields: self.fields.clone(),
             part: self.part,
             is_gap: self.is_gap,
             node: self.sent.map(|sent| sent.node.to_string()),
@@ -156,6 +162,7 @@ impl<'de> Deserialize<'de> for StoredRecord {
             time: record.time,
             level: record.level,
             data,
+            fields: record.fields,
             part: record.part,
             is_gap: record.is_gap,
             sent,
@@ -235,6 +242,7 @@ mod tests {
                 time: Timestamp(1),
                 level: Level(42),
                 data: data.to_vec(),
+                fields: serde_json::from_str(r#"{"status":500,"took":0.5,"host":"a"}"#).unwrap(),
                 part: Part::First,
                 is_gap: true,
                 sent,

@@ -17,6 +17,7 @@ use super::database::{to_i64, to_u64};
 use super::query::{Filter, Order};
 use super::record::{Flags, Sent, Sequence, StoredRecord};
 use super::zone::{Run, ZoneSummary, decode_runs, job_number, node_number};
+use crate::fields::Fields;
 use crate::level_set::LevelSet;
 use crate::source::Source;
 
@@ -77,7 +78,8 @@ pub(super) struct Scan {
     /// What is still to be looked at; both ends included.
     pub(super) low: u64,
     pub(super) high: u64,
-    select: String,
+    /// The statements that read records of files with and without fields.
+    select: [String; 2],
     /// Files with damage that was met.
     pub(super) damaged: Vec<PathBuf>,
     /// Files that cannot be read for now.
@@ -157,19 +159,19 @@ impl Scan {
             order,
             low,
             high,
-            select: String::new(),
+            select: Default::default(),
             damaged: Vec::new(),
             unread: Vec::new(),
             patience: Patience::GoesOn,
         };
-        scan.select = scan.select_statement();
+        scan.select = scan.select_statements();
         scan
     }
 
     /// Leaves out what is not to be forwarded.
     pub(super) fn only_forwarded(mut self) -> Self {
         self.is_forwarded = true;
-        self.select = self.select_statement();
+        self.select = self.select_statements();
         self
     }
 
@@ -440,14 +442,15 @@ impl Scan {
         Run { first: low, last: high }: Run,
         found: &mut Found,
     ) -> rusqlite::Result<Run> {
-        let mut statement = connection.prepare_cached(&self.select)?;
+        let select = &self.select[usize::from(!has_fields(connection)?)];
+        let mut statement = connection.prepare_cached(select)?;
         for (i, value) in self.parameters(&low, &high).into_iter().enumerate() {
             statement.raw_bind_parameter(i + 1, value)?;
         }
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
             let Some((place, record)) = self.record_of(row, found)? else { continue };
-            found.bytes += record.data.len() + size_of::<StoredRecord>();
+            found.bytes += record.data.len() + record.fields.cost() + size_of::<StoredRecord>();
             found.records.push((place, record));
             if found.is_full() {
                 return Ok(match self.order {
@@ -459,7 +462,8 @@ impl Scan {
         Ok(Run { first: low, last: high })
     }
 
-    /// The record in a row, if the text that is asked for occurs in it.
+    /// The record in a row, if the text that is asked for occurs in it and its
+    /// fields are as they are to be.
     fn record_of(
         &self,
         row: &Row<'_>,
@@ -470,6 +474,13 @@ impl Scan {
             _ => &[],
         };
         if self.finder.as_ref().is_some_and(|finder| finder.find(data).is_none()) {
+            return Ok(None);
+        }
+        let fields = match row.get_ref(10)? {
+            ValueRef::Text(json) => Fields::read(json),
+            _ => Fields::default(),
+        };
+        if !self.filter.fields.iter().all(|condition| condition.holds(&fields)) {
             return Ok(None);
         }
         let place = Sequence(to_u64(row.get(0)?));
@@ -495,6 +506,7 @@ impl Scan {
             time: Timestamp(to_u64(row.get(4)?)),
             level: Level(row.get(5)?),
             data: data.to_vec(),
+            fields,
             part: flags.part(),
             is_gap: flags.has(Flags::GAP),
             sent,
@@ -509,13 +521,20 @@ impl Scan {
         }
     }
 
+    fn select_statements(&self) -> [String; 2] {
+        ["fields", "NULL"].map(|fields| self.select_statement(fields))
+    }
+
     /// The statement that reads a stretch of records. Its parameters are those
     /// of [`Scan::parameters`]; numbers stand in the text.
-    fn select_statement(&self) -> String {
-        let mut sql =
-            "SELECT id, job, domain, name, epoch, level, flags, data, node, place FROM logs
-                       WHERE id BETWEEN ?1 AND ?2"
-                .to_owned();
+    fn select_statement(&self, fields: &str) -> String {
+        let mut sql = format!(
+            "SELECT id, job, domain, name, epoch, level, flags, data, node, place, {fields}
+             FROM logs WHERE id BETWEEN ?1 AND ?2"
+        );
+        if !self.filter.fields.is_empty() {
+            let _ = write!(sql, " AND {fields} IS NOT NULL");
+        }
         let texts = [
             ("job", self.filter.job.is_some()),
             ("domain", self.filter.domain.is_some()),
@@ -563,4 +582,11 @@ impl Scan {
 fn tail_of(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce(max(last) + 1, 0) FROM zones";
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(to_u64)
+}
+
+/// Whether records may have fields: those of a file that an older program ended
+/// have none.
+pub(super) fn has_fields(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('logs') WHERE name = 'fields')";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }

@@ -6,6 +6,7 @@
 //! in memory and it is tried again; meanwhile the queue fills up, and those who
 //! log wait or count what they leave out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::mem;
@@ -185,7 +186,8 @@ impl Writer {
         }
         let count =
             [&self.notes, &opening].into_iter().chain(batches).map(Batch::len).sum::<usize>();
-        if count == 0 {
+        let has_marks = batches.iter().any(|batch| !batch.marks().is_empty());
+        if count == 0 && !has_marks {
             return Ok(());
         }
         self.reserve(count as u64)?;
@@ -195,8 +197,11 @@ impl Writer {
         let Some(database) = &mut self.database else { return Ok(()) };
         let own = [&self.notes, &opening];
         let records = own.into_iter().chain(batches).flat_map(Batch::records);
-        database.write(self.next, records)?;
+        database.write(self.next, records, batches.iter().flat_map(Batch::marks))?;
         self.is_synced = false;
+        if has_marks {
+            self.shared.note_marks(batches.iter().flat_map(Batch::marks));
+        }
         self.next.0 += count as u64;
         self.notes = Batch::new(Arc::clone(self.notes.origin()));
         if self.trouble.take().is_some() {
@@ -212,7 +217,13 @@ impl Writer {
         if !path.exists() {
             remove_side_files(&path)?;
         }
-        Ok(Database::open(&path, self.shared.config.durability)?)
+        let database = Database::open(&path, self.shared.config.durability)?;
+        let marks = self.shared.marks();
+        if !marks.is_empty() && database.marks()?.is_empty() {
+            database.carry(&marks)?;
+        }
+        drop(marks);
+        Ok(database)
     }
 
     /// Sees to it that the next ids are never given again.
@@ -309,6 +320,10 @@ impl Writer {
 
     /// Deletes records, wherever they are.
     fn delete(&mut self, places: &[Sequence]) -> Result<u64, WriteError> {
+        // A file that goes may be the last that has the marks.
+        if self.database.is_none() {
+            self.database = Some(self.open()?);
+        }
         let files = self.shared.catalog().files.clone();
         let mut deleted = 0;
         for file in files {
@@ -325,14 +340,9 @@ impl Writer {
         let current = self.shared.catalog().current_first;
         let places: Vec<Sequence> =
             places.iter().filter(|place| **place >= current).copied().collect();
-        if !places.is_empty() {
-            if self.database.is_none() {
-                self.database = Some(self.open()?);
-            }
-            if let Some(database) = &mut self.database {
-                deleted += database.delete(&places)?;
-                self.is_synced = false;
-            }
+        if let (false, Some(database)) = (places.is_empty(), &mut self.database) {
+            deleted += database.delete(&places)?;
+            self.is_synced = false;
         }
         Ok(deleted)
     }
@@ -360,15 +370,23 @@ impl Writer {
     }
 }
 
-/// Looks at the current file when the store is opened: its first and last
-/// place, if it has records. A damaged one is an error.
-pub(super) fn read_current(path: &Path) -> Result<Option<(Sequence, Sequence)>, rusqlite::Error> {
+/// What is in the current file.
+#[derive(Debug, Default)]
+pub(super) struct CurrentFile {
+    /// The first and the last place, if it has records.
+    pub(super) ends: Option<(Sequence, Sequence)>,
+    /// What is remembered; empty if the file before this one has it.
+    pub(super) marks: BTreeMap<String, String>,
+}
+
+/// Looks at the current file when the store is opened. A damaged one is an error.
+pub(super) fn read_current(path: &Path) -> Result<CurrentFile, rusqlite::Error> {
     if !path.exists() {
-        return Ok(None);
+        return Ok(CurrentFile::default());
     }
     // In full, so that a log that was left by a crash is taken in.
     let database = Database::open(path, super::Durability::Window)?;
-    let ends = database.ends()?;
+    let current = CurrentFile { ends: database.ends()?, marks: database.marks()? };
     database.close()?;
-    Ok(ends)
+    Ok(current)
 }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod fields;
 mod forwarding;
 mod queries;
 mod rotation;
