@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::grant::Access;
+use crate::http::HttpAllowance;
 use crate::secret::Secret;
 
 /// Everything that a plugin may touch. The default is nothing.
@@ -19,6 +20,8 @@ pub struct Allowance {
     pub settings: BTreeMap<String, Secret>,
     /// The directories that it sees.
     pub directories: Vec<AllowedDirectory>,
+    /// Where it may send HTTP requests, and which.
+    pub http: Vec<HttpAllowance>,
 }
 
 /// A directory that a plugin sees.

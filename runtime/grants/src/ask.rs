@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::grant::Access;
+use crate::http::HttpAsk;
 use crate::manifest::ManifestError;
 use crate::text::{DirectoryPath, SettingName, VariableName};
 
@@ -36,6 +37,9 @@ pub struct Asks {
     /// To read or change files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<DirectoryAsk>,
+    /// To send HTTP requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpAsk>,
 }
 
 /// Asks for what the node tells of itself.
@@ -107,6 +111,10 @@ impl Asks {
             };
             add(format!("{access} {}", ask.path), &ask.reason);
         }
+        for ask in &self.http {
+            let rules: Vec<_> = ask.allow.iter().map(ToString::to_string).collect();
+            add(format!("HTTP to {}: {}", ask.authority, rules.join(", ")), &ask.reason);
+        }
         asked
     }
 
@@ -120,7 +128,16 @@ impl Asks {
         // A setting and a secret are read by the same call, so names are shared.
         check_kind("settings", settings.map(NamedAsk::named))?;
         let directories = self.directories.iter();
-        check_kind("directories", directories.map(|ask| (ask.path.as_str(), &*ask.reason)))
+        check_kind("directories", directories.map(|ask| (ask.path.as_str(), &*ask.reason)))?;
+        let http = self.http.iter();
+        check_kind("http", http.map(|ask| (ask.authority.as_str(), &*ask.reason)))?;
+        match self.http.iter().find(|ask| ask.socket.is_some() && ask.scheme.is_some()) {
+            None => Ok(()),
+            Some(ask) => Err(ManifestError::Rule {
+                of: format!("asks.http {}", ask.authority),
+                rule: "say `socket` or `scheme`, not both",
+            }),
+        }
     }
 }
 

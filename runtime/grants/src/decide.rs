@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::allowance::{Allowance, AllowedDirectory};
 use crate::ask::Asks;
 use crate::edit::{Lines, Value};
 use crate::grant::Access;
+use crate::http::HttpAllowance;
 use crate::load::{Granted, Grants};
 use crate::secret::Secret;
 
@@ -79,6 +81,7 @@ pub fn decide(plugin: &str, asks: &Asks, grants: &Grants) -> Decision {
     weighing.settings(asks);
     weighing.secrets(asks);
     weighing.directories(asks);
+    weighing.http(asks);
     if weighing.lines.is_empty() && weighing.troubles.is_empty() {
         return Decision::Allowed {
             allowance: weighing.allowance,
@@ -178,6 +181,22 @@ impl<'a> Weighing<'a> {
             self.lines.push(Value::Directory(ask.path.clone(), path, ask.access), &ask.reason);
         }
     }
+
+    /// Fewer requests than were asked for are the admin's choice, and denied
+    /// one by one.
+    fn http(&mut self, asks: &Asks) {
+        for ask in &asks.http {
+            match self.granted.http.get(&ask.authority) {
+                Some(Ok(granted)) => self.allowance.http.push(HttpAllowance {
+                    target: Arc::clone(&granted.target),
+                    asked: ask.allow.as_slice().into(),
+                    granted: Arc::clone(&granted.allow),
+                }),
+                Some(Err(why)) => self.troubles.push(why.clone()),
+                None => self.lines.push(Value::Http(ask.clone()), &ask.reason),
+            }
+        }
+    }
 }
 
 /// What is granted and not asked for, by the words of the grants.
@@ -198,6 +217,8 @@ fn unasked(asks: &Asks, granted: &Granted) -> Vec<String> {
     unasked.extend(others(&grants.secrets, secrets, "secrets"));
     let directories = asks.directories.iter().map(|ask| &ask.path);
     unasked.extend(others(&grants.directories, directories, "directories"));
+    let http = asks.http.iter().map(|ask| &ask.authority);
+    unasked.extend(others(&grants.http, http, "http"));
     for ask in &asks.directories {
         let granted = grants.directories.get(&ask.path).map(|grant| grant.access);
         if ask.access == Access::Read && granted == Some(Access::ReadWrite) {
@@ -228,7 +249,7 @@ mod tests {
     use crate::manifest::Manifest;
 
     /// One ask, the grant that answers it, and the same grant with too little.
-    const CASES: [(&str, &str, &str); 6] = [
+    const CASES: [(&str, &str, &str); 7] = [
         ("sysinfo = { reason = \"r\" }", "sysinfo = true", "sysinfo = false"),
         ("state = { size = 1000, reason = \"r\" }", "state = 1000", "state = 999"),
         ("env = [{ name = \"PATH\", reason = \"r\" }]", "env = [\"PATH\"]", "env = [\"PAT\"]"),
@@ -246,6 +267,11 @@ mod tests {
             "directories = [{ path = \"/d\", access = \"read-write\", reason = \"r\" }]",
             "directories.\"/d\" = { path = \"/srv\", access = \"read-write\" }",
             "directories.\"/d\" = { path = \"/srv\", access = \"read\" }",
+        ),
+        (
+            "http = [{ authority = \"a.b\", allow = [\"GET /**\"], reason = \"r\" }]",
+            "http.\"a.b\" = { allow = [] }",
+            "http.\"a.b:80\" = { allow = [] }",
         ),
     ];
 
@@ -333,11 +359,19 @@ mod tests {
         assert!(text.contains("`k`") && text.contains("NO_SUCH_VARIABLE"), "{text}");
     }
 
+    #[test]
+    fn a_header_that_cannot_be_read_says_why() {
+        let (ask, ..) = CASES[6];
+        let header = "headers.authorization = { env = \"NO_SUCH_VARIABLE\" }";
+        let text = missing(ask, &format!("http.\"a.b\" = {{ {header}, allow = [] }}"));
+        assert!(text.contains("`authorization`") && text.contains("NO_SUCH_VARIABLE"), "{text}");
+    }
+
     proptest! {
         #[test]
         fn a_plugin_never_gets_what_is_not_both_asked_and_granted(
-            asked in proptest::collection::vec(any::<bool>(), 6),
-            given in proptest::collection::vec(any::<bool>(), 6),
+            asked in proptest::collection::vec(any::<bool>(), 7),
+            given in proptest::collection::vec(any::<bool>(), 7),
         ) {
             let lines = |chosen: &[bool], line: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
                 let cases = CASES.iter().zip(chosen).filter(|(_, chosen)| **chosen);
@@ -356,6 +390,7 @@ mod tests {
                         allowance.settings.contains_key("s"),
                         allowance.settings.contains_key("k"),
                         !allowance.directories.is_empty(),
+                        !allowance.http.is_empty(),
                     ];
                     prop_assert_eq!(&got[..], &asked[..]);
                 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
 
-use crate::grant::{Access, GrantsFile, GrantsFileError};
+use crate::grant::{AbsolutePath, Access, GrantsFile, GrantsFileError};
+use crate::http::HttpAsk;
 use crate::text::{DirectoryPath, PluginName, SettingName, VariableName};
 
 /// Lines to add to the grants of one plugin, each with the reason for it.
@@ -25,6 +26,8 @@ pub(crate) enum Value {
     Secret(SettingName, Option<PathBuf>),
     /// None: the directory of the same path.
     Directory(DirectoryPath, Option<PathBuf>, Access),
+    /// All that is asked for there.
+    Http(HttpAsk),
 }
 
 /// Why lines cannot be added to a file.
@@ -83,6 +86,18 @@ impl Lines {
         })
     }
 
+    /// Chooses the unix socket that the plugin reaches as `authority`. Whether
+    /// it is one of these lines.
+    pub fn set_socket(&mut self, authority: &str, socket: &AbsolutePath) -> bool {
+        self.0.iter_mut().any(|(value, _)| match value {
+            Value::Http(ask) if ask.authority.as_str() == authority => {
+                (ask.socket, ask.scheme) = (Some(socket.clone()), None);
+                true
+            }
+            _ => false,
+        })
+    }
+
     /// What the admin still has to choose, as options of `drover plugin grant`.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
@@ -122,6 +137,7 @@ impl Value {
             Self::Setting(name, _) => format!("settings.{name}"),
             Self::Secret(name, _) => format!("secrets.{name}"),
             Self::Directory(path, ..) => format!("directories.{path}"),
+            Self::Http(ask) => format!("http.{}", ask.authority),
         }
     }
 
@@ -157,8 +173,28 @@ impl Value {
                 grant.insert("access", access.word().into());
                 insert(table, "directories", seen_as.as_str(), value(grant));
             }
+            Self::Http(ask) => {
+                insert(table, "http", ask.authority.as_str(), value(http_grant(ask)));
+            }
         }
     }
+}
+
+/// A grant of all that is asked for.
+fn http_grant(ask: &HttpAsk) -> InlineTable {
+    let mut grant = InlineTable::new();
+    if let Some(socket) = &ask.socket {
+        grant.insert("socket", socket.as_path().to_string_lossy().into_owned().into());
+    }
+    if let Some(scheme) = ask.scheme {
+        grant.insert("scheme", scheme.word().into());
+    }
+    let rules = ask.allow.iter().map(|rule| {
+        let rule = toml::Value::try_from(rule).expect("a rule is texts, numbers and lists of them");
+        rule.to_string().parse::<toml_edit::Value>().expect("TOML is written as it is read")
+    });
+    grant.insert("allow", rules.collect::<Array>().into());
+    grant
 }
 
 /// Puts `<kind>.<key> = <item>` into a table, in the form that `kind` has there.
@@ -226,6 +262,12 @@ env = [{ name = "A", reason = "r" }, { name = "B", reason = "r" }]
 settings = [{ name = "bucket", reason = "where copies go" }]
 secrets = [{ name = "token", reason = "r" }]
 directories = [{ path = "/data", access = "read-write", reason = "r" }]
+
+[[asks.http]]
+authority = "docker"
+socket = "/run/docker.sock"
+allow = ["GET /**", { request = "POST /create", body = [{ at = "/a\"b", one_of = [1] }] }]
+reason = "r"
 "#;
 
     fn decision(text: &str) -> Decision {
@@ -252,6 +294,16 @@ directories = [{ path = "/data", access = "read-write", reason = "r" }]
             let edited = granted(text);
             assert!(matches!(decision(&edited), Decision::Allowed { .. }), "{edited}");
         }
+    }
+
+    #[test]
+    fn a_socket_is_the_one_asked_for_or_another() {
+        let mut lines = lines("");
+        let text = lines.to_string();
+        assert!(text.contains("http.docker = { socket = \"/run/docker.sock\", allow ="), "{text}");
+        let other = PathBuf::from("/run/podman.sock").try_into().unwrap();
+        assert!(lines.set_socket("docker", &other) && !lines.set_socket("podman", &other));
+        assert!(lines.to_string().contains("/run/podman.sock"), "{lines}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::http::{Authority, HttpGrant};
 use crate::text::{DirectoryPath, PluginName, SettingName, VariableName};
 
 /// What one file grants, by plugin.
@@ -32,6 +33,8 @@ pub struct PluginGrants {
     pub secrets: BTreeMap<SettingName, SecretSource>,
     /// Directories, by the path under which the plugin sees them.
     pub directories: BTreeMap<DirectoryPath, DirectoryGrant>,
+    /// Where it may send HTTP requests, by the authority of its URLs.
+    pub http: BTreeMap<Authority, HttpGrant>,
 }
 
 /// Where a secret is kept. The file of grants itself has none.
@@ -76,7 +79,7 @@ impl Access {
 }
 
 /// A path of the host that does not depend on where the agent was started.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PathBuf")]
 pub struct AbsolutePath(PathBuf);
 
@@ -130,6 +133,7 @@ settings.bucket = "nightly"
 secrets.token = { file = "/etc/drover/token" }
 secrets.key = { env = "BACKUP_KEY" }
 directories."/data" = { path = "/srv/data", access = "read" }
+http."api.example.com" = { headers.authorization = { env = "TOKEN" }, allow = ["GET /v1/**"] }
 
 [container]
 "#;
@@ -142,6 +146,7 @@ directories."/data" = { path = "/srv/data", access = "read" }
         assert_eq!(backup.state, Some(ByteSize::mib(1)));
         assert_eq!(backup.settings["bucket"], "nightly");
         assert_eq!(backup.directories["/data"].path.as_path(), Path::new("/srv/data"));
+        assert_eq!(backup.http["api.example.com"].allow.len(), 1);
         assert_eq!(file.plugins["container"], PluginGrants::default());
         assert_eq!(GrantsFile::parse("").unwrap(), GrantsFile::default());
     }
@@ -168,6 +173,18 @@ directories."/data" = { path = "/srv/data", access = "read" }
                 ["line 2", "no directory"],
             ),
             ("[a]\ndirectories.\"/d\" = { path = \"/srv\" }", ["line 2", "access"]),
+            ("[a]\nhttp.\"A.com\" = { allow = [] }", ["line 2", "no place"]),
+            ("[a]\nhttp.b = { scheme = \"http\" }", ["line 2", "`allow`"]),
+            ("[a]\nhttp.b = { allow = [\"GET\"] }", ["line 2", "no rule for requests"]),
+            ("[a]\nhttp.b = { socket = \"/s\", private = true, allow = [] }", ["line 2", "socket"]),
+            (
+                "[a]\nhttp.b = { headers.host = { env = \"H\" }, allow = [] }",
+                ["line 2", "no header"],
+            ),
+            (
+                "[a]\nhttp.b = { allow = [{ request = \"GET /\", body = [{ at = \"x\" }] }] }",
+                ["line 2", "no place in a JSON body"],
+            ),
             ("[a]\n[a]", ["line 2", "duplicate"]),
         ] {
             let error = GrantsFile::parse(text).unwrap_err().to_string();

@@ -17,6 +17,7 @@ mod ask;
 mod decide;
 mod edit;
 mod grant;
+mod http;
 mod load;
 mod manifest;
 mod secret;
@@ -30,8 +31,12 @@ pub use edit::{EditError, Lines, add_lines};
 pub use grant::{
     AbsolutePath, Access, DirectoryGrant, GrantsFile, GrantsFileError, PluginGrants, SecretSource,
 };
+pub use http::{
+    Authority, BODY_LIMIT, BodyCondition, BodyRule, HttpAllowance, HttpAsk, HttpDenial, HttpGrant,
+    HttpPlace, HttpRequest, HttpRule, HttpTarget, Route, Scheme,
+};
 pub use load::{Grants, GrantsError};
 pub use manifest::{FORMAT, Manifest, ManifestError};
 pub use secret::Secret;
 pub use section::{EmbedError, SECTION, SectionError, embed, read_manifest};
-pub use text::{DirectoryPath, PluginName, SettingName, TextError, VariableName};
+pub use text::{DirectoryPath, HeaderName, PluginName, SettingName, TextError, VariableName};

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::grant::{GrantsFile, GrantsFileError, PluginGrants, SecretSource};
+use crate::http::{Authority, HttpGrant, HttpRule, HttpTarget};
 use crate::secret::Secret;
 use crate::text::{PluginName, SettingName, VariableName};
 
@@ -28,6 +30,15 @@ pub(crate) struct Granted {
     pub(crate) secrets: BTreeMap<SettingName, Result<Secret, String>>,
     /// The variables that are set.
     pub(crate) env: BTreeMap<VariableName, Secret>,
+    /// Each place for requests, or why it cannot be used.
+    pub(crate) http: BTreeMap<Authority, Result<GrantedHttp, String>>,
+}
+
+/// A place for requests, in the form in which all jobs share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantedHttp {
+    pub(crate) target: Arc<HttpTarget>,
+    pub(crate) allow: Arc<[HttpRule]>,
 }
 
 /// Why the grants cannot be used.
@@ -150,7 +161,7 @@ fn merge(
 
 /// Adds grants to others; names what both have with a value of its own.
 fn merge_plugin(into: &mut PluginGrants, more: PluginGrants) -> Result<(), String> {
-    let PluginGrants { sysinfo, state, env, settings, secrets, directories } = more;
+    let PluginGrants { sysinfo, state, env, settings, secrets, directories, http } = more;
     into.sysinfo |= sysinfo;
     into.env.extend(env);
     if into.state.is_some() && state.is_some() {
@@ -159,7 +170,8 @@ fn merge_plugin(into: &mut PluginGrants, more: PluginGrants) -> Result<(), Strin
     into.state = into.state.or(state);
     add(&mut into.settings, settings, "settings")?;
     add(&mut into.secrets, secrets, "secrets")?;
-    add(&mut into.directories, directories, "directories")
+    add(&mut into.directories, directories, "directories")?;
+    add(&mut into.http, http, "http")
 }
 
 fn add<K: Ord + std::fmt::Display, V>(
@@ -182,7 +194,28 @@ fn resolve(grants: PluginGrants) -> Granted {
         let value = std::env::var(name.as_str()).ok()?;
         Some((name.clone(), Secret::new(value)))
     });
-    Granted { secrets: secrets.collect(), env: env.collect(), grants }
+    let http = grants
+        .http
+        .iter()
+        .map(|(authority, grant)| (authority.clone(), resolve_http(authority, grant)));
+    Granted { secrets: secrets.collect(), env: env.collect(), http: http.collect(), grants }
+}
+
+fn resolve_http(authority: &Authority, grant: &HttpGrant) -> Result<GrantedHttp, String> {
+    let headers = grant.headers.iter().map(|(name, source)| {
+        let no_header =
+            |why| format!("the header `{name}` for {authority} is not to be had: {why}");
+        let value = read_secret(source).map_err(no_header)?;
+        let is_fit = |letter: char| letter == '\t' || letter == ' ' || letter.is_ascii_graphic();
+        match value.reveal().chars().all(is_fit) {
+            true => Ok((name.clone(), value)),
+            false => Err(no_header("it is not one line of ASCII".to_owned())),
+        }
+    });
+    let headers = headers.collect::<Result<_, _>>()?;
+    let (authority, place) = (authority.clone(), grant.place.clone());
+    let target = HttpTarget { authority, place, headers };
+    Ok(GrantedHttp { target: Arc::new(target), allow: grant.allow.as_slice().into() })
 }
 
 fn read_secret(source: &SecretSource) -> Result<Secret, String> {
@@ -250,6 +283,7 @@ mod tests {
             ("settings.x = \"1\"", "settings.x"),
             ("secrets.x = { env = \"X\" }", "secrets.x"),
             ("directories.\"/d\" = { path = \"/d\", access = \"read\" }", "directories./d"),
+            ("http.b = { allow = [] }", "http.b"),
         ] {
             let text = format!("[a]\n{line}");
             let fixture = Fixture::new(&[("grants.toml", &text), ("grants.d/2.toml", &text)]);

@@ -114,6 +114,37 @@ checked_text!(
     "write it as `/data` or `/var/log`: from the root, without `.`, `..`, `//` and a `/` at the end, at most 255 bytes"
 );
 
+checked_text!(
+    /// A header that the host may add to a request.
+    HeaderName,
+    "header that the host adds",
+    |text| {
+        let is_letter =
+            |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"-_".contains(&letter);
+        (1..=64).contains(&text.len())
+            && text.bytes().all(is_letter)
+            && !FRAMING_HEADERS.contains(&text)
+    },
+    "use lower-case letters, digits, `-` and `_`, at most 64, and none that HTTP itself needs, such as `host` or `connection`"
+);
+
+/// Headers that say how a message is carried; no file decides about them.
+const FRAMING_HEADERS: [&str; 13] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.chars().all(|letter| {
@@ -155,6 +186,16 @@ mod tests {
         assert!("_x1".parse::<VariableName>().is_ok());
         for name in ["", "1A", "A=B", "A-B", "A\0"] {
             assert!(name.parse::<VariableName>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_are_those_that_frame_nothing() {
+        for name in ["authorization", "x-api-key", "x_1"] {
+            assert!(name.parse::<HeaderName>().is_ok(), "{name}");
+        }
+        for name in ["", "Authorization", "host", "content-length", "upgrade", "a b", "a:", "a\n"] {
+            assert!(name.parse::<HeaderName>().is_err(), "{name}");
         }
     }
 

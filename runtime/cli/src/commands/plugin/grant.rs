@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use drover_agent::Config;
 use drover_grants::{
-    Decision, Grants, Lines, Manifest, PluginName, add_lines, decide, read_manifest,
+    AbsolutePath, Decision, Grants, Lines, Manifest, PluginName, add_lines, decide, read_manifest,
 };
 
 use super::write_whole;
@@ -38,6 +38,10 @@ pub(crate) struct Grant {
     /// default the one of the same path
     #[arg(long, value_name = "SEEN=PATH", value_parser = pair)]
     directory: Vec<(String, String)>,
+    /// The unix socket of this host that the plugin reaches under a name; by
+    /// default the one that it asks for
+    #[arg(long, value_name = "NAME=PATH", value_parser = pair)]
+    socket: Vec<(String, String)>,
     /// Write without asking
     #[arg(short, long)]
     yes: bool,
@@ -115,6 +119,13 @@ fn choose(command: &Grant, lines: &mut Lines) -> Result<(), Failure> {
     for (seen_as, path) in &command.directory {
         if !lines.set_directory(seen_as, Path::new(path)) {
             unused.push(seen_as);
+        }
+    }
+    for (name, path) in &command.socket {
+        let path = AbsolutePath::try_from(PathBuf::from(path))
+            .map_err(|error| Failure::text(Exit::Usage, format!("--socket {name}: {error}")))?;
+        if !lines.set_socket(name, &path) {
+            unused.push(name);
         }
     }
     match unused.first() {
