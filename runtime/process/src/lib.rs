@@ -10,6 +10,7 @@
 //! the agent decides what is started, restarted and ended, with a pure state
 //! machine, and drives the keeper.
 
+mod failures;
 mod keeper;
 mod keeper_client;
 mod lifecycle;
@@ -19,6 +20,7 @@ mod spec;
 mod tree;
 mod usage;
 
+pub use failures::{AfterFailure, Failures};
 pub use keeper::{
     Exit, Force, Found, KeptRun, Launch, LaunchError, LaunchErrorKind, Limits, RunKeeperError,
     Stdin, TreeEnd, run_keeper,

@@ -19,14 +19,14 @@
 
 mod policy;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use drover_api::{JobState, Timestamp};
 
+use crate::failures::{AfterFailure, Failures};
 use crate::keeper::Exit;
 
-pub(crate) use policy::{Due, Policy, WINDOW};
+pub(crate) use policy::{Due, Policy};
 
 /// Both clocks: durations are measured on the first, schedules on the second.
 #[derive(Debug, Clone, Copy)]
@@ -163,8 +163,7 @@ pub(crate) struct Life {
     run: u64,
     /// When the last occurrence began.
     begun: Option<Now>,
-    /// The failures within the window, oldest first; no more than matter.
-    failures: VecDeque<Instant>,
+    failures: Failures,
     has_provided: bool,
 }
 
@@ -175,7 +174,14 @@ impl Life {
             Some((until, reason)) => Stage::Delayed { until, reason },
             None => Stage::Waiting,
         };
-        Self { policy, stage, run: 0, begun: None, failures: VecDeque::new(), has_provided: false }
+        Self {
+            policy,
+            stage,
+            run: 0,
+            begun: None,
+            failures: Failures::default(),
+            has_provided: false,
+        }
     }
 
     pub(crate) fn stage(&self) -> &Stage {
@@ -380,21 +386,19 @@ impl Life {
     }
 
     fn fail(&mut self, now: Now, end: &RunEnd, actions: &mut Vec<Action>) {
-        self.failures.retain(|&failure| now.instant.saturating_duration_since(failure) < WINDOW);
-        self.failures.push_back(now.instant);
-        let failures = self.failures.len();
-        if self.policy.may_restart(failures) {
-            self.failures.drain(..failures.saturating_sub(self.policy.failures_that_matter()));
-            let delay = self.policy.delay(failures);
-            actions.push(Action::TellRestart { delay, failures });
-            self.back_off(delay, now, actions);
-            return;
-        }
+        let failures = match self.failures.failed(now.instant, &self.policy.restart) {
+            AfterFailure::Restart { delay, failures } => {
+                actions.push(Action::TellRestart { delay, failures });
+                self.back_off(delay, now, actions);
+                return;
+            }
+            AfterFailure::GiveUp { failures } => failures,
+        };
         if self.policy.restart.max != Some(0) {
             let message = format!(
                 "the program failed {failures} times within {} minutes and is not restarted any \
                  more: {}",
-                WINDOW.as_secs() / 60,
+                Failures::WINDOW.as_secs() / 60,
                 end.message()
             );
             actions.push(Action::TellCritical { message });

@@ -7,11 +7,8 @@ use drover_api::Timestamp;
 use super::{Delay, Now};
 use crate::spec::{MaxTime, ProcessSpec, Recurrence, RestartPolicy};
 
-/// The time within which failures count together.
-pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
-
-/// How often a delay can double before nobody sees a difference.
-const DOUBLINGS: u32 = 20;
+/// How far a clock may be set back before a schedule begins anew.
+const CLOCK_SET_BACK: Duration = Duration::from_secs(5 * 60);
 
 /// A point in time on one of the two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,26 +83,10 @@ impl Policy {
             Recurrence::Cron(schedule) => {
                 // A clock that was set back must not bring the same time again.
                 let from = begun.map_or(now.wall, |begun| now.wall.max(begun.wall));
-                let from = if from.since(now.wall) > WINDOW { now.wall } else { from };
+                let from = if from.since(now.wall) > CLOCK_SET_BACK { now.wall } else { from };
                 schedule.next_after(from).map(Due::OnWall)
             }
         }
-    }
-
-    pub(super) fn may_restart(&self, failures: usize) -> bool {
-        self.restart.max.is_none_or(|max| failures <= max as usize)
-    }
-
-    /// How many failures have an effect on what follows.
-    pub(super) fn failures_that_matter(&self) -> usize {
-        self.restart.max.map_or(DOUBLINGS, |max| max.saturating_add(1)) as usize
-    }
-
-    /// The wait before the restart that follows the last of so many failures.
-    pub(super) fn delay(&self, failures: usize) -> Duration {
-        let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(DOUBLINGS);
-        let factor = 1_u32 << doublings.min(DOUBLINGS);
-        self.restart.first.saturating_mul(factor).min(self.restart.longest)
     }
 }
 

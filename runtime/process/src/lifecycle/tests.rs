@@ -117,13 +117,13 @@ fn failures_count_for_five_minutes() {
     let restart = RestartPolicy { max: Some(1), first: SECOND, longest: SECOND };
     let mut life = running(Policy { restart, ..policy() }, &clock);
     for _ in 0..10 {
-        let now = clock.pass(WINDOW);
+        let now = clock.pass(Failures::WINDOW);
         assert!(matches!(end(&mut life, Exit::Code(1), now)[..], [Action::TellRestart { .. }]));
         life.step(Event::Tick, clock.pass(SECOND));
         let run = life.run();
         life.step(Event::Launched { run }, clock.0);
     }
-    let now = clock.pass(WINDOW - 2 * SECOND);
+    let now = clock.pass(Failures::WINDOW - 2 * SECOND);
     assert_eq!(finished(&end(&mut life, Exit::Code(1), now)).state, JobState::Error);
 }
 
@@ -185,7 +185,7 @@ fn a_kill_is_for_good_at_every_stage() {
     end(&mut backing_off, Exit::Code(1), clock.0);
     assert!(backing_off.has_turn());
     assert_eq!(finished(&backing_off.step(Event::Kill, clock.0)).state, JobState::Killed);
-    assert_eq!(backing_off.step(Event::Tick, clock.pass(WINDOW)), []);
+    assert_eq!(backing_off.step(Event::Tick, clock.pass(Failures::WINDOW)), []);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use drover_api::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::failures::Failures;
 use crate::keeper::Exit;
-use crate::lifecycle::{Outcome, WINDOW};
+use crate::lifecycle::Outcome;
 use crate::spec::{CronSchedule, Recurrence, RestartPolicy};
 
 const QUEUES: [&str; 2] = ["a", "b"];
@@ -314,7 +315,7 @@ impl World {
             if seen.plan.recurrence <= 1 {
                 continue;
             }
-            let recent = |at: &&Instant| self.now.instant - **at < WINDOW;
+            let recent = |at: &&Instant| self.now.instant - **at < Failures::WINDOW;
             assert!(seen.restarts.iter().filter(recent).count() <= max as usize, "over budget");
         }
         for (key, seen) in &self.jobs {
