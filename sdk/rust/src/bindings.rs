@@ -18,5 +18,6 @@ wit_bindgen::generate!({
     // These say how a call ends and are no data.
     additional_derives_ignore: [
         "error", "failure", "kind", "level", "operation", "progress-error",
+        "publish-error",
     ],
 });

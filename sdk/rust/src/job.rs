@@ -30,7 +30,8 @@ use crate::bindings::drover::plugin::job as host;
 #[cfg(not(target_family = "wasm"))]
 use crate::testing as host;
 
-/// The job's id, unique over the whole site.
+/// The job's id, unique over the whole site; `service.` and its name for a
+/// service.
 #[must_use]
 pub fn id() -> String {
     host::id()
@@ -44,7 +45,7 @@ pub fn data() -> Vec<u8> {
 }
 
 /// The time left until the host ends the job, wherever it is; none if it may
-/// run for ever.
+/// run for ever, as a service may.
 #[must_use]
 pub fn remaining() -> Option<Duration> {
     host::remaining_ms().map(Duration::from_millis)
@@ -58,6 +59,38 @@ pub fn remaining() -> Option<Duration> {
 #[must_use]
 pub fn is_cancelled() -> bool {
     host::is_cancelled()
+}
+
+/// Waits until the job is cancelled, or `time` has passed; says whether it is
+/// cancelled. Asking like this counts as asking by [`is_cancelled`].
+///
+/// This is how a service idles: while it waits it uses no processor, and it is
+/// told at once when it is to stop.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use drover_sdk::{feed, job, service};
+///
+/// /// Counts the seconds.
+/// #[service]
+/// fn count() -> Result<(), feed::PublishError> {
+///     let mut seconds = 0;
+///     while !job::wait(Duration::from_secs(1)) {
+///         seconds += 1;
+///         feed::publish(&seconds)?;
+///     }
+///     Ok(())
+/// }
+/// # use drover_sdk::testing::{Host, with_host};
+/// # let host = Host { waits: 2, ..Host::default() };
+/// # let (ended, heard) = with_host(host, count);
+/// # assert!(ended.is_ok());
+/// # assert_eq!(heard.published, [1, 2]);
+/// ```
+#[must_use]
+pub fn wait(time: Duration) -> bool {
+    host::wait(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Tells the caller how far the job is: any value, of at most 64 KiB as JSON.

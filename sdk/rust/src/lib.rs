@@ -90,9 +90,14 @@
 //! A task has a fresh instance for every run, so statics start anew and nothing
 //! is left over. Whatever it prints is part of the job's result.
 //!
+//! A service runs in an instance of its own until it is stopped, and is started
+//! again as its operator wants. It idles by [`job::wait`] and returns when that
+//! says so.
+//!
 //! ## What a plugin can call
 //!
-//! [`log`] writes records, [`job`] knows the job that is running, [`config`]
+//! [`log`] writes records, [`job`] knows the job that is running, [`feed`] is where a
+//! service publishes; [`config`] has
 //! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
 //! values from one job to the next. Of `std`, clocks and randomness work, and
 //! files and environment variables where they are granted. There are no sockets,
@@ -128,6 +133,7 @@
 pub mod bindings;
 pub mod config;
 mod failure;
+pub mod feed;
 pub mod job;
 pub mod log;
 mod operation;

@@ -30,12 +30,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::bindings::drover::plugin::config::Error as ConfigError;
+use crate::bindings::drover::plugin::feed::PublishError;
 use crate::bindings::drover::plugin::job::ProgressError;
 use crate::log::Level;
 use crate::sysinfo::{CpuInfo, MemoryInfo, Nic, OsInfo, Process, StorageInfo};
 
 /// What a report of progress may have, in bytes, as at the real host.
 const PROGRESS_LIMIT: usize = 64 * 1024;
+
+/// What a published value may have, in bytes, as at the real host.
+const VALUE_LIMIT: usize = 64 * 1024;
 
 /// What the host tells a plugin. The default is a job called `test` without
 /// data and deadline, on a small made-up machine that is always the same.
@@ -49,6 +53,9 @@ pub struct Host {
     pub remaining: Option<Duration>,
     /// What [`job::is_cancelled`](crate::job::is_cancelled) gives.
     pub is_cancelled: bool,
+    /// How often [`job::wait`](crate::job::wait) lets its time pass before it
+    /// says that the job is cancelled. It takes no time here.
+    pub waits: u32,
     /// What [`config::get`](crate::config::get) gives, by name; no other name
     /// is granted.
     pub settings: BTreeMap<String, String>,
@@ -75,6 +82,8 @@ pub struct Heard {
     pub records: Vec<Record>,
     /// What it reported as progress, oldest first.
     pub progress: Vec<Value>,
+    /// What it published, oldest first.
+    pub published: Vec<Value>,
     /// What is in the state at the end.
     pub state: BTreeMap<String, Vec<u8>>,
 }
@@ -143,6 +152,31 @@ pub(crate) fn remaining_ms() -> Option<u64> {
 
 pub(crate) fn is_cancelled() -> bool {
     ask(|host| host.is_cancelled)
+}
+
+pub(crate) fn wait(_ms: u64) -> bool {
+    HOST.with_borrow_mut(|host| match host {
+        Some((host, _)) => {
+            let is_over = host.is_cancelled || host.waits == 0;
+            host.waits = host.waits.saturating_sub(1);
+            is_over
+        }
+        None => true,
+    })
+}
+
+pub(crate) fn publish(value: &str) -> Result<(), PublishError> {
+    if value.len() > VALUE_LIMIT {
+        return Err(PublishError::TooLong(VALUE_LIMIT as u32));
+    }
+    let value = serde_json::from_str(value)
+        .map_err(|error| PublishError::InvalidJson(error.to_string()))?;
+    HOST.with_borrow_mut(|host| {
+        if let Some((_, heard)) = host {
+            heard.published.push(value);
+        }
+    });
+    Ok(())
 }
 
 pub(crate) fn progress(report: &str) -> Result<(), ProgressError> {

@@ -19,6 +19,7 @@ impl Default for Host {
             job_data: Vec::new(),
             remaining: None,
             is_cancelled: false,
+            waits: 0,
             settings: BTreeMap::new(),
             state: BTreeMap::new(),
             cpu: cpu(),
