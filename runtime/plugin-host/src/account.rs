@@ -68,14 +68,19 @@ impl Account {
         }
     }
 
-    /// Takes how a job of the version `hash` ended that had `timeout` to run.
-    /// If that puts the plugin in quarantine, gives back what to tell.
-    pub(crate) fn ended(&self, hash: &str, outcome: &Outcome, timeout: Duration) -> Option<Notice> {
+    /// Takes how a job of the version `hash` ended that had `timeout` to run, or
+    /// for ever. If that puts the plugin in quarantine, gives back what to tell.
+    pub(crate) fn ended(
+        &self,
+        hash: &str,
+        outcome: &Outcome,
+        timeout: Option<Duration>,
+    ) -> Option<Notice> {
         let error = outcome.error.as_ref()?;
         let is_its_fault = match error.code {
             ErrorCode::Trapped | ErrorCode::OutOfMemory => true,
             // Who gives a job less time than usual must not be able to blame it.
-            ErrorCode::Timeout => timeout >= self.limits.deadline,
+            ErrorCode::Timeout => timeout.is_none_or(|timeout| timeout >= self.limits.deadline),
             _ => false,
         };
         if !is_its_fault {
@@ -174,8 +179,8 @@ mod tests {
             (ErrorCode::InvalidArguments, long, false),
         ] {
             let account = account();
-            account.ended("one", &outcome(code), timeout);
-            let notice = account.ended("one", &outcome(code), timeout);
+            account.ended("one", &outcome(code), Some(timeout));
+            let notice = account.ended("one", &outcome(code), Some(timeout));
             assert_eq!(notice.is_some(), counts, "{code}");
             assert_eq!(account.admit().is_err(), counts, "{code}");
         }
@@ -185,8 +190,8 @@ mod tests {
     fn calls_are_told_for_how_long_and_what_to_do() {
         let account = account();
         let crash = outcome(ErrorCode::Trapped);
-        account.ended("one", &crash, Duration::ZERO);
-        let notice = account.ended("one", &crash, Duration::ZERO).unwrap();
+        account.ended("one", &crash, None);
+        let notice = account.ended("one", &crash, None).unwrap();
         assert_eq!((notice.level, notice.subject.as_str()), (Level::CRITICAL, "a"));
         let error = account.admit().unwrap_err();
         assert_eq!(error.code, ErrorCode::Quarantined);
@@ -201,12 +206,12 @@ mod tests {
         let account = account();
         let crash = outcome(ErrorCode::Trapped);
         for _ in 0..2 {
-            account.ended("one", &crash, Duration::ZERO);
+            account.ended("one", &crash, None);
         }
         account.serves("two");
         assert!(account.admit().is_ok());
         for _ in 0..2 {
-            account.ended("one", &crash, Duration::ZERO);
+            account.ended("one", &crash, None);
         }
         assert!(account.admit().is_ok());
     }

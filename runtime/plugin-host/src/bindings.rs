@@ -5,7 +5,9 @@ wasmtime::component::bindgen!({
     world: "operations-plugin",
     imports: {
         "drover:plugin/config": async,
+        "drover:plugin/feed": async,
         "drover:plugin/job.progress": async,
+        "drover:plugin/job.wait": async,
         "drover:plugin/log": async,
         "drover:plugin/state": async,
         "drover:plugin/sysinfo": async,

@@ -1,6 +1,6 @@
 //! What a plugin's code is being called for, as its imports see it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use drover_api::Record;
 use drover_grants::Allowance;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::Feed;
 use crate::job::Said;
 use crate::records::Records;
 
@@ -22,11 +23,18 @@ pub(crate) struct Call {
     pub(crate) data: Vec<u8>,
     /// What it may touch: nothing while a plugin describes itself.
     pub(crate) allowance: Allowance,
-    pub(crate) deadline: Instant,
+    /// None: it may run for ever.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) progress: Option<mpsc::Sender<Value>>,
     pub(crate) cancellation: Cancellation,
-    pub(crate) log: Log,
+    /// For the job's result; none of a service, whose records are many and in
+    /// the node's log.
+    pub(crate) log: Option<Log>,
     pub(crate) said: Option<mpsc::Sender<Said>>,
+    /// Where a service publishes; none if this is no service.
+    pub(crate) feed: Option<Feed>,
+    /// How much memory the instance has, in bytes.
+    pub(crate) memory: Arc<AtomicU64>,
 }
 
 impl Call {
@@ -37,25 +45,30 @@ impl Call {
             plugin,
             data: Vec::new(),
             allowance: Allowance::default(),
-            deadline,
+            deadline: Some(deadline),
             progress: None,
             cancellation: Cancellation::new(CancellationToken::new()),
-            log: Log::default(),
+            log: None,
             said: None,
+            feed: None,
+            memory: Arc::default(),
         }
     }
 
     /// Takes down a record for the job's result and its log.
     pub(crate) async fn say(&self, record: Record) {
-        self.log.write(&record);
+        if let Some(log) = &self.log {
+            log.write(&record);
+        }
         if let Some(said) = &self.said {
             // An error says that nobody takes it down, which is no matter of the plugin's.
             let _ = said.send(Said::Record(record)).await;
         }
     }
 
-    pub(crate) fn time_left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    /// None if it may run for ever.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(self.deadline?.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -76,6 +89,12 @@ impl Cancellation {
     pub(crate) fn ask(&self) -> bool {
         self.was_asked.store(true, Ordering::Relaxed);
         self.token.is_cancelled()
+    }
+
+    /// The plugin's question, put for so long. Whether the caller has cancelled.
+    pub(crate) async fn wait(&self, time: Duration) -> bool {
+        self.was_asked.store(true, Ordering::Relaxed);
+        timeout(time, self.token.cancelled()).await.is_ok()
     }
 
     /// Whether the plugin has asked at least once.

@@ -136,6 +136,7 @@ const OPERATIONS: &str = "drover:plugin/operations";
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
     ("drover:plugin/config", "0.1"),
+    ("drover:plugin/feed", "0.1"),
     ("drover:plugin/job", "0.1"),
     ("drover:plugin/log", "0.1"),
     ("drover:plugin/state", "0.1"),

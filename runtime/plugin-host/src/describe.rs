@@ -98,16 +98,15 @@ async fn call(
     deadline: Instant,
 ) -> Result<Vec<operations::Operation>, DescribeError> {
     let subject = format!("{plugin}'s describe");
-    let _ticking = shared.ticker.enter();
     let streams = Streams::default();
     let call = Call::describe(plugin, deadline);
     let mut store = instance::store(shared, limits, &streams, call)
         .map_err(|error| DescribeError::Crashed(error.to_string()))?;
-    let result = async {
+    let work = async {
         let instance = component.instantiate_async(&mut store).await?;
         instance.drover_plugin_operations().call_describe(&mut store).await
-    }
-    .await;
+    };
+    let result = shared.ticker.while_polled(work).await;
     result.map_err(|error| {
         let has_refused = store.data().memory.has_refused();
         let stderr = streams.stderr.text();

@@ -4,6 +4,7 @@
 use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
     WasmBacktraceDetails,
@@ -25,6 +26,8 @@ pub(crate) const CORE_INSTANCES: u32 = 64;
 pub(crate) const MEMORIES: u32 = 4;
 /// See [`CORE_INSTANCES`].
 pub(crate) const TABLES: u32 = 32;
+/// Tables of one slot for services. Components of most languages have two.
+const SERVICE_TABLES: u32 = 2;
 /// Entries of all tables of one instance together.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 
@@ -38,7 +41,7 @@ const KEEP_RESIDENT: usize = 128 << 10;
 /// not to be had; jobs then start more slowly.
 pub(crate) fn for_running(limits: &Limits) -> wasmtime::Result<Engine> {
     let mut config = config()?;
-    config.allocation_strategy(pool(limits.running_jobs.saturating_add(DESCRIBING_INSTANCES)));
+    config.allocation_strategy(pool(limits));
     Engine::new(&config).or_else(|error| {
         tracing::warn!(
             error = format!("{error:#}"),
@@ -74,12 +77,28 @@ fn config() -> wasmtime::Result<Config> {
     Ok(config)
 }
 
-fn pool(instances: u32) -> PoolingAllocationConfig {
+/// What a component takes of the room for services: as often as it has more
+/// memories or tables than most, which have [`SERVICE_TABLES`].
+pub(crate) fn service_slots(component: &Component) -> u32 {
+    // None of a component that imports others, which none of ours does.
+    let Some(needed) = component.resources_required() else { return MEMORIES };
+    needed.num_memories.max(needed.num_tables.div_ceil(SERVICE_TABLES)).max(1)
+}
+
+/// Room for the jobs, whatever they are made of, and apart from it for services:
+/// a slot of the pool takes memory although nobody uses it, so those are sized
+/// by what most are made of.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let jobs = limits.running_jobs.saturating_add(DESCRIBING_INSTANCES);
+    let instances = jobs.saturating_add(limits.services);
+    let room = |of_job: u32, of_service: u32| {
+        jobs.saturating_mul(of_job).saturating_add(limits.services.saturating_mul(of_service))
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
-        .total_memories(instances.saturating_mul(MEMORIES))
-        .total_tables(instances.saturating_mul(TABLES))
+        .total_memories(room(MEMORIES, 1))
+        .total_tables(room(TABLES, SERVICE_TABLES))
         .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(MEMORIES)
@@ -89,7 +108,7 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
-        .max_unused_warm_slots(instances.min(DESCRIBING_INSTANCES));
+        .max_unused_warm_slots(DESCRIBING_INSTANCES.min(jobs));
     pool
 }
 

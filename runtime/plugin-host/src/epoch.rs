@@ -1,9 +1,11 @@
 //! The clock that makes busy instances give way: a thread that moves the
-//! engine's epoch on while there are instances, and sleeps while there are none.
+//! engine's epoch on while instances compute, and sleeps while none does.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,8 +25,14 @@ pub(crate) struct Ticker {
 }
 
 /// Keeps the epoch moving as long as it exists.
-pub(crate) struct Ticking {
-    shared: Arc<Shared>,
+struct Ticking<'a> {
+    shared: &'a Shared,
+}
+
+/// Work of an instance, with the epoch moving whenever it is polled.
+pub(crate) struct Ticked<'a, F> {
+    ticker: &'a Ticker,
+    work: Pin<Box<F>>,
 }
 
 struct Shared {
@@ -47,13 +55,18 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// To be held for the life of an instance.
-    pub(crate) fn enter(&self) -> Ticking {
+    /// Keeps the epoch moving while an instance computes, and not while it
+    /// waits: a thousand idle services wake nobody.
+    pub(crate) fn while_polled<F: Future>(&self, work: F) -> Ticked<'_, F> {
+        Ticked { ticker: self, work: Box::pin(work) }
+    }
+
+    fn enter(&self) -> Ticking<'_> {
         self.shared.instances.fetch_add(1, Ordering::SeqCst);
         if self.shared.is_asleep.swap(false, Ordering::SeqCst) {
             self.wake();
         }
-        Ticking { shared: self.shared.clone() }
+        Ticking { shared: &self.shared }
     }
 
     fn wake(&self) {
@@ -74,7 +87,16 @@ impl Drop for Ticker {
     }
 }
 
-impl Drop for Ticking {
+impl<F: Future> Future for Ticked<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _ticking = self.ticker.enter();
+        self.work.as_mut().poll(context)
+    }
+}
+
+impl Drop for Ticking<'_> {
     fn drop(&mut self) {
         self.shared.instances.fetch_sub(1, Ordering::SeqCst);
     }

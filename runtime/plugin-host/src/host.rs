@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
-use drover_api::{ErrorCode, JobError, Level, Operation, Plugin, PluginList, RefusedPlugin};
+use drover_api::{
+    ErrorCode, JobError, Level, Operation, OperationKind, Plugin, PluginList, RefusedPlugin,
+};
 use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
@@ -27,10 +28,10 @@ use crate::names::unknown;
 use crate::notice::{News, Notice};
 use crate::pace::Pace;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_as, name_of};
-use crate::queue::{Full, Places, Queue};
+use crate::queue::{Entrance, Full, Places, Queue};
 use crate::records::cut;
 use crate::registry::{DirectoryView, Label, Registry};
-use crate::run::{Run, check_kind};
+use crate::run::{Run, TimeLimit, check_kind};
 use crate::system::System;
 use crate::threads::{Start, Threads};
 use crate::{Limits, engine};
@@ -151,6 +152,8 @@ pub(crate) struct Shared {
     pub(crate) ticker: Ticker,
     /// Turns of plugins that describe themselves: their share of the pool.
     pub(crate) describing: Semaphore,
+    /// The room for services.
+    pub(crate) services: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
     pub(crate) system: Arc<System>,
     pub(crate) grants: watch::Sender<Grants>,
@@ -192,6 +195,7 @@ impl Host {
             compiler: Compiler::new(compiler, limits.compile_timeout, processors),
             ticker,
             describing: Semaphore::new(DESCRIBING_INSTANCES as usize),
+            services: Arc::new(Semaphore::new(limits.services as usize)),
             stopping: threads.stopping().clone(),
             system: Arc::default(),
             grants: watch::Sender::new(grants),
@@ -303,7 +307,8 @@ impl Host {
         Ok(was_in)
     }
 
-    /// Counts up whenever what is loaded, refused or in quarantine changes.
+    /// Counts up whenever what is loaded, refused, granted or in quarantine
+    /// changes.
     #[must_use]
     pub fn revision(&self) -> watch::Receiver<u64> {
         self.0.shared.news.revision()
@@ -317,7 +322,7 @@ impl Host {
     /// Runs one operation and waits for its end. Whatever goes wrong is in the
     /// outcome. Dropping the returned future ends the job at once.
     pub async fn run(&self, job: Job) -> Outcome {
-        let plugin = match self.find(&job) {
+        let plugin = match self.find(&job.plugin, &job.operation, OperationKind::Task) {
             Ok(plugin) => plugin,
             Err(error) => return Outcome::refused(error),
         };
@@ -329,19 +334,16 @@ impl Host {
             Ok(allowance) => allowance,
             Err(error) => return Outcome::refused(error),
         };
-        let timeout = account.limits.deadline_of(job.timeout);
-        let deadline = Instant::now() + timeout;
+        let limit = Some(TimeLimit::new(account.limits.deadline_of(job.timeout)));
         let places = match Places::enter(&account.queue, &self.0.queue) {
             Ok(places) => places,
             Err(full) => return Outcome::refused(self.busy(&plugin, full)),
         };
         let shared = self.0.shared.clone();
         let start = plugin.pace(&job.operation).map_or(Start::Here, Pace::start);
-        let run = Run { shared, plugin, job, allowance, places, deadline, timeout };
-        match self.0.threads.run(run.perform(), start).await {
-            Some(outcome) => outcome,
-            None => Outcome::refused(self.gone()),
-        }
+        let (entrance, feed, memory) = (Entrance::Line(places), None, Arc::default());
+        let run = Run { shared, plugin, job, allowance, entrance, limit, feed, memory };
+        self.perform(run, start).await
     }
 
     /// Refuses further work and ends what runs, within a few seconds. The jobs
@@ -357,6 +359,7 @@ impl Host {
     /// until it is again.
     pub fn set_grants(&self, grants: Grants) {
         self.0.shared.grants.send_replace(grants);
+        self.changed();
     }
 
     /// The grants in force, and what tells when they change.
@@ -365,7 +368,7 @@ impl Host {
     }
 
     /// What the plugin may touch at present.
-    fn allowance(&self, plugin: &Loaded) -> Result<Allowance, JobError> {
+    pub(crate) fn allowance(&self, plugin: &Loaded) -> Result<Allowance, JobError> {
         match decide(&plugin.name, &plugin.asks, &self.0.shared.grants.borrow()) {
             Decision::Allowed { allowance, .. } => Ok(allowance),
             Decision::Missing(missing) => {
@@ -375,16 +378,39 @@ impl Host {
         }
     }
 
-    fn find(&self, job: &Job) -> Result<Arc<Loaded>, JobError> {
+    /// The plugin that serves, if it has the operation and that is of this kind.
+    pub(crate) fn find(
+        &self,
+        plugin: &str,
+        operation: &str,
+        kind: OperationKind,
+    ) -> Result<Arc<Loaded>, JobError> {
         let registry = self.registry();
-        let Some(plugin) = registry.find(&job.plugin) else {
-            let what = format!("there is no plugin `{}`", cut(&job.plugin, 128));
+        let Some(loaded) = registry.find(plugin) else {
+            let what = format!("there is no plugin `{}`", cut(plugin, 128));
             let own = self.0.shared.reserved.iter().map(String::as_str);
             let names = registry.names().chain(own).collect();
-            return Err(unknown(&what, &job.plugin, names));
+            return Err(unknown(&what, plugin, names));
         };
-        check_kind(plugin, &job.operation)?;
-        Ok(plugin.clone())
+        check_kind(loaded, operation, kind)?;
+        Ok(loaded.clone())
+    }
+
+    /// The version of the plugin's file, if it is in a folder of versions.
+    pub(crate) fn version(&self, plugin: &str) -> Option<String> {
+        self.registry().version(plugin).map(str::to_owned)
+    }
+
+    /// Does what is asked for on the host's threads.
+    pub(crate) async fn perform(&self, run: Run, start: Start) -> Outcome {
+        match self.0.threads.run(run.perform(), start).await {
+            Some(outcome) => outcome,
+            None => Outcome::refused(self.gone()),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     fn busy(&self, plugin: &Loaded, full: Full) -> JobError {

@@ -1,6 +1,7 @@
 //! What plugins may call: one file for each interface in `wit/`.
 
 mod config;
+mod feed;
 mod job;
 mod log;
 mod state;
@@ -20,6 +21,7 @@ use crate::instance::State;
 pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    plugin::feed::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::job::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     if !asks.settings.is_empty() || !asks.secrets.is_empty() {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use drover_api::Level;
@@ -73,7 +74,7 @@ pub(crate) fn store(
     let wasi = wasi(&call.allowance, streams)?;
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES);
-    let memory = MemoryLimiter::new(limits.memory_bytes);
+    let memory = MemoryLimiter::new(limits.memory_bytes, call.memory.clone());
     let mut store = Store::new(engine, State { wasi, table, memory, call, system, keeps });
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
@@ -138,13 +139,15 @@ impl WasiView for State {
 pub(crate) struct MemoryLimiter {
     limit: u64,
     used: u64,
+    /// What is used, for those who ask meanwhile.
+    shown: Arc<AtomicU64>,
     table_elements: usize,
     has_refused: bool,
 }
 
 impl MemoryLimiter {
-    fn new(limit: u64) -> Self {
-        Self { limit, used: 0, table_elements: 0, has_refused: false }
+    fn new(limit: u64, shown: Arc<AtomicU64>) -> Self {
+        Self { limit, used: 0, shown, table_elements: 0, has_refused: false }
     }
 
     /// Whether the instance once asked for more than it may have.
@@ -170,6 +173,7 @@ impl ResourceLimiter for MemoryLimiter {
             return Ok(false);
         }
         self.used = used;
+        self.shown.store(used, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn all_memories_of_an_instance_are_counted_together() {
-        let mut limiter = MemoryLimiter::new(100);
+        let mut limiter = MemoryLimiter::new(100, Arc::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(!limiter.has_refused());
@@ -216,21 +220,21 @@ mod tests {
 
     #[test]
     fn a_refused_growth_uses_nothing_up() {
-        let mut limiter = MemoryLimiter::new(100);
+        let mut limiter = MemoryLimiter::new(100, Arc::default());
         assert!(!limiter.memory_growing(0, 101, None).unwrap());
         assert!(limiter.memory_growing(0, 100, None).unwrap());
     }
 
     #[test]
     fn the_plugins_own_maximum_is_no_refusal_of_ours() {
-        let mut limiter = MemoryLimiter::new(100);
+        let mut limiter = MemoryLimiter::new(100, Arc::default());
         assert!(!limiter.memory_growing(0, 50, Some(40)).unwrap());
         assert!(!limiter.has_refused());
     }
 
     #[test]
     fn tables_are_bounded() {
-        let mut limiter = MemoryLimiter::new(100);
+        let mut limiter = MemoryLimiter::new(100, Arc::default());
         assert!(limiter.table_growing(0, TABLE_ELEMENTS, None).unwrap());
         assert!(!limiter.table_growing(0, 1, None).unwrap());
     }

@@ -11,6 +11,8 @@
 //! - [`Host::run`] runs one [`Job`] in a fresh instance and answers with its
 //!   [`Outcome`]. Waiting for a turn, the deadline, cancelling and the limits
 //!   on memory and output are all behind this one call.
+//! - [`Host::start_service`] does the same without a deadline, for what runs until
+//!   it is stopped; whether it runs again is the caller's business.
 //! - [`Host::shutdown`] ends it all.
 //!
 //! Beside the runtime there is one thread that moves the engine's epoch while
@@ -34,6 +36,7 @@ mod directory;
 mod engine;
 mod epoch;
 mod failure;
+mod feed;
 mod host;
 mod imports;
 mod instance;
@@ -51,6 +54,7 @@ mod registry;
 mod run;
 mod schema;
 mod sealed;
+mod service;
 mod share;
 mod system;
 mod threads;
@@ -62,6 +66,7 @@ pub use compiler::{CompilerCommand, CompilerError};
 pub use component::NotAComponent;
 pub use describe::DescribeError;
 pub use directory::PluginDirectory;
+pub use feed::Published;
 pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
 pub use job::{Job, Outcome, Said};
 pub use limits::{LimitOverrides, Limits};
@@ -70,3 +75,4 @@ pub use notice::Notice;
 pub use plugin::Refusal;
 pub use quarantine::Patience;
 pub use schema::ArgumentSchema;
+pub use service::{Footing, Memory, RunningService};

@@ -22,6 +22,9 @@ pub struct Limits {
     pub running_jobs: u32,
     /// Jobs that wait for their turn beside those; one more is refused as busy.
     pub waiting_jobs: u32,
+    /// Services that have an instance at the same time, beside those. One that
+    /// is made of much more than most counts as several.
+    pub services: u32,
     /// The longest answer of an operation, in bytes of JSON text. It also
     /// bounds what an instance may hand to the host in any one call.
     pub answer_bytes: usize,
@@ -66,6 +69,7 @@ impl Default for Limits {
             compile_timeout: Duration::from_secs(120),
             running_jobs: 64,
             waiting_jobs: 1024,
+            services: 256,
             answer_bytes: 16 << 20,
             component_bytes: 64 << 20,
             cores: None,
@@ -87,6 +91,7 @@ impl Limits {
             max_deadline: own.max_deadline.unwrap_or(longest),
             running_jobs: own.running_jobs.unwrap_or(self.running_jobs),
             waiting_jobs: own.waiting_jobs.unwrap_or(self.waiting_jobs),
+            services: self.services,
             answer_bytes: own.answer_bytes.unwrap_or(self.answer_bytes),
             cores: own.cores.or(self.cores),
             overrides: BTreeMap::new(),

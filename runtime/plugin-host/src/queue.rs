@@ -83,6 +83,26 @@ impl Places {
     }
 }
 
+/// Where a run waits until it may begin.
+pub(crate) enum Entrance {
+    /// A job stands in line.
+    Line(Places),
+    /// A service has its slots already, or it is refused.
+    Open(Option<OwnedSemaphorePermit>),
+}
+
+impl Entrance {
+    /// Waits until the run may begin.
+    pub(crate) async fn turns(&mut self) -> Turns {
+        match self {
+            Self::Line(places) => places.turns().await,
+            Self::Open(slots) => {
+                Turns { _common: Turn { _permit: slots.take() }, _own: Turn { _permit: None } }
+            }
+        }
+    }
+}
+
 /// A job's turns, which end when they are dropped.
 pub(crate) struct Turns {
     _common: Turn,

@@ -59,6 +59,11 @@ impl Registry {
         self.serving.get(name).map(|serving| &serving.loaded)
     }
 
+    /// What the version that serves is called, if it is in a folder of versions.
+    pub(crate) fn version(&self, name: &str) -> Option<&str> {
+        self.serving.get(name)?.label.version.as_deref()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.serving.keys().map(|name| &**name)
     }

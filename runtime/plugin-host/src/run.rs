@@ -1,6 +1,8 @@
-//! Running one operation as a job, from the request to its outcome.
+//! Running one operation as a job or as a service, from the request to its
+//! outcome.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobState, OperationKind, Timestamp};
@@ -14,14 +16,14 @@ use crate::bindings::exports::drover::plugin::operations::{
     Error as GuestError, Failure as GuestFailure,
 };
 use crate::call::{Call, Cancellation, Log};
-use crate::epoch::Ticking;
 use crate::failure::{self, plain};
+use crate::feed::Feed;
 use crate::host::Shared;
 use crate::instance::{self, State, Streams};
 use crate::job::{Job, Outcome, Said};
 use crate::names::unknown;
 use crate::plugin::Loaded;
-use crate::queue::{Places, Turns};
+use crate::queue::{Entrance, Turns};
 use crate::share;
 use crate::watch::Watch;
 
@@ -31,9 +33,27 @@ pub(crate) struct Run {
     pub(crate) plugin: Arc<Loaded>,
     pub(crate) job: Job,
     pub(crate) allowance: Allowance,
-    pub(crate) places: Places,
+    pub(crate) entrance: Entrance,
+    /// None: it may run for ever, as a service.
+    pub(crate) limit: Option<TimeLimit>,
+    /// None of a task.
+    pub(crate) feed: Option<Feed>,
+    /// Shows how much memory the instance has, in bytes.
+    pub(crate) memory: Arc<AtomicU64>,
+}
+
+/// How long a job may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimit {
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
+}
+
+impl TimeLimit {
+    /// From now on.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, timeout }
+    }
 }
 
 /// What is left of a job when its outcome is known. Cleaning it up takes a
@@ -42,21 +62,22 @@ pub(crate) struct Remains {
     // The fields are dropped in this order: the next job gets its turn when
     // the instance has given back its place in the pool.
     store: Option<Store<State>>,
-    ticking: Option<Ticking>,
     turns: Option<Turns>,
 }
 
 impl Run {
     /// Waits for the job's turn and runs it, unless something ends it before.
     pub(crate) async fn perform(self) -> (Outcome, Remains) {
-        let Self { shared, plugin, job, allowance, mut places, deadline, timeout } = self;
+        let Self { shared, plugin, job, allowance, mut entrance, limit, feed, memory } = self;
+        let (deadline, timeout) =
+            (limit.map(|limit| limit.deadline), limit.map(|limit| limit.timeout));
         let subject = format!("{}.{}", job.plugin, job.operation);
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new(job.said);
-        let mut remains = Remains { store: None, ticking: None, turns: None };
+        let mut remains = Remains { store: None, turns: None };
 
         let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
-        let answer = match watch.until_interrupted(places.turns()).await {
+        let answer = match watch.until_interrupted(entrance.turns()).await {
             Err(interruption) => Err(interruption),
             Ok(turns) => {
                 remains.turns = Some(turns);
@@ -69,8 +90,10 @@ impl Run {
                     deadline,
                     progress: job.progress,
                     cancellation: cancellation.clone(),
-                    log: traces.log.clone(),
+                    log: limit.is_some().then(|| traces.log.clone()),
                     said: traces.said.take(),
+                    feed,
+                    memory,
                 };
                 let work = Work {
                     shared: &shared,
@@ -80,6 +103,7 @@ impl Run {
                     streams: &traces.streams,
                 };
                 let work = work.run(job.arguments, call, &mut remains);
+                let work = shared.ticker.while_polled(work);
                 match plugin.account.share.clone() {
                     Some(share) => watch.with_grace(share::within(share, work)).await,
                     None => watch.with_grace(work).await,
@@ -131,7 +155,6 @@ impl Work<'_> {
         let Self { shared, plugin, operation, subject, streams } = *self;
         let limits = &plugin.account.limits;
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
-        let ticking = shared.ticker.enter();
         let mut store = instance::store(shared, limits, streams, call).map_err(|error| {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
@@ -150,7 +173,7 @@ impl Work<'_> {
                 Err(failure::explain(subject, &error, &stderr, has_refused, limits))
             }
         };
-        (remains.store, remains.ticking) = (Some(store), Some(ticking));
+        remains.store = Some(store);
         answer
     }
 }
@@ -166,7 +189,7 @@ struct Traces {
 }
 
 /// The arguments as JSON text, if they fit the operation's schema.
-fn check_arguments(
+pub(crate) fn check_arguments(
     plugin: &Loaded,
     operation: &str,
     arguments: Map<String, Value>,
@@ -252,22 +275,29 @@ impl Traces {
     }
 }
 
-/// Why an operation that exists cannot be run as a job.
-///
-/// A service has to be kept running by somebody, restarted and stopped, and
-/// nobody does that yet. Its plugin loads all the same, with its tasks.
-pub(crate) fn check_kind(plugin: &Loaded, operation: &str) -> Result<(), JobError> {
-    match plugin.operations.get(operation).map(|operation| operation.kind) {
-        Some(OperationKind::Task) => Ok(()),
-        Some(OperationKind::Service) => {
-            let message = format!(
-                "`{}.{operation}` is a service, and this version of Drover runs tasks only",
-                plugin.name
-            );
-            Err(JobError::new(ErrorCode::InvalidCommand, message))
-        }
-        None => Err(unknown_operation(plugin, operation)),
+/// Checks that a plugin has the operation, and that it is to be run like this.
+pub(crate) fn check_kind(
+    plugin: &Loaded,
+    operation: &str,
+    wanted: OperationKind,
+) -> Result<(), JobError> {
+    let Some(found) = plugin.operations.get(operation) else {
+        return Err(unknown_operation(plugin, operation));
+    };
+    if found.kind == wanted {
+        return Ok(());
     }
+    let cmd = format!("{}.{operation}", plugin.name);
+    let message = match found.kind {
+        OperationKind::Service => format!(
+            "`{cmd}` is a service, which runs until it is stopped: start it with `drover service \
+             start NODE {cmd}`"
+        ),
+        OperationKind::Task => {
+            format!("`{cmd}` is a task, which ends by itself: run it with `drover call NODE {cmd}`")
+        }
+    };
+    Err(JobError::new(ErrorCode::InvalidCommand, message))
 }
 
 fn unknown_operation(plugin: &Loaded, operation: &str) -> JobError {

@@ -23,7 +23,8 @@ pub(crate) enum Interruption {
 /// Looks out for what ends a job from outside.
 pub(crate) struct Watch<'a> {
     pub(crate) cancellation: &'a Cancellation,
-    pub(crate) deadline: Instant,
+    /// None: there is none.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) stopping: &'a CancellationToken,
 }
 
@@ -37,7 +38,7 @@ impl Watch<'_> {
             biased;
             () = self.stopping.cancelled() => Err(Interruption::ShuttingDown),
             () = self.cancellation.cancelled() => Err(Interruption::Cancelled),
-            () = sleep_until(self.deadline) => Err(Interruption::Deadline),
+            () = passed(self.deadline) => Err(Interruption::Deadline),
             output = work => Ok(output),
         }
     }
@@ -57,7 +58,8 @@ impl Watch<'_> {
         if let Err(Interruption::Cancelled) = result
             && self.cancellation.was_asked()
         {
-            let end = self.deadline.min(Instant::now() + CANCEL_GRACE);
+            let end = Instant::now() + CANCEL_GRACE;
+            let end = self.deadline.map_or(end, |deadline| deadline.min(end));
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => {}
@@ -69,16 +71,24 @@ impl Watch<'_> {
     }
 }
 
+/// Waits for a moment that may never come.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Interruption {
-    /// Tells the caller.
-    pub(crate) fn explain(self, subject: &str, timeout: Duration) -> (JobState, JobError) {
+    /// Tells the caller. `timeout` is the time that there was, if it was limited.
+    pub(crate) fn explain(self, subject: &str, timeout: Option<Duration>) -> (JobState, JobError) {
         let (state, code, message) = match self {
             Self::Deadline => (
                 JobState::Timeout,
                 ErrorCode::Timeout,
                 format!(
                     "`{subject}` was not done after {} s and was ended; give it less to do, or more time",
-                    timeout.as_secs_f64()
+                    timeout.unwrap_or_default().as_secs_f64()
                 ),
             ),
             Self::Cancelled => {

@@ -8,6 +8,7 @@
 mod crash;
 mod flood;
 mod host;
+mod serve;
 mod wait;
 
 use drover_sdk::serde_json::Value;
@@ -32,6 +33,13 @@ plugin!(
     wait::until_cancelled,
     wait::ignore_cancel,
     wait::serve,
+    serve::idle,
+    serve::deaf,
+    serve::busy,
+    serve::publish,
+    serve::die,
+    serve::finish,
+    serve::publish_as_task,
     host::job,
     host::count,
     host::read_file,

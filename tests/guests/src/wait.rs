@@ -8,6 +8,11 @@ use drover_sdk::{job, service, task};
 /// Uses a core for ever and calls nobody.
 #[task]
 pub(crate) fn spin() {
+    turn();
+}
+
+/// Does not come back.
+pub(crate) fn turn() {
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));
@@ -62,6 +67,6 @@ fn wait_until_cancelled() -> Result<(), job::ProgressError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a guest has nothing else to wait on")]
-fn nap(ms: u64) {
+pub(crate) fn nap(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }

@@ -1,5 +1,7 @@
 //! `wit/job.wit`: what an operation may know of its job and tell about it.
 
+use std::time::Duration;
+
 use crate::bindings::drover::plugin::job::{Host, ProgressError};
 use crate::instance::State;
 
@@ -16,11 +18,16 @@ impl Host for State {
     }
 
     fn remaining_ms(&mut self) -> Option<u64> {
-        Some(u64::try_from(self.call.time_left().as_millis()).unwrap_or(u64::MAX))
+        let left = self.call.time_left()?;
+        Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn is_cancelled(&mut self) -> bool {
         self.call.cancellation.ask()
+    }
+
+    async fn wait(&mut self, ms: u64) -> bool {
+        self.call.cancellation.wait(Duration::from_millis(ms)).await
     }
 
     async fn progress(&mut self, report: String) -> Result<(), ProgressError> {

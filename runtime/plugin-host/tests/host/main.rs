@@ -17,3 +17,4 @@ mod loading;
 mod overload;
 mod quarantine;
 mod running;
+mod services;
