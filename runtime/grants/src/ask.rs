@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::grant::Access;
 use crate::http::HttpAsk;
 use crate::manifest::ManifestError;
-use crate::text::{DirectoryPath, SettingName, VariableName};
+use crate::pattern::ArgumentPattern;
+use crate::text::{DirectoryPath, ProgramPath, SettingName, VariableName};
 
 /// Things of one kind that a plugin may ask for.
 const MOST: usize = 64;
@@ -40,6 +41,9 @@ pub struct Asks {
     /// To send HTTP requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpAsk>,
+    /// To run programs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramAsk>,
 }
 
 /// Asks for what the node tells of itself.
@@ -83,6 +87,22 @@ pub struct DirectoryAsk {
     pub reason: String,
 }
 
+/// Asks for a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramAsk {
+    /// The program.
+    pub program: ProgramPath,
+    /// How it is called: any of these ways. Without arguments, if nothing is said.
+    #[serde(default = "ArgumentPattern::without_arguments")]
+    pub args: Vec<ArgumentPattern>,
+    /// Environment variables that the plugin sets for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<VariableName>,
+    /// Why the plugin wants it.
+    pub reason: String,
+}
+
 impl Asks {
     /// Every ask, with its reason, in words.
     #[must_use]
@@ -115,6 +135,12 @@ impl Asks {
             let rules: Vec<_> = ask.allow.iter().map(ToString::to_string).collect();
             add(format!("HTTP to {}: {}", ask.authority, rules.join(", ")), &ask.reason);
         }
+        for ask in &self.programs {
+            let ways: Vec<_> =
+                ask.args.iter().map(|args| format!("`{} {args}`", ask.program)).collect();
+            let env: String = ask.env.iter().map(|name| format!(" with {name}")).collect();
+            add(format!("running {}{env}", ways.join(" or ")), &ask.reason);
+        }
         asked
     }
 
@@ -129,6 +155,8 @@ impl Asks {
         check_kind("settings", settings.map(NamedAsk::named))?;
         let directories = self.directories.iter();
         check_kind("directories", directories.map(|ask| (ask.path.as_str(), &*ask.reason)))?;
+        let programs = self.programs.iter();
+        check_kind("programs", programs.map(|ask| (ask.program.as_str(), &*ask.reason)))?;
         let http = self.http.iter();
         check_kind("http", http.map(|ask| (ask.authority.as_str(), &*ask.reason)))?;
         match self.http.iter().find(|ask| ask.socket.is_some() && ask.scheme.is_some()) {

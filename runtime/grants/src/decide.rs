@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::allowance::{Allowance, AllowedDirectory};
+use crate::allowance::{Allowance, AllowedDirectory, AllowedProgram};
 use crate::ask::Asks;
 use crate::edit::{Lines, Value};
 use crate::grant::Access;
 use crate::http::HttpAllowance;
 use crate::load::{Granted, Grants};
+use crate::pattern::ArgumentPattern;
 use crate::secret::Secret;
 
 /// What becomes of a plugin's asks.
@@ -82,6 +83,7 @@ pub fn decide(plugin: &str, asks: &Asks, grants: &Grants) -> Decision {
     weighing.secrets(asks);
     weighing.directories(asks);
     weighing.http(asks);
+    weighing.programs(asks);
     if weighing.lines.is_empty() && weighing.troubles.is_empty() {
         return Decision::Allowed {
             allowance: weighing.allowance,
@@ -197,6 +199,35 @@ impl<'a> Weighing<'a> {
             }
         }
     }
+
+    fn programs(&mut self, asks: &Asks) {
+        for ask in &asks.programs {
+            let Some(grant) = self.granted.grants.programs.get(&ask.program) else {
+                let value = Value::Program(ask.program.clone(), ask.args.clone(), ask.env.clone());
+                self.lines.push(value, &ask.reason);
+                continue;
+            };
+            let is_granted =
+                |asked: &ArgumentPattern| grant.args.iter().any(|granted| granted.covers(asked));
+            let args: Vec<_> = ask.args.iter().filter(|args| !is_granted(args)).cloned().collect();
+            let env: Vec<_> =
+                ask.env.iter().filter(|name| !grant.env.contains(*name)).cloned().collect();
+            if !args.is_empty() || !env.is_empty() {
+                self.lines.push(Value::Program(ask.program.clone(), args, env), &ask.reason);
+                continue;
+            }
+            let program = AllowedProgram {
+                asked: ask.args.clone(),
+                granted: grant.args.clone(),
+                env: ask.env.iter().map(ToString::to_string).collect(),
+                user: grant.user.clone(),
+                memory_bytes: grant.memory.map(|memory| memory.as_u64()),
+                processes: grant.processes,
+                max_time: grant.max_time,
+            };
+            self.allowance.programs.insert(ask.program.to_string(), program);
+        }
+    }
 }
 
 /// What is granted and not asked for, by the words of the grants.
@@ -219,6 +250,8 @@ fn unasked(asks: &Asks, granted: &Granted) -> Vec<String> {
     unasked.extend(others(&grants.directories, directories, "directories"));
     let http = asks.http.iter().map(|ask| &ask.authority);
     unasked.extend(others(&grants.http, http, "http"));
+    let programs = asks.programs.iter().map(|ask| &ask.program);
+    unasked.extend(others(&grants.programs, programs, "programs"));
     for ask in &asks.directories {
         let granted = grants.directories.get(&ask.path).map(|grant| grant.access);
         if ask.access == Access::Read && granted == Some(Access::ReadWrite) {
@@ -249,7 +282,7 @@ mod tests {
     use crate::manifest::Manifest;
 
     /// One ask, the grant that answers it, and the same grant with too little.
-    const CASES: [(&str, &str, &str); 7] = [
+    const CASES: [(&str, &str, &str); 8] = [
         ("sysinfo = { reason = \"r\" }", "sysinfo = true", "sysinfo = false"),
         ("state = { size = 1000, reason = \"r\" }", "state = 1000", "state = 999"),
         ("env = [{ name = \"PATH\", reason = \"r\" }]", "env = [\"PATH\"]", "env = [\"PAT\"]"),
@@ -272,6 +305,11 @@ mod tests {
             "http = [{ authority = \"a.b\", allow = [\"GET /**\"], reason = \"r\" }]",
             "http.\"a.b\" = { allow = [] }",
             "http.\"a.b:80\" = { allow = [] }",
+        ),
+        (
+            "programs = [{ program = \"/p\", args = [[\"a\", \"b*\"]], env = [\"E\"], reason = \"r\" }]",
+            "programs.\"/p\" = { args = [[\"x\"], [\"a\", \"*\"]], env = [\"E\"] }",
+            "programs.\"/p\" = { args = [[\"a\", \"bc*\"]], env = [\"E\"] }",
         ),
     ];
 
@@ -342,6 +380,19 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_called_only_as_is_both_asked_and_granted() {
+        let ask = "programs = [{ program = \"/p\", args = [[\"a\", \"b*\"]], reason = \"r\" }]";
+        let grant = "programs.\"/p\" = { args = [[\"x\"], [\"a\", \"*\"]], env = [\"E\"] }";
+        let (allowance, _) = allowed(ask, grant);
+        let program = &allowance.programs["/p"];
+        let permits =
+            |args: &[&str]| program.permits(&args.iter().map(|&a| a.into()).collect::<Vec<_>>());
+        assert!(permits(&["a", "bc"]));
+        assert!(!permits(&["a", "c"]) && !permits(&["x"]) && !permits(&[]));
+        assert!(program.env.is_empty());
+    }
+
+    #[test]
     fn what_is_missing_is_shown_as_lines_that_grant_it() {
         for (ask, _, _) in CASES {
             let text = missing(ask, "");
@@ -370,8 +421,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_plugin_never_gets_what_is_not_both_asked_and_granted(
-            asked in proptest::collection::vec(any::<bool>(), 7),
-            given in proptest::collection::vec(any::<bool>(), 7),
+            asked in proptest::collection::vec(any::<bool>(), 8),
+            given in proptest::collection::vec(any::<bool>(), 8),
         ) {
             let lines = |chosen: &[bool], line: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
                 let cases = CASES.iter().zip(chosen).filter(|(_, chosen)| **chosen);
@@ -391,6 +442,7 @@ mod tests {
                         allowance.settings.contains_key("k"),
                         !allowance.directories.is_empty(),
                         !allowance.http.is_empty(),
+                        !allowance.programs.is_empty(),
                     ];
                     prop_assert_eq!(&got[..], &asked[..]);
                 }

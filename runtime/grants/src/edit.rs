@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use crate::grant::{AbsolutePath, Access, GrantsFile, GrantsFileError};
 use crate::http::HttpAsk;
-use crate::text::{DirectoryPath, PluginName, SettingName, VariableName};
+use crate::pattern::ArgumentPattern;
+use crate::text::{DirectoryPath, PluginName, ProgramPath, SettingName, VariableName};
 
 /// Lines to add to the grants of one plugin, each with the reason for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Value {
     Directory(DirectoryPath, Option<PathBuf>, Access),
     /// All that is asked for there.
     Http(HttpAsk),
+    /// These ways to call it and these variables, beside those that are granted.
+    Program(ProgramPath, Vec<ArgumentPattern>, Vec<VariableName>),
 }
 
 /// Why lines cannot be added to a file.
@@ -138,6 +141,7 @@ impl Value {
             Self::Secret(name, _) => format!("secrets.{name}"),
             Self::Directory(path, ..) => format!("directories.{path}"),
             Self::Http(ask) => format!("http.{}", ask.authority),
+            Self::Program(path, ..) => format!("programs.{path}"),
         }
     }
 
@@ -176,6 +180,16 @@ impl Value {
             Self::Http(ask) => {
                 insert(table, "http", ask.authority.as_str(), value(http_grant(ask)));
             }
+            Self::Program(path, args, env) => {
+                let granted =
+                    table.get("programs").and_then(|programs| programs.get(path.as_str()));
+                let mut grant = granted.cloned().unwrap_or_else(|| value(InlineTable::new()));
+                if let Some(grant) = grant.as_table_like_mut() {
+                    extend(grant, "args", args.iter().map(|args| words(args).into()));
+                    extend(grant, "env", env.iter().map(|name| name.as_str().into()));
+                }
+                insert(table, "programs", path.as_str(), grant);
+            }
         }
     }
 }
@@ -207,6 +221,22 @@ fn insert(table: &mut Table, kind: &str, key: &str, item: Item) {
     if let Some(group) = group.as_table_like_mut() {
         group.insert(key, item);
     }
+}
+
+/// Adds to a list that may not be there yet.
+fn extend(table: &mut dyn TableLike, key: &str, more: impl Iterator<Item = toml_edit::Value>) {
+    let mut more = more.peekable();
+    if more.peek().is_none() {
+        return;
+    }
+    let list = table.entry(key).or_insert_with(|| value(Array::new()));
+    if let Some(list) = list.as_array_mut() {
+        list.extend(more);
+    }
+}
+
+fn words(args: &ArgumentPattern) -> Array {
+    Vec::from(args.clone()).into_iter().collect()
 }
 
 /// A size in words if they are exact, else in bytes.
@@ -262,6 +292,10 @@ env = [{ name = "A", reason = "r" }, { name = "B", reason = "r" }]
 settings = [{ name = "bucket", reason = "where copies go" }]
 secrets = [{ name = "token", reason = "r" }]
 directories = [{ path = "/data", access = "read-write", reason = "r" }]
+programs = [
+    { program = "/usr/bin/df", reason = "r" },
+    { program = "/usr/bin/git", args = [["log", "*"], ["status"]], env = ["LANG"], reason = "r" },
+]
 
 [[asks.http]]
 authority = "docker"
@@ -332,6 +366,20 @@ reason = "r"
         assert_eq!(grants.directories["/data"].path.as_path(), Path::new("/here"));
         assert_eq!(grants.directories["/data"].access, Access::ReadWrite);
         assert_eq!(grants.settings["bucket"], "kept");
+    }
+
+    #[test]
+    fn what_is_granted_of_a_program_stays_beside_what_is_added() {
+        for text in [
+            "[backup]\nprograms.\"/usr/bin/git\" = { args = [[\"status\"]], user = \"git\" }\n",
+            "[backup.programs.\"/usr/bin/git\"]\nargs = [[\"status\"]]\nuser = \"git\"\n",
+        ] {
+            let edited = granted(text);
+            assert!(matches!(decision(&edited), Decision::Allowed { .. }), "{edited}");
+            let grants = &GrantsFile::parse(&edited).unwrap().plugins["backup"];
+            let git = &grants.programs["/usr/bin/git"];
+            assert_eq!((git.args.len(), git.user.as_deref()), (2, Some("git")), "{edited}");
+        }
     }
 
     #[test]

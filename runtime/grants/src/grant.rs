@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Authority, HttpGrant};
-use crate::text::{DirectoryPath, PluginName, SettingName, VariableName};
+use crate::pattern::ArgumentPattern;
+use crate::text::{DirectoryPath, PluginName, ProgramPath, SettingName, VariableName};
 
 /// What one file grants, by plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -35,6 +37,8 @@ pub struct PluginGrants {
     pub directories: BTreeMap<DirectoryPath, DirectoryGrant>,
     /// Where it may send HTTP requests, by the authority of its URLs.
     pub http: BTreeMap<Authority, HttpGrant>,
+    /// Programs that it may run.
+    pub programs: BTreeMap<ProgramPath, ProgramGrant>,
 }
 
 /// Where a secret is kept. The file of grants itself has none.
@@ -55,6 +59,32 @@ pub struct DirectoryGrant {
     pub path: AbsolutePath,
     /// What the plugin may do there.
     pub access: Access,
+}
+
+/// How a plugin may run a program.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramGrant {
+    /// How it may be called: in any of these ways. Without arguments, if nothing
+    /// is said.
+    #[serde(default = "ArgumentPattern::without_arguments")]
+    pub args: Vec<ArgumentPattern>,
+    /// Environment variables that the plugin may set for it.
+    #[serde(default)]
+    pub env: BTreeSet<VariableName>,
+    /// The user that it runs as, by name or number; the agent's own if nothing is
+    /// said.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// What it and its descendants may use of the memory.
+    #[serde(default)]
+    pub memory: Option<ByteSize>,
+    /// How many processes it and its descendants may be.
+    #[serde(default)]
+    pub processes: Option<u64>,
+    /// How long one run may take.
+    #[serde(default, with = "humantime_serde")]
+    pub max_time: Option<Duration>,
 }
 
 /// What may be done in a directory. The later includes the earlier.
@@ -134,6 +164,8 @@ secrets.token = { file = "/etc/drover/token" }
 secrets.key = { env = "BACKUP_KEY" }
 directories."/data" = { path = "/srv/data", access = "read" }
 http."api.example.com" = { headers.authorization = { env = "TOKEN" }, allow = ["GET /v1/**"] }
+programs."/usr/bin/df" = {}
+programs."/usr/bin/git" = { args = [["log", "*"], ["status"]], env = ["LANG"], user = "git", memory = "64 MiB", processes = 8, max_time = "30s" }
 
 [container]
 "#;
@@ -147,6 +179,13 @@ http."api.example.com" = { headers.authorization = { env = "TOKEN" }, allow = ["
         assert_eq!(backup.settings["bucket"], "nightly");
         assert_eq!(backup.directories["/data"].path.as_path(), Path::new("/srv/data"));
         assert_eq!(backup.http["api.example.com"].allow.len(), 1);
+        let git = &backup.programs["/usr/bin/git"];
+        assert!(git.args[1].permits(&["status".to_owned()]) && git.env.contains("LANG"));
+        assert_eq!((git.user.as_deref(), git.processes), (Some("git"), Some(8)));
+        assert_eq!(git.memory, Some(ByteSize::mib(64)));
+        assert_eq!(git.max_time, Some(Duration::from_secs(30)));
+        let df = &backup.programs["/usr/bin/df"].args;
+        assert!(df[0].permits(&[]) && !df[0].permits(&["-h".to_owned()]));
         assert_eq!(file.plugins["container"], PluginGrants::default());
         assert_eq!(GrantsFile::parse("").unwrap(), GrantsFile::default());
     }
@@ -185,6 +224,12 @@ http."api.example.com" = { headers.authorization = { env = "TOKEN" }, allow = ["
                 "[a]\nhttp.b = { allow = [{ request = \"GET /\", body = [{ at = \"x\" }] }] }",
                 ["line 2", "no place in a JSON body"],
             ),
+            ("[a]\nprograms.git = {}", ["line 2", "path of a program"]),
+            ("[a]\nprograms.\"/a/../b\" = {}", ["line 2", "path of a program"]),
+            ("[a]\nprograms.\"/a\" = { args = [\"log\"] }", ["line 2", "sequence"]),
+            ("[a]\nprograms.\"/a\" = { args = [[\"a*b\"]] }", ["line 2", "a*b"]),
+            ("[a]\nprograms.\"/a\" = { max_time = 3 }", ["line 2", ""]),
+            ("[a]\nprograms.\"/a\" = { shell = true }", ["line 2", "`shell`"]),
             ("[a]\n[a]", ["line 2", "duplicate"]),
         ] {
             let error = GrantsFile::parse(text).unwrap_err().to_string();

@@ -20,16 +20,18 @@ mod grant;
 mod http;
 mod load;
 mod manifest;
+mod pattern;
 mod secret;
 mod section;
 mod text;
 
-pub use allowance::{Allowance, AllowedDirectory};
-pub use ask::{Asks, DirectoryAsk, NamedAsk, StateAsk, SysinfoAsk};
+pub use allowance::{Allowance, AllowedDirectory, AllowedProgram};
+pub use ask::{Asks, DirectoryAsk, NamedAsk, ProgramAsk, StateAsk, SysinfoAsk};
 pub use decide::{Decision, Missing, decide};
 pub use edit::{EditError, Lines, add_lines};
 pub use grant::{
-    AbsolutePath, Access, DirectoryGrant, GrantsFile, GrantsFileError, PluginGrants, SecretSource,
+    AbsolutePath, Access, DirectoryGrant, GrantsFile, GrantsFileError, PluginGrants, ProgramGrant,
+    SecretSource,
 };
 pub use http::{
     Authority, BODY_LIMIT, BodyCondition, BodyRule, HttpAllowance, HttpAsk, HttpDenial, HttpGrant,
@@ -37,6 +39,9 @@ pub use http::{
 };
 pub use load::{Grants, GrantsError};
 pub use manifest::{FORMAT, Manifest, ManifestError};
+pub use pattern::{ArgumentPattern, PatternError};
 pub use secret::Secret;
 pub use section::{EmbedError, SECTION, SectionError, embed, read_manifest};
-pub use text::{DirectoryPath, HeaderName, PluginName, SettingName, TextError, VariableName};
+pub use text::{
+    DirectoryPath, HeaderName, PluginName, ProgramPath, SettingName, TextError, VariableName,
+};

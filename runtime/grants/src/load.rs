@@ -161,7 +161,7 @@ fn merge(
 
 /// Adds grants to others; names what both have with a value of its own.
 fn merge_plugin(into: &mut PluginGrants, more: PluginGrants) -> Result<(), String> {
-    let PluginGrants { sysinfo, state, env, settings, secrets, directories, http } = more;
+    let PluginGrants { sysinfo, state, env, settings, secrets, directories, http, programs } = more;
     into.sysinfo |= sysinfo;
     into.env.extend(env);
     if into.state.is_some() && state.is_some() {
@@ -171,7 +171,8 @@ fn merge_plugin(into: &mut PluginGrants, more: PluginGrants) -> Result<(), Strin
     add(&mut into.settings, settings, "settings")?;
     add(&mut into.secrets, secrets, "secrets")?;
     add(&mut into.directories, directories, "directories")?;
-    add(&mut into.http, http, "http")
+    add(&mut into.http, http, "http")?;
+    add(&mut into.programs, programs, "programs")
 }
 
 fn add<K: Ord + std::fmt::Display, V>(
@@ -284,6 +285,7 @@ mod tests {
             ("secrets.x = { env = \"X\" }", "secrets.x"),
             ("directories.\"/d\" = { path = \"/d\", access = \"read\" }", "directories./d"),
             ("http.b = { allow = [] }", "http.b"),
+            ("programs.\"/p\" = {}", "programs./p"),
         ] {
             let text = format!("[a]\n{line}");
             let fixture = Fixture::new(&[("grants.toml", &text), ("grants.d/2.toml", &text)]);

@@ -105,12 +105,7 @@ checked_text!(
     /// A directory as the plugin sees it.
     DirectoryPath,
     "directory of a plugin",
-    |text| {
-        let is_word = |word: &str| !matches!(word, "" | "." | "..");
-        text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_word))
-            && text.len() <= 255
-            && !text.chars().any(char::is_control)
-    },
+    is_plain_path,
     "write it as `/data` or `/var/log`: from the root, without `.`, `..`, `//` and a `/` at the end, at most 255 bytes"
 );
 
@@ -144,6 +139,21 @@ const FRAMING_HEADERS: [&str; 13] = [
     "upgrade",
     "via",
 ];
+
+checked_text!(
+    /// A program of the host.
+    ProgramPath,
+    "path of a program",
+    is_plain_path,
+    "write it from the root, as `/usr/bin/git`, without `.`, `..`, `//` and a `/` at the end, at most 255 bytes"
+);
+
+fn is_plain_path(text: &str) -> bool {
+    let is_word = |word: &str| !matches!(word, "" | "." | "..");
+    text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_word))
+        && text.len() <= 255
+        && !text.chars().any(char::is_control)
+}
 
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
