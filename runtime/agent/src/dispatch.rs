@@ -11,8 +11,8 @@ use drover_api::{
     Progress, Timestamp, procedures,
 };
 use drover_logs::Source;
-use drover_plugin_host::{Job, Outcome};
-use drover_wamp::{ApplicationError, Invocation, Payload};
+use drover_plugin_host::{Caller, Job, Outcome};
+use drover_wamp::{ApplicationError, Invocation, Payload, Principal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -236,6 +236,7 @@ async fn run_job(
         progress: call.wants_progress.then_some(reports),
         said: None,
         cancel: call.cancelled().clone(),
+        caller: call.caller.as_deref().map(caller),
     };
     let running = recording::run(node.host(), job, log);
     if !call.wants_progress {
@@ -245,6 +246,16 @@ async fn run_job(
     // last report.
     let (ran, ()) = tokio::join!(running, pass_progress(call, &id, progress));
     ran
+}
+
+/// Who calls, as the plugin gets to know it. What the router does not tell is empty.
+fn caller(principal: &Principal) -> Caller {
+    let told = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Caller {
+        session: principal.session.0,
+        name: told(&principal.authid),
+        role: told(&principal.authrole),
+    }
 }
 
 async fn pass_progress(call: &Invocation, id: &JobId, mut reports: mpsc::Receiver<Value>) {

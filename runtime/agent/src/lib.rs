@@ -35,8 +35,10 @@ mod processes;
 mod recording;
 mod startup;
 
+use std::sync::Arc;
+
 use anyhow::Context;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, NodeInfo, Surroundings};
 use drover_process::ManagerTask;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -122,6 +124,14 @@ impl Agent {
             reserved: reserved(),
             grants: granted.clone().unwrap_or_default(),
             state_dir: config.data_dir.join("state"),
+            surroundings: Surroundings {
+                node: NodeInfo {
+                    id: config.node(),
+                    name: config.name.clone(),
+                    labels: config.labels.clone(),
+                },
+                meters: Some(Arc::new(metrics.clone())),
+            },
         })
         .context("cannot start the plugin host")?;
         let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;

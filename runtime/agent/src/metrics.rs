@@ -16,6 +16,7 @@ use drover_logs::statsd::{
 };
 use drover_logs::store::{Batch, LogStore, Origin};
 use drover_logs::{LevelSet, Message, Part, Source};
+use drover_plugin_host::{Meter, Meters};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,7 @@ use crate::config::StatsdSettings;
 const OWN_JOB: &str = "drover.statsd";
 
 /// A cheap handle on the metrics of the node.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     // Held for one look-up or one addition, never across anything that waits.
     aggregator: Arc<Mutex<Aggregator>>,
@@ -49,6 +50,33 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, Aggregator> {
         self.aggregator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What plugins measure belongs to their job, under plugin and operation.
+impl Meters for Metrics {
+    fn meter(&self, job: &JobId, plugin: &str, operation: &str) -> Box<dyn Meter> {
+        let (domain, name) = (plugin.to_owned(), operation.to_owned());
+        let scope = self.begin(&Source { job: job.clone(), domain, name });
+        Box::new(JobMeter { metrics: self.clone(), scope })
+    }
+}
+
+/// Takes what the job of a plugin measures, until it is dropped.
+struct JobMeter {
+    metrics: Metrics,
+    scope: ScopeId,
+}
+
+impl Meter for JobMeter {
+    fn add(&self, lines: &str) {
+        self.metrics.add(self.scope, lines.as_bytes());
+    }
+}
+
+impl Drop for JobMeter {
+    fn drop(&mut self) {
+        self.metrics.end(self.scope);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feed;
-use crate::job::Said;
+use crate::job::{Caller, Said};
 use crate::records::Records;
 
 /// The job, or the description of a plugin, that an instance works on.
@@ -20,6 +20,11 @@ pub(crate) struct Call {
     /// Empty while a plugin describes itself.
     pub(crate) job: String,
     pub(crate) plugin: Arc<str>,
+    /// That of the plugin, if its manifest says one.
+    pub(crate) version: Option<Arc<str>>,
+    /// Empty while a plugin describes itself.
+    pub(crate) operation: String,
+    pub(crate) caller: Option<Caller>,
     pub(crate) data: Vec<u8>,
     /// What it may touch: nothing while a plugin describes itself.
     pub(crate) allowance: Allowance,
@@ -43,6 +48,9 @@ impl Call {
         Self {
             job: String::new(),
             plugin,
+            version: None,
+            operation: String::new(),
+            caller: None,
             data: Vec::new(),
             allowance: Allowance::default(),
             deadline: Some(deadline),
@@ -63,6 +71,25 @@ impl Call {
         if let Some(said) = &self.said {
             // An error says that nobody takes it down, which is no matter of the plugin's.
             let _ = said.send(Said::Record(record)).await;
+        }
+    }
+
+    /// The same without waiting: a log that has no room for it does not get it.
+    pub(crate) fn say_now(&self, record: Record) {
+        if let Some(log) = &self.log {
+            log.write(&record);
+        }
+        if let Some(said) = &self.said {
+            // The job's result has it in any case.
+            let _ = said.try_send(Said::Record(record));
+        }
+    }
+
+    /// What was asked for; empty while a plugin describes itself.
+    pub(crate) fn command(&self) -> String {
+        match self.operation.is_empty() {
+            true => String::new(),
+            false => format!("{}.{}", self.plugin, self.operation),
         }
     }
 

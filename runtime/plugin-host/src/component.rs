@@ -139,6 +139,7 @@ const OFFERED: &[(&str, &str)] = &[
     ("drover:plugin/feed", "0.1"),
     ("drover:plugin/job", "0.1"),
     ("drover:plugin/log", "0.1"),
+    ("drover:plugin/metrics", "0.1"),
     ("drover:plugin/state", "0.1"),
     ("drover:plugin/sysinfo", "0.1"),
     ("wasi:cli/", "0.2"),
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn each_kind_of_foreign_import_has_its_own_cure() {
         assert!(cure("wasi:sockets/tcp@0.2.0").contains("network"));
-        assert!(cure("drover:plugin/metrics@0.1.3").contains("later Drover"));
+        assert!(cure("drover:plugin/later@0.1.3").contains("later Drover"));
         assert!(cure("wasi:cli/stdin@0.3.0").contains("wasip2"));
         assert!(cure("acme:things/x@1.0.0").contains("leave out"));
     }

@@ -32,6 +32,7 @@ use crate::queue::{Entrance, Full, Places, Queue};
 use crate::records::cut;
 use crate::registry::{DirectoryView, Label, Registry};
 use crate::run::{Run, TimeLimit, check_kind};
+use crate::surroundings::Surroundings;
 use crate::system::System;
 use crate::threads::{Start, Threads};
 use crate::{Limits, engine};
@@ -56,6 +57,8 @@ pub struct HostConfig {
     pub grants: Grants,
     /// Where plugins keep what they keep. It is made when the first does.
     pub state_dir: PathBuf,
+    /// The node, and who does what the host does not.
+    pub surroundings: Surroundings,
 }
 
 /// Why a host cannot start.
@@ -158,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) system: Arc<System>,
     pub(crate) grants: watch::Sender<Grants>,
     pub(crate) keeps: Arc<Keeps>,
+    pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) news: News,
     /// By plugin; one for every name that was ever loaded.
     accounts: Mutex<HashMap<Arc<str>, Arc<Account>>>,
@@ -180,7 +184,8 @@ impl Host {
     /// If the cache directory cannot be written to, or the system has no
     /// threads or no address space left.
     pub fn start(config: HostConfig) -> Result<Self, HostError> {
-        let HostConfig { cache_dir, compiler, limits, reserved, grants, state_dir } = config;
+        let HostConfig { cache_dir, compiler, limits, reserved, grants, state_dir, surroundings } =
+            config;
         let processors = available_parallelism().map_or(1, usize::from);
         let engine = engine::for_running(&limits)
             .map_err(|error| HostError::Engine(format!("{error:#}")))?;
@@ -200,6 +205,7 @@ impl Host {
             system: Arc::default(),
             grants: watch::Sender::new(grants),
             keeps: Arc::new(Keeps::new(state_dir)),
+            surroundings: Arc::new(surroundings),
             news: News::default(),
             accounts: Mutex::default(),
             limits,

@@ -4,6 +4,7 @@ mod config;
 mod feed;
 mod job;
 mod log;
+mod metrics;
 mod state;
 mod sysinfo;
 
@@ -13,6 +14,8 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::drover::plugin;
 use crate::instance::State;
+
+pub(crate) use metrics::Measuring;
 
 /// A linker with what every plugin may call and what this one asks for, which
 /// is granted, or else the plugin does not load. WASI's sockets are in it and
@@ -24,6 +27,7 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     plugin::feed::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::job::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    plugin::metrics::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     if !asks.settings.is_empty() || !asks.secrets.is_empty() {
         plugin::config::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }

@@ -20,9 +20,11 @@ use crate::capture::Capture;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use crate::failure::plain;
 use crate::host::Shared;
+use crate::imports::Measuring;
 use crate::job::Said;
 use crate::keep::Keeps;
 use crate::records::cut;
+use crate::surroundings::Surroundings;
 use crate::system::System;
 
 /// WASI resources that an instance holds at the same time, such as streams.
@@ -39,6 +41,8 @@ pub(crate) struct State {
     pub(crate) call: Call,
     pub(crate) system: Arc<System>,
     pub(crate) keeps: Arc<Keeps>,
+    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) measuring: Measuring,
 }
 
 /// The standard streams of an instance.
@@ -71,11 +75,13 @@ pub(crate) fn store(
 ) -> Result<Store<State>, NoDirectory> {
     let engine = &shared.engine;
     let (system, keeps) = (Arc::clone(&shared.system), Arc::clone(&shared.keeps));
+    let (surroundings, measuring) = (Arc::clone(&shared.surroundings), Measuring::default());
     let wasi = wasi(&call.allowance, streams)?;
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES);
     let memory = MemoryLimiter::new(limits.memory_bytes, call.memory.clone());
-    let mut store = Store::new(engine, State { wasi, table, memory, call, system, keeps });
+    let state = State { wasi, table, memory, call, system, keeps, surroundings, measuring };
+    let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
     store.set_epoch_deadline(1);

@@ -30,6 +30,19 @@ pub struct Job {
     pub said: Option<mpsc::Sender<Said>>,
     /// Ends the job when it is cancelled.
     pub cancel: CancellationToken,
+    /// Who asked for it, if that is known.
+    pub caller: Option<Caller>,
+}
+
+/// Who asked for a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The session, as the router numbers it.
+    pub session: u64,
+    /// Who has logged in there, if the router tells.
+    pub name: Option<String>,
+    /// In which role, if the router tells.
+    pub role: Option<String>,
 }
 
 /// What a plugin says while it runs.

@@ -32,6 +32,8 @@ use crate::{deserialize, imports};
 /// A plugin that can be called.
 pub(crate) struct Loaded {
     pub(crate) name: Arc<str>,
+    /// What its manifest says.
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) component: OperationsPluginPre<State>,
     pub(crate) operations: BTreeMap<String, LoadedOperation>,
     pub(crate) description: Plugin,
@@ -234,7 +236,9 @@ impl Code {
             (operation.name, LoadedOperation { kind, arguments, pace: Pace::default() })
         });
         let operations = operations.collect();
-        Ok(Loaded { name, component, operations, description, asks: self.manifest.asks, account })
+        let Manifest { version, asks, .. } = self.manifest;
+        let version = version.map(|version| version.to_string().into());
+        Ok(Loaded { name, version, component, operations, description, asks, account })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {

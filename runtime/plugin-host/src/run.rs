@@ -85,6 +85,9 @@ impl Run {
                 let call = Call {
                     job: job.id.into(),
                     plugin: plugin.name.clone(),
+                    version: plugin.version.clone(),
+                    operation: job.operation.clone(),
+                    caller: job.caller,
                     data: job.data,
                     allowance,
                     deadline,

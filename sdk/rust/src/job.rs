@@ -20,13 +20,14 @@
 //! }
 //! ```
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::Serialize;
 
 #[cfg(target_family = "wasm")]
 use crate::bindings::drover::plugin::job as host;
+pub use crate::bindings::drover::plugin::job::{CallerInfo, NodeInfo, PluginInfo};
 #[cfg(not(target_family = "wasm"))]
 use crate::testing as host;
 
@@ -42,6 +43,75 @@ pub fn id() -> String {
 #[must_use]
 pub fn data() -> Vec<u8> {
     host::data()
+}
+
+/// How long [`data`] is, in bytes.
+#[must_use]
+pub fn data_size() -> u64 {
+    host::data_size()
+}
+
+/// A part of [`data`], for who does not want all of it in memory at once: at most
+/// `length` bytes from `offset` on, none at the end.
+#[must_use]
+pub fn data_range(offset: u64, length: u32) -> Vec<u8> {
+    host::data_range(offset, length)
+}
+
+/// Reads [`data`] part by part.
+///
+/// ```
+/// use std::io::{BufRead, BufReader};
+///
+/// use drover_sdk::{job, task};
+///
+/// /// Counts the lines of the data.
+/// #[task]
+/// fn lines() -> usize {
+///     BufReader::with_capacity(64 << 10, job::DataReader::default()).lines().count()
+/// }
+/// # use drover_sdk::testing::{Host, with_host};
+/// # let host = Host { job_data: b"a\nb\nc".to_vec(), ..Host::default() };
+/// # assert_eq!(with_host(host, lines).0, 3);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct DataReader {
+    offset: u64,
+}
+
+impl io::Read for DataReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let part = data_range(self.offset, u32::try_from(buffer.len()).unwrap_or(u32::MAX));
+        let read = part.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&part[..read]);
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// What was asked for: `<plugin>.<operation>`.
+#[must_use]
+pub fn command() -> String {
+    host::command()
+}
+
+/// The plugin itself, as it is loaded.
+#[must_use]
+pub fn plugin() -> PluginInfo {
+    host::plugin()
+}
+
+/// The node that the job runs on.
+#[must_use]
+pub fn node() -> NodeInfo {
+    host::node()
+}
+
+/// Who asked for the job, where the controller's permissions disclose it to the
+/// node; none otherwise, and where nobody did.
+#[must_use]
+pub fn caller() -> Option<CallerInfo> {
+    host::caller()
 }
 
 /// The time left until the host ends the job, wherever it is; none if it may

@@ -136,6 +136,7 @@ mod failure;
 pub mod feed;
 pub mod job;
 pub mod log;
+pub mod metrics;
 mod operation;
 mod plugin;
 pub mod state;

@@ -20,6 +20,7 @@
 //! assert_eq!(heard.records[0].message, "working");
 //! ```
 
+pub(crate) mod metrics;
 mod sample;
 pub(crate) mod state;
 
@@ -32,7 +33,9 @@ use serde_json::Value;
 use crate::bindings::drover::plugin::config::Error as ConfigError;
 use crate::bindings::drover::plugin::feed::PublishError;
 use crate::bindings::drover::plugin::job::ProgressError;
+use crate::job::{CallerInfo, NodeInfo, PluginInfo};
 use crate::log::Level;
+use crate::metrics::Sample;
 use crate::sysinfo::{CpuInfo, MemoryInfo, Nic, OsInfo, Process, StorageInfo};
 
 /// What a report of progress may have, in bytes, as at the real host.
@@ -49,6 +52,14 @@ pub struct Host {
     pub job_id: String,
     /// What [`job::data`](crate::job::data) gives.
     pub job_data: Vec<u8>,
+    /// What [`job::command`](crate::job::command) gives.
+    pub command: String,
+    /// What [`job::plugin`](crate::job::plugin) gives.
+    pub plugin: PluginInfo,
+    /// What [`job::node`](crate::job::node) gives.
+    pub node: NodeInfo,
+    /// What [`job::caller`](crate::job::caller) gives.
+    pub caller: Option<CallerInfo>,
     /// What [`job::remaining`](crate::job::remaining) gives; it stands still.
     pub remaining: Option<Duration>,
     /// What [`job::is_cancelled`](crate::job::is_cancelled) gives.
@@ -84,6 +95,8 @@ pub struct Heard {
     pub progress: Vec<Value>,
     /// What it published, oldest first.
     pub published: Vec<Value>,
+    /// What it measured, oldest first.
+    pub samples: Vec<Sample>,
     /// What is in the state at the end.
     pub state: BTreeMap<String, Vec<u8>>,
 }
@@ -143,6 +156,31 @@ pub(crate) fn id() -> String {
 
 pub(crate) fn data() -> Vec<u8> {
     ask(|host| host.job_data.clone())
+}
+
+pub(crate) fn data_size() -> u64 {
+    ask(|host| host.job_data.len() as u64)
+}
+
+pub(crate) fn data_range(offset: u64, length: u32) -> Vec<u8> {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    ask(|host| host.job_data.iter().skip(offset).take(length as usize).copied().collect())
+}
+
+pub(crate) fn command() -> String {
+    ask(|host| host.command.clone())
+}
+
+pub(crate) fn plugin() -> PluginInfo {
+    ask(|host| host.plugin.clone())
+}
+
+pub(crate) fn node() -> NodeInfo {
+    ask(|host| host.node.clone())
+}
+
+pub(crate) fn caller() -> Option<CallerInfo> {
+    ask(|host| host.caller.clone())
 }
 
 pub(crate) fn remaining_ms() -> Option<u64> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use drover_api::{JobId, JobState};
 use drover_grants::Grants;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Surroundings};
 use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,7 @@ impl Hosted {
             reserved: Vec::new(),
             grants: Grants::default(),
             state_dir: cache_dir.join("state"),
+            surroundings: Surroundings::default(),
         })
         .context("cannot start the plugin host")?;
         let plugin = host.load_file(component).await.context("the plugin host refused it")?;
@@ -95,6 +96,7 @@ impl Hosted {
             progress: None,
             said: None,
             cancel: CancellationToken::new(),
+            caller: None,
         });
         let outcome = outcome.await;
         ensure!(outcome.state == JobState::Ok, "the plugin host failed: {:?}", outcome.error);

@@ -19,6 +19,18 @@ pub(crate) struct Job {
     remaining_ms: Option<u64>,
     /// Whether it is cancelled.
     is_cancelled: bool,
+    /// How long its data is.
+    data_size: u64,
+    /// Three bytes from the middle of it.
+    data_range: Vec<u8>,
+    /// What was asked for.
+    command: String,
+    /// The plugin.
+    plugin: job::PluginInfo,
+    /// The node.
+    node: job::NodeInfo,
+    /// Who asked.
+    caller: Option<job::CallerInfo>,
 }
 
 /// Tells what the job knows of itself.
@@ -30,6 +42,12 @@ pub(crate) fn job() -> Job {
         data: job::data(),
         remaining_ms: remaining.map(|ms| ms.unwrap_or(u64::MAX)),
         is_cancelled: job::is_cancelled(),
+        data_size: job::data_size(),
+        data_range: job::data_range(job::data_size() / 2, 3),
+        command: job::command(),
+        plugin: job::plugin(),
+        node: job::node(),
+        caller: job::caller(),
     }
 }
 

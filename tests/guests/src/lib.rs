@@ -8,6 +8,7 @@
 mod crash;
 mod flood;
 mod host;
+mod measure;
 mod serve;
 mod wait;
 
@@ -45,6 +46,8 @@ plugin!(
     host::read_file,
     host::list_directory,
     host::environment,
+    measure::measure,
+    measure::measure_many,
 );
 
 /// Does nothing.

@@ -4,17 +4,19 @@
 mod grant;
 mod pack;
 mod status;
+mod trial;
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use drover_api::{Command, NodeId};
 use drover_grants::{Grants, Manifest};
-use drover_plugin_host::{Host, HostConfig, Inspection, Job, Limits};
+use drover_plugin_host::{Host, HostConfig, Inspection, Job, Limits, Meters};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +61,9 @@ struct Run {
     arguments: Arguments,
     #[command(flatten)]
     job: JobFlags,
+    /// Show what the plugin measures, on standard error
+    #[arg(long)]
+    metrics: bool,
     #[command(flatten)]
     surroundings: Surroundings,
 }
@@ -87,7 +92,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn host(&self) -> anyhow::Result<Host> {
+    fn host(&self, around: drover_plugin_host::Surroundings) -> anyhow::Result<Host> {
         let data_dir = drover_agent::default_data_dir();
         let cache_dir = self.dir.clone().unwrap_or_else(|| data_dir.join("cache"));
         let usual = || data_dir.join("grants.toml");
@@ -101,6 +106,7 @@ impl Surroundings {
             reserved: drover_agent::reserved(),
             grants,
             state_dir: data_dir.join("state"),
+            surroundings: around,
         })
         .context("cannot start the plugin host (--cache names another directory)")
     }
@@ -143,7 +149,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 async fn run_operation(run: Run) -> Result<Exit, Failure> {
     let data = run.job.data()?;
     let arguments = run.arguments.with_input()?;
-    let host = run.surroundings.host()?;
+    let meters = run.metrics.then(|| -> Arc<dyn Meters> { Arc::new(trial::Shown) });
+    let host = run.surroundings.host(trial::around(meters))?;
     let plugin = host.load_file(&run.file).await?;
     let operation = plugin.operations.iter().find(|operation| operation.name == run.operation);
     let schema = operation.map(|operation| operation.arguments.clone()).unwrap_or_default();
@@ -162,6 +169,7 @@ async fn run_operation(run: Run) -> Result<Exit, Failure> {
         progress: Some(reports),
         said: None,
         cancel: cancel.clone(),
+        caller: None,
     };
     let ending = host.run(job);
     tokio::pin!(ending);
@@ -186,7 +194,7 @@ async fn run_operation(run: Run) -> Result<Exit, Failure> {
 }
 
 async fn inspect(command: &Inspect) -> Result<Exit, Failure> {
-    let host = command.surroundings.host()?;
+    let host = command.surroundings.host(trial::around(None))?;
     let inspection = host.inspect(&command.file).await?;
     host.shutdown().await;
     if command.json {

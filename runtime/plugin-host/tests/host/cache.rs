@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use drover_api::ErrorCode;
 use drover_grants::Grants;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Surroundings};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -43,6 +43,7 @@ impl Site {
             reserved: Vec::new(),
             grants: Grants::default(),
             state_dir: PathBuf::from("/nowhere"),
+            surroundings: Surroundings::default(),
         });
         let host = host.unwrap();
         host.load_file(&component("answer_garbage")).await.unwrap();

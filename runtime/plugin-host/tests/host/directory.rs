@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use drover_api::{Level, PluginList, PluginState, PluginStatus};
 use drover_grants::Grants;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Notice, PluginDirectory};
+use drover_plugin_host::{
+    CompilerCommand, Host, HostConfig, Job, Limits, Notice, PluginDirectory, Surroundings,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -288,6 +290,7 @@ async fn what_was_refused_for_a_full_disk_is_tried_again() {
         reserved: Vec::new(),
         grants: Grants::default(),
         state_dir: temp.path().join("state"),
+        surroundings: Surroundings::default(),
     });
     let files: &[(&str, &[u8])] = &[("guests.wasm", &guests_bytes(1))];
     let kept = Kept::start_with(host.unwrap(), files, &[]).await;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobId, JobState};
 use drover_grants::{Grants, GrantsFile, Manifest, embed};
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, LoadError, Outcome};
+use drover_plugin_host::{
+    CompilerCommand, Host, HostConfig, Job, Limits, LoadError, Outcome, Surroundings,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,16 @@ pub(crate) fn host(limits: Limits) -> Host {
 
 /// The same with grants, and with a directory for what plugins keep.
 pub(crate) fn host_with(limits: Limits, grants: Grants, state_dir: PathBuf) -> Host {
+    host_around(limits, grants, state_dir, Surroundings::default())
+}
+
+/// The same with something around it.
+pub(crate) fn host_around(
+    limits: Limits,
+    grants: Grants,
+    state_dir: PathBuf,
+    surroundings: Surroundings,
+) -> Host {
     let cache_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-host-cache");
     Host::start(HostConfig {
         cache_dir,
@@ -40,6 +52,7 @@ pub(crate) fn host_with(limits: Limits, grants: Grants, state_dir: PathBuf) -> H
         reserved: vec!["process".into()],
         grants,
         state_dir,
+        surroundings,
     })
     .expect("the host starts")
 }
@@ -128,6 +141,7 @@ pub(crate) fn job(operation: &str, arguments: Value) -> Job {
         progress: None,
         said: None,
         cancel: CancellationToken::new(),
+        caller: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use drover_api::OperationKind;
 use drover_grants::Grants;
-use drover_plugin_host::{Host, HostConfig, HostError, Limits};
+use drover_plugin_host::{Host, HostConfig, HostError, Limits, Surroundings};
 use tempfile::TempDir;
 
 use crate::kit::{assert_says, compiler, component, directory, host, refusal};
@@ -176,6 +176,7 @@ async fn a_cache_directory_that_cannot_be_made_is_named() {
         reserved: Vec::new(),
         grants: Grants::default(),
         state_dir: temp.path().join("state"),
+        surroundings: Surroundings::default(),
     };
     let error = Host::start(config).err().unwrap();
     assert!(matches!(error, HostError::Cache(_)));

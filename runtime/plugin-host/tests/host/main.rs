@@ -14,6 +14,7 @@ mod escaping;
 mod granting;
 mod kit;
 mod loading;
+mod measuring;
 mod overload;
 mod quarantine;
 mod running;

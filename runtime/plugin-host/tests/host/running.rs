@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobState, Level};
-use drover_plugin_host::{Job, Limits, Said};
+use drover_plugin_host::{Caller, Job, Limits, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -33,11 +33,22 @@ async fn a_job_knows_its_id_data_and_deadline() {
     let mut job = job("job", json!({}));
     let id = job.id.clone();
     job.data = b"beside".to_vec();
+    let (name, role) = (Some("ada".to_owned()), Some("operator".to_owned()));
+    job.caller = Some(Caller { session: 7, name, role });
     job.timeout = Some(Duration::from_secs(30));
     let outcome = host.run(job).await;
     assert_eq!(outcome.data["id"], id.as_str());
     assert_eq!(outcome.data["data"], json!(b"beside"));
     assert_eq!(outcome.data["is_cancelled"], false);
+    assert_eq!(outcome.data["data_size"], 6);
+    assert_eq!(outcome.data["data_range"], json!(b"ide"));
+    assert_eq!(outcome.data["command"], "guests.job");
+    let plugin = json!({ "name": "guests", "version": env!("CARGO_PKG_VERSION") });
+    assert_eq!(outcome.data["plugin"], plugin);
+    let nowhere = json!({ "gid": 0, "nid": 0, "name": "", "labels": [] });
+    assert_eq!(outcome.data["node"], nowhere);
+    let caller = json!({ "session": 7, "name": "ada", "role": "operator" });
+    assert_eq!(outcome.data["caller"], caller);
     let remaining = outcome.data["remaining_ms"].as_u64().unwrap();
     assert!((1..=30_000).contains(&remaining), "{remaining}");
 }

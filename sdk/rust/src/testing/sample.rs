@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Host;
+use crate::job::{NodeInfo, PluginInfo};
 use crate::sysinfo::{
     BlockDevice, Core, CpuInfo, IoCounters, LoadAverage, MemoryInfo, Mount, Nic, NicCounters,
     OsInfo, Partition, Process, StorageInfo,
@@ -17,6 +18,10 @@ impl Default for Host {
         Self {
             job_id: "test".to_owned(),
             job_data: Vec::new(),
+            command: "sample.test".to_owned(),
+            plugin: PluginInfo { name: "sample".to_owned(), version: Some("0.1.0".to_owned()) },
+            node: NodeInfo { gid: 1, nid: 1, name: "sample".to_owned(), labels: Vec::new() },
+            caller: None,
             remaining: None,
             is_cancelled: false,
             waits: 0,
