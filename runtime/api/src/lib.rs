@@ -24,8 +24,8 @@ pub use command::Command;
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
 pub use node::{
-    Heartbeat, HostCommand, NodeDescription, NodeOperations, NodeStatus, Operation, OperationKind,
-    Plugin, PluginSummary, Presence, RefusedPlugin,
+    Heartbeat, HostCommand, LogFormat, NodeDescription, NodeOperations, NodeStatus, Operation,
+    OperationKind, Plugin, PluginSummary, Presence, RefusedPlugin,
 };
 pub use plugin::{
     DrainingVersion, NextVersion, PluginList, PluginState, PluginStatus, QuarantineStatus,

@@ -85,6 +85,20 @@ pub struct Plugin {
     pub hash: String,
     /// What it offers, by name.
     pub operations: Vec<Operation>,
+    /// The log lines that it parses, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<LogFormat>,
+}
+
+/// A form of log lines that a plugin parses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogFormat {
+    /// Its name, unique in the plugin.
+    pub name: String,
+    /// Text for people; the first line says which lines it is for.
+    pub doc: String,
+    /// A JSON Schema of the options.
+    pub options: Value,
 }
 
 /// One operation of a plugin.

@@ -14,3 +14,19 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
 });
+
+/// The same for plugins that parse log lines. The world has no imports, as the
+/// ones above are linked for all.
+pub(crate) mod parsing {
+    wasmtime::component::bindgen!({
+        inline: "
+            package drover:host;
+            world line-parser {
+                export drover:plugin/line-parsing@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:host/line-parser",
+        exports: { default: async },
+    });
+}

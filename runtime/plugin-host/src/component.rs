@@ -130,8 +130,9 @@ fn section_header(file: &mut impl Read) -> io::Result<(u64, u32)> {
     Ok((6, size))
 }
 
-/// The interface that every plugin exports.
+/// The interfaces of which every plugin exports at least one.
 const OPERATIONS: &str = "drover:plugin/operations";
+const LINE_PARSING: &str = "drover:plugin/line-parsing";
 
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
@@ -179,11 +180,25 @@ pub(crate) fn ask_for(import: &str, asks: &Asks) -> Option<&'static str> {
     (!is_asked).then_some(line)
 }
 
-/// Whether this export makes a component a plugin.
+/// Whether this export makes a component a plugin with operations.
 pub(crate) fn is_operations(export: &str) -> bool {
+    is_of(export, OPERATIONS)
+}
+
+/// Whether this export makes a component a plugin that parses log lines.
+pub(crate) fn is_line_parsing(export: &str) -> bool {
+    is_of(export, LINE_PARSING)
+}
+
+/// Whether this export would make a component a plugin in some version.
+pub(crate) fn is_of_some_contract(export: &str) -> bool {
+    export.split_once('@').is_some_and(|(name, _)| [OPERATIONS, LINE_PARSING].contains(&name))
+}
+
+fn is_of(export: &str, interface: &str) -> bool {
     export
         .split_once('@')
-        .is_some_and(|(name, version)| name == OPERATIONS && is_minor(version, "0.1"))
+        .is_some_and(|(name, version)| name == interface && is_minor(version, "0.1"))
 }
 
 /// What to do about an import that is not offered.
@@ -282,7 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_exports_operations_of_this_version() {
+    fn a_plugin_exports_operations_or_line_parsing_of_this_version() {
+        assert!(is_line_parsing("drover:plugin/line-parsing@0.1.0"));
+        assert!(!is_line_parsing("drover:plugin/line-parsing@0.2.0"));
+        assert!(is_of_some_contract("drover:plugin/line-parsing@0.2.0"));
         assert!(is_operations("drover:plugin/operations@0.1.0"));
         assert!(!is_operations("drover:plugin/operations@0.2.0"));
         assert!(!is_operations("wasi:cli/run@0.2.0"));

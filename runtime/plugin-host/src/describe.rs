@@ -48,9 +48,9 @@ pub enum DescribeError {
     #[error("there are two operations `{0}`")]
     Duplicate(String),
     /// A text is too long.
-    #[error("the {part} of operation `{operation}` has {length} bytes, and {limit} are allowed")]
+    #[error("the {part} of `{operation}` has {length} bytes, and {limit} are allowed")]
     TooLong {
-        /// Whose text it is.
+        /// Whose text it is, an operation's or a format's.
         operation: String,
         /// Which text.
         part: &'static str,
@@ -60,15 +60,26 @@ pub enum DescribeError {
         limit: usize,
     },
     /// A schema is none.
-    #[error("the schema of the {part} of operation `{operation}` is wrong: {reason}")]
+    #[error("the schema of the {part} of `{operation}` is wrong: {reason}")]
     Schema {
-        /// Whose schema it is.
+        /// Whose schema it is, an operation's or a format's.
         operation: String,
         /// Which schema.
         part: &'static str,
         /// What is wrong with it.
         reason: String,
     },
+    /// There are too many formats.
+    #[error("it lists {0} formats of log lines, and 256 are allowed")]
+    TooManyFormats(usize),
+    /// The name of a format breaks the rules.
+    #[error(
+        "format {0:?} is no name: use lower-case letters, digits, `-` and `_`, starting with a letter, at most {NAME}"
+    )]
+    FormatName(String),
+    /// Two formats have the same name.
+    #[error("there are two formats `{0}`")]
+    DuplicateFormat(String),
 }
 
 /// Calls `describe` in an instance of its own. The operations come in the order
@@ -162,7 +173,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), DescribeError> {
     }
 }
 
-fn check_length(
+pub(crate) fn check_length(
     operation: &str,
     part: &'static str,
     text: &str,
@@ -176,7 +187,11 @@ fn check_length(
     }
 }
 
-fn parse_schema(operation: &str, part: &'static str, text: &str) -> Result<Value, DescribeError> {
+pub(crate) fn parse_schema(
+    operation: &str,
+    part: &'static str,
+    text: &str,
+) -> Result<Value, DescribeError> {
     check_length(operation, part, text, SCHEMA)?;
     serde_json::from_str(text).map_err(|error| DescribeError::Schema {
         operation: operation.into(),
@@ -185,7 +200,7 @@ fn parse_schema(operation: &str, part: &'static str, text: &str) -> Result<Value
     })
 }
 
-fn compile(
+pub(crate) fn compile(
     operation: &str,
     part: &'static str,
     schema: Value,
@@ -237,9 +252,9 @@ mod tests {
         let many = (0..=OPERATIONS).map(|index| operation(&format!("a{index}"))).collect();
         assert!(refused(many).contains("257 operations"));
         let long = operations::Operation { doc: "x".repeat(DOC + 1), ..operation("a") };
-        assert!(refused(vec![long]).contains("doc text of operation `a`"));
+        assert!(refused(vec![long]).contains("doc text of `a`"));
         let long = operations::Operation { returns: " ".repeat(SCHEMA + 1), ..operation("a") };
-        assert!(refused(vec![long]).contains("answer of operation `a`"));
+        assert!(refused(vec![long]).contains("answer of `a`"));
     }
 
     #[test]
@@ -247,6 +262,6 @@ mod tests {
         let wrong = operations::Operation { arguments: "{".into(), ..operation("a") };
         assert!(refused(vec![wrong]).contains("no JSON"));
         let wrong = operations::Operation { returns: r#"{"type":7}"#.into(), ..operation("a") };
-        assert!(refused(vec![wrong]).contains("schema of the answer of operation `a`"));
+        assert!(refused(vec![wrong]).contains("schema of the answer of `a`"));
     }
 }

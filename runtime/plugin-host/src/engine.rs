@@ -19,6 +19,8 @@ const COMPILER_VERSION: &str = concat!("drover-", env!("CARGO_PKG_VERSION"), "+w
 
 /// Instances beside those of jobs: of plugins that describe themselves.
 pub(crate) const DESCRIBING_INSTANCES: u32 = 16;
+/// Instances beside those: of parsers of log lines, which are kept.
+pub(crate) const PARSING_INSTANCES: u32 = 64;
 
 /// Core modules, memories and tables that one component may be made of.
 pub(crate) const CORE_INSTANCES: u32 = 64;
@@ -85,14 +87,15 @@ pub(crate) fn service_slots(component: &Component) -> u32 {
     needed.num_memories.max(needed.num_tables.div_ceil(SERVICE_TABLES)).max(1)
 }
 
-/// Room for the jobs, whatever they are made of, and apart from it for services:
-/// a slot of the pool takes memory although nobody uses it, so those are sized
-/// by what most are made of.
+/// Room for the jobs, whatever they are made of, and apart from it for services
+/// and for parsers of log lines: a slot of the pool takes memory although nobody
+/// uses it, so those are sized by what most are made of.
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let jobs = limits.running_jobs.saturating_add(DESCRIBING_INSTANCES);
-    let instances = jobs.saturating_add(limits.services);
-    let room = |of_job: u32, of_service: u32| {
-        jobs.saturating_mul(of_job).saturating_add(limits.services.saturating_mul(of_service))
+    let kept = limits.services.saturating_add(PARSING_INSTANCES);
+    let instances = jobs.saturating_add(kept);
+    let room = |of_job: u32, of_kept: u32| {
+        jobs.saturating_mul(of_job).saturating_add(kept.saturating_mul(of_kept))
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)

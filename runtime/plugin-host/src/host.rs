@@ -8,7 +8,8 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use drover_api::{
-    ErrorCode, JobError, Level, Operation, OperationKind, Plugin, PluginList, RefusedPlugin,
+    ErrorCode, JobError, Level, LogFormat, Operation, OperationKind, Plugin, PluginList,
+    RefusedPlugin,
 };
 use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +21,7 @@ use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand};
 use crate::component::is_offered;
 use crate::directory::{self, PluginDirectory};
-use crate::engine::DESCRIBING_INSTANCES;
+use crate::engine::{DESCRIBING_INSTANCES, PARSING_INSTANCES};
 use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
 use crate::keep::Keeps;
@@ -129,6 +130,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// What it offers to operators; empty if it cannot be loaded.
     pub operations: Vec<Operation>,
+    /// The log lines that it parses; empty if it cannot be loaded.
+    pub formats: Vec<LogFormat>,
     /// Why it cannot be loaded; none if it can.
     pub refusal: Option<String>,
 }
@@ -157,6 +160,8 @@ pub(crate) struct Shared {
     pub(crate) describing: Semaphore,
     /// The room for services.
     pub(crate) services: Arc<Semaphore>,
+    /// Places of parsers of log lines, likewise.
+    pub(crate) parsing: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
     pub(crate) system: Arc<System>,
     pub(crate) grants: watch::Sender<Grants>,
@@ -201,6 +206,7 @@ impl Host {
             ticker,
             describing: Semaphore::new(DESCRIBING_INSTANCES as usize),
             services: Arc::new(Semaphore::new(limits.services as usize)),
+            parsing: Arc::new(Semaphore::new(PARSING_INSTANCES as usize)),
             stopping: threads.stopping().clone(),
             system: Arc::default(),
             grants: watch::Sender::new(grants),
@@ -296,14 +302,7 @@ impl Host {
     ///
     /// If there is no such plugin.
     pub fn release(&self, plugin: &str) -> Result<bool, JobError> {
-        let registry = self.registry();
-        let Some(loaded) = registry.find(plugin) else {
-            let what = format!("there is no plugin `{}`", cut(plugin, 128));
-            return Err(unknown(&what, plugin, registry.names().collect()));
-        };
-        let account = loaded.account.clone();
-        drop(registry);
-        let was_in = account.release();
+        let was_in = self.plugin(plugin)?.account.release();
         if was_in {
             tracing::info!(plugin, "plugin released from quarantine");
             let text = format!("plugin `{plugin}` was released from quarantine");
@@ -419,6 +418,31 @@ impl Host {
         &self.0.shared
     }
 
+    /// The plugin of that name.
+    pub(crate) fn plugin(&self, name: &str) -> Result<Arc<Loaded>, JobError> {
+        let registry = self.registry();
+        registry.find(name).cloned().ok_or_else(|| {
+            let what = format!("there is no plugin `{}`", cut(name, 128));
+            unknown(&what, name, registry.names().collect())
+        })
+    }
+
+    /// Whether this very version of a plugin serves.
+    pub(crate) fn serves(&self, plugin: &Arc<Loaded>) -> bool {
+        self.registry().find(&plugin.name).is_some_and(|serving| Arc::ptr_eq(serving, plugin))
+    }
+
+    /// Runs work on the host's threads; it may begin on the caller's if the
+    /// pace says that it is short.
+    pub(crate) async fn on_own_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = (T, ())> + Send + 'static,
+        pace: Option<&Pace>,
+    ) -> Result<T, JobError> {
+        let start = pace.map_or(Start::Here, Pace::start);
+        self.0.threads.run(work, start).await.ok_or_else(|| self.gone())
+    }
+
     fn busy(&self, plugin: &Loaded, full: Full) -> JobError {
         let (own, common) = (&plugin.account.limits, &self.0.shared.limits);
         let of = |limits: &Limits| (limits.running_jobs, limits.waiting_jobs);
@@ -475,10 +499,11 @@ impl Host {
     /// Has a loaded plugin serve from now on: between two calls, as each job
     /// keeps what it found when it began.
     pub(crate) fn serve(&self, loaded: Loaded, label: Label) {
-        let Plugin { name, hash, operations } = &loaded.description;
+        let Plugin { name, hash, operations, formats } = &loaded.description;
         tracing::info!(
             plugin = name,
             operations = operations.len(),
+            formats = formats.len(),
             hash = cut(hash, 12),
             "plugin loaded"
         );
@@ -543,9 +568,9 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
     let (hash, size_bytes) = (code.hash.to_string(), code.size);
     let manifest = code.manifest.clone();
     let loaded = async { code.load(&shared, name_of(&path, &shared.reserved)?).await }.await;
-    let (operations, refusal) = match loaded {
-        Ok(loaded) => (loaded.description.operations, None),
-        Err(refusal) => (Vec::new(), Some(chain(&refusal))),
+    let (operations, formats, refusal) = match loaded {
+        Ok(Loaded { description, .. }) => (description.operations, description.formats, None),
+        Err(refusal) => (Vec::new(), Vec::new(), Some(chain(&refusal))),
     };
     Ok(Inspection {
         name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -556,6 +581,7 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
         imports,
         exports,
         operations,
+        formats,
         refusal,
     })
 }

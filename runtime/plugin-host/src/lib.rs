@@ -13,6 +13,8 @@
 //!   on memory and output are all behind this one call.
 //! - [`Host::start_service`] does the same without a deadline, for what runs until
 //!   it is stopped; whether it runs again is the caller's business.
+//! - [`Host::open_parser`] opens a [`Parser`], an instance that is kept for the
+//!   log lines of one source and makes events of them.
 //! - [`Host::shutdown`] ends it all.
 //!
 //! Beside the runtime there is one thread that moves the engine's epoch while
@@ -37,6 +39,7 @@ mod engine;
 mod epoch;
 mod failure;
 mod feed;
+mod formats;
 mod host;
 mod imports;
 mod instance;
@@ -47,6 +50,8 @@ mod measuring;
 mod names;
 mod notice;
 mod pace;
+mod parsed;
+mod parser;
 mod plugin;
 mod quarantine;
 mod queue;
@@ -74,6 +79,8 @@ pub use job::{Caller, Job, Outcome, Said};
 pub use limits::{LimitOverrides, Limits};
 pub use names::unknown;
 pub use notice::Notice;
+pub use parsed::{Event, FieldValue, Parsed};
+pub use parser::{Parser, ParserSpec};
 pub use plugin::Refusal;
 pub use quarantine::Patience;
 pub use schema::ArgumentSchema;

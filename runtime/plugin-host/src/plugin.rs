@@ -17,12 +17,15 @@ use wasmtime::component::Component;
 
 use crate::account::Account;
 use crate::bindings::OperationsPluginPre;
+use crate::bindings::parsing::LineParserPre;
 use crate::cache::Verified;
 use crate::compiler::CompilerError;
 use crate::component::{
-    Hash, NotAComponent, ask_for, check_outline, cure, is_offered, is_operations,
+    Hash, NotAComponent, ask_for, check_outline, cure, is_line_parsing, is_of_some_contract,
+    is_offered, is_operations,
 };
 use crate::describe::{DescribeError, check_name, describe};
+use crate::formats::{self, Formats};
 use crate::host::Shared;
 use crate::instance::State;
 use crate::pace::Pace;
@@ -34,8 +37,11 @@ pub(crate) struct Loaded {
     pub(crate) name: Arc<str>,
     /// What its manifest says.
     pub(crate) version: Option<Arc<str>>,
-    pub(crate) component: OperationsPluginPre<State>,
+    /// None if it has no operations.
+    pub(crate) component: Option<OperationsPluginPre<State>>,
     pub(crate) operations: BTreeMap<String, LoadedOperation>,
+    /// None if it parses no log lines.
+    pub(crate) formats: Option<Formats>,
     pub(crate) description: Plugin,
     pub(crate) asks: Asks,
     pub(crate) account: Arc<Account>,
@@ -45,6 +51,12 @@ impl Loaded {
     /// How long an operation takes; none if there is no such operation.
     pub(crate) fn pace(&self, operation: &str) -> Option<&Pace> {
         self.operations.get(operation).map(|operation| &operation.pace)
+    }
+
+    /// What parses a format of log lines, and the schema of its options.
+    pub(crate) fn format(&self, name: &str) -> Option<(&LineParserPre<State>, &ArgumentSchema)> {
+        let formats = self.formats.as_ref()?;
+        Some((&formats.component, formats.options.get(name)?))
     }
 }
 
@@ -134,11 +146,11 @@ pub enum Refusal {
     )]
     Mismatch(String),
     /// It is no plugin.
-    #[error("it exports no drover:plugin/operations@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
+    #[error("it exports neither drover:plugin/operations@0.1 nor drover:plugin/line-parsing@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
     NoOperations(Vec<String>),
     /// It is a plugin of another contract.
     #[error(
-        "it exports {0}, and this host calls drover:plugin/operations@0.1: build it with the SDK of this version"
+        "it exports {0}, and this host calls drover:plugin@0.1: build it with the SDK of this version"
     )]
     OtherContract(String),
     /// It does not say what it offers, or says it wrongly.
@@ -222,14 +234,26 @@ impl Code {
     /// Checks the component against what is offered and has it describe itself.
     pub(crate) async fn load(self, shared: &Shared, name: Arc<str>) -> Result<Loaded, Refusal> {
         self.check_manifest(&name)?;
-        let component = self.link()?;
+        let Linked { operations: component, parsing } = self.link()?;
         self.check_grants(&name, shared)?;
         let account = shared.account(&name);
-        let operations = describe(shared, name.clone(), &component, &account.limits).await?;
+        let operations = match &component {
+            Some(component) => describe(shared, name.clone(), component, &account.limits).await?,
+            None => Vec::new(),
+        };
+        let (described, formats) = match parsing {
+            Some(parsing) => {
+                let (described, formats) =
+                    formats::describe(shared, name.clone(), parsing, &account.limits).await?;
+                (described, Some(formats))
+            }
+            None => Default::default(),
+        };
         let description = Plugin {
             name: name.to_string(),
             hash: self.hash.to_string(),
             operations: operations.iter().map(|(operation, _)| operation.clone()).collect(),
+            formats: described,
         };
         let operations = operations.into_iter().map(|(operation, arguments)| {
             let kind = operation.kind;
@@ -238,7 +262,7 @@ impl Code {
         let operations = operations.collect();
         let Manifest { version, asks, .. } = self.manifest;
         let version = version.map(|version| version.to_string().into());
-        Ok(Loaded { name, version, component, operations, description, asks, account })
+        Ok(Loaded { name, version, component, operations, formats, description, asks, account })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {
@@ -267,15 +291,17 @@ impl Code {
         }
     }
 
-    fn link(&self) -> Result<OperationsPluginPre<State>, Refusal> {
+    fn link(&self) -> Result<Linked, Refusal> {
         let Interfaces { imports, exports } = self.interfaces();
         let refused: Vec<_> =
             imports.iter().filter(|import| !is_offered(import)).cloned().collect();
         if !refused.is_empty() {
             return Err(Refusal::Imports(refused));
         }
-        if !exports.iter().any(|export| is_operations(export)) {
-            let other = exports.iter().find(|name| name.starts_with("drover:plugin/operations@"));
+        let has_operations = exports.iter().any(|export| is_operations(export));
+        let has_parsing = exports.iter().any(|export| is_line_parsing(export));
+        if !has_operations && !has_parsing {
+            let other = exports.iter().find(|name| is_of_some_contract(name));
             return Err(match other {
                 Some(other) => Refusal::OtherContract(other.clone()),
                 None => Refusal::NoOperations(exports),
@@ -286,11 +312,21 @@ impl Code {
         if let Some((line, import)) = imports.into_iter().find_map(not_asked) {
             return Err(Refusal::NotAsked { import, line });
         }
-        imports::linker(self.component.engine(), asks)
+        let linked = imports::linker(self.component.engine(), asks)
             .and_then(|linker| linker.instantiate_pre(&self.component))
-            .and_then(OperationsPluginPre::new)
-            .map_err(|error| Refusal::Mismatch(format!("{error:#}")))
+            .and_then(|component| {
+                let parsing = has_parsing.then(|| LineParserPre::new(component.clone()));
+                let operations = has_operations.then(|| OperationsPluginPre::new(component));
+                Ok(Linked { operations: operations.transpose()?, parsing: parsing.transpose()? })
+            });
+        linked.map_err(|error| Refusal::Mismatch(format!("{error:#}")))
     }
+}
+
+/// A component that can be instantiated, as each of the kinds of plugin that it is.
+struct Linked {
+    operations: Option<OperationsPluginPre<State>>,
+    parsing: Option<LineParserPre<State>>,
 }
 
 /// A component file that was read once from end to end.

@@ -158,11 +158,14 @@ impl Work<'_> {
         let Self { shared, plugin, operation, subject, streams } = *self;
         let limits = &plugin.account.limits;
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
+        let Some(component) = &plugin.component else {
+            return Err(unknown_operation(plugin, operation));
+        };
         let mut store = instance::store(shared, limits, streams, call).map_err(|error| {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
         let result = async {
-            let instance = plugin.component.instantiate_async(&mut store).await?;
+            let instance = component.instantiate_async(&mut store).await?;
             let operations = instance.drover_plugin_operations();
             operations.call_run(&mut store, operation, &arguments).await
         }
