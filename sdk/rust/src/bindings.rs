@@ -21,3 +21,19 @@ wit_bindgen::generate!({
         "publish-error",
     ],
 });
+
+/// The same for `line-parsing`, which not every plugin exports. The world has
+/// no imports, as the ones above serve all.
+pub mod parsing {
+    wit_bindgen::generate!({
+        inline: "
+            package drover:sdk;
+            world line-parser {
+                export drover:plugin/line-parsing@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:sdk/line-parser",
+        pub_export_macro: true,
+    });
+}

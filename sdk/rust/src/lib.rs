@@ -123,6 +123,11 @@
 //!
 //! The build puts it into the component, where `drover plugin inspect` shows it.
 //!
+//! ## Parsers of log lines
+//!
+//! `plugin!(…, parser = Parser)` makes events of log lines as well, with a type
+//! that implements [`lines::LineParser`]; see [`lines`].
+//!
 //! A component imports only what it uses, so the list of its imports tells
 //! the admin honestly what it can touch.
 
@@ -135,6 +140,7 @@ pub mod config;
 mod failure;
 pub mod feed;
 pub mod job;
+pub mod lines;
 pub mod log;
 pub mod metrics;
 mod operation;
@@ -153,8 +159,11 @@ pub use {schemars, serde, serde_json};
 #[doc(hidden)]
 pub mod __private {
 
-    pub use crate::bindings::export;
     pub use crate::bindings::exports::drover::plugin::operations::Guest;
+    pub use crate::bindings::parsing::export as export_line_parsing;
+    pub use crate::bindings::parsing::exports::drover::plugin::line_parsing::Guest as LineParsingGuest;
+    pub use crate::bindings::{export, parsing};
+    pub use crate::lines::{answer, describe_formats, open};
     pub use crate::operation::{
         Argument, Fallible, Operation, arguments_schema, decode, encode, encode_result,
         returns_schema,

@@ -16,6 +16,7 @@ mod kit;
 mod loading;
 mod measuring;
 mod overload;
+mod parsing;
 mod quarantine;
 mod running;
 mod services;

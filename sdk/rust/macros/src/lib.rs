@@ -53,6 +53,9 @@ pub fn data(options: TokenStream, item: TokenStream) -> TokenStream {
 /// to the host and defines `PLUGIN`, a `drover_sdk::Plugin` for unit tests. A
 /// crate has one `plugin!`.
 ///
+/// `plugin!(greet, parser = Lines)` names a type that implements
+/// `drover_sdk::lines::LineParser` as well; it may also stand alone.
+///
 /// The component gets a manifest of what `plugin.toml` beside `Cargo.toml` says,
 /// if there is one, and of version, description, authors and licence of the package.
 #[proc_macro]
