@@ -85,8 +85,11 @@ pub struct ServingVersion {
     pub hash: String,
     /// Since when it serves.
     pub since: Timestamp,
-    /// The jobs that it has, waiting ones included.
+    /// The jobs that it has, waiting ones and parsers of log lines included.
     pub jobs: u32,
+    /// The names of the formats of log lines that it parses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<String>,
 }
 
 /// A file that does not serve, or not yet.

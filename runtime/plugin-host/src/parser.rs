@@ -36,7 +36,8 @@ use crate::watch::Watch;
 /// see `wit/line-parsing.wit`.
 pub(crate) const BATCH: usize = 64 << 10;
 
-/// Time that a plugin has for one batch: some thousand times what one takes.
+/// Time that a plugin has for one batch, unless its jobs have less: some thousand
+/// times what one takes.
 const BATCH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Which parser is wanted.
@@ -103,7 +104,7 @@ impl Host {
             return Err(JobError::new(ErrorCode::Busy, message));
         };
         let streams = Streams::default();
-        let deadline = Instant::now() + BATCH_DEADLINE;
+        let deadline = Instant::now() + time_for_a_batch(&plugin);
         let log = Log::default();
         let call = Call {
             allowance,
@@ -190,7 +191,7 @@ impl Host {
             pace.record(begin.elapsed());
         }
         result.map_err(|interruption| {
-            let (_, error) = interruption.explain(subject, Some(BATCH_DEADLINE));
+            let (_, error) = interruption.explain(subject, Some(time_for_a_batch(plugin)));
             self.blame(plugin, error)
         })
     }
@@ -280,7 +281,7 @@ impl Parser {
             let message = format!("`{}` has failed before; open it again", self.subject);
             return Err(JobError::new(ErrorCode::Failed, message));
         };
-        let deadline = Instant::now() + BATCH_DEADLINE;
+        let deadline = Instant::now() + time_for_a_batch(&self.plugin);
         let cancellation = instance.cancellation.clone();
         let input = lines.clone();
         let call = async move {
@@ -327,6 +328,10 @@ impl Parser {
             JobError::new(ErrorCode::InvalidAnswer, message)
         })
     }
+}
+
+fn time_for_a_batch(plugin: &Loaded) -> Duration {
+    plugin.account.limits.deadline.min(BATCH_DEADLINE)
 }
 
 fn join(held: &Bytes, batch: Bytes) -> Bytes {

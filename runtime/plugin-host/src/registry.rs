@@ -167,6 +167,7 @@ fn status_of<'a>(
 
 impl Serving {
     fn status(&self) -> ServingVersion {
+        let formats = &self.loaded.description.formats;
         ServingVersion {
             file: self.label.file.clone(),
             version: self.label.version.clone(),
@@ -174,6 +175,7 @@ impl Serving {
             since: self.since,
             // Each job holds the version that it began with; one hold is ours.
             jobs: jobs(Arc::strong_count(&self.loaded).saturating_sub(1)),
+            formats: formats.iter().map(|format| format.name.clone()).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use drover_api::{NodeOperations, Operation, OperationKind};
+use drover_api::{LogFormat, NodeOperations, Operation, OperationKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::{controller, output, render};
 
 /// Lists the operations of one node, or of all nodes that are present, with
-/// their arguments.
+/// their arguments, and the log lines that plugins parse, with their options.
 #[derive(Debug, Args)]
 pub(crate) struct Ops {
     /// The node, by name or id; all that are present without it
@@ -65,10 +65,13 @@ pub(crate) fn run(command: &Ops) -> Result<Exit, Failure> {
     } else if callables.is_empty() && failure.is_none() {
         output::note("no operations: no node is present");
     } else {
-        let texts: Vec<_> = callables
+        let operations = callables
             .iter()
-            .map(|callable| describe(&callable.cmd, &callable.nodes, callable.operation))
-            .collect();
+            .map(|callable| describe(&callable.cmd, &callable.nodes, callable.operation));
+        let formats = formats(&offers);
+        let formats =
+            formats.iter().map(|(plugin, format, nodes)| describe_format(plugin, nodes, format));
+        let texts: Vec<_> = operations.chain(formats).collect();
         output::answer(&texts.join("\n"))?;
     }
     failure.map_or(Ok(Exit::Done), Err)
@@ -90,6 +93,37 @@ fn callables(nodes: &[(String, NodeOperations)]) -> Vec<Callable<'_>> {
     callables
 }
 
+/// Every format of log lines of `nodes` with its plugin and where it is known,
+/// alike ones once.
+fn formats(nodes: &[(String, NodeOperations)]) -> Vec<(&str, &LogFormat, Vec<&str>)> {
+    let mut formats: Vec<(&str, &LogFormat, Vec<&str>)> = Vec::new();
+    for (node, operations) in nodes {
+        for plugin in &operations.plugins {
+            for format in &plugin.formats {
+                let known = |(name, other, _): &&mut (&str, &LogFormat, _)| {
+                    *name == plugin.name && *other == format
+                };
+                match formats.iter_mut().find(known) {
+                    Some((.., names)) => names.push(node),
+                    None => formats.push((&plugin.name, format, vec![node])),
+                }
+            }
+        }
+    }
+    formats
+}
+
+/// A format of log lines as text, like an operation. `nodes` may be empty.
+pub(super) fn describe_format(plugin: &str, nodes: &[&str], format: &LogFormat) -> String {
+    let mut text = format!("{plugin}, format {}  (log lines", format.name);
+    if !nodes.is_empty() {
+        let _ = write!(text, " on {}", nodes.join(", "));
+    }
+    text.push_str(")\n");
+    describe_rest(&mut text, &format.doc, "option", &format.options);
+    text
+}
+
 /// An operation as text: a line with its name, its documentation, its
 /// arguments. `nodes` may be empty.
 pub(super) fn describe(cmd: &str, nodes: &[&str], operation: &Operation) -> String {
@@ -102,16 +136,21 @@ pub(super) fn describe(cmd: &str, nodes: &[&str], operation: &Operation) -> Stri
         let _ = write!(text, " on {}", nodes.join(", "));
     }
     text.push_str(")\n");
-    for line in operation.doc.lines() {
+    describe_rest(&mut text, &operation.doc, "argument", &operation.arguments);
+    text
+}
+
+/// The documentation, and what is in the schema; `what` that is.
+fn describe_rest(text: &mut String, doc: &str, what: &str, schema: &Value) {
+    for line in doc.lines() {
         let _ = writeln!(text, "    {line}");
     }
-    let rows = arguments(&operation.arguments);
+    let rows = arguments(schema);
     if !rows.is_empty() {
-        for line in render::table(&["argument", "type", "", "meaning"], rows).lines() {
+        for line in render::table(&[what, "type", "", "meaning"], rows).lines() {
             let _ = writeln!(text, "      {line}");
         }
     }
-    text
 }
 
 fn arguments(schema: &Value) -> Vec<[String; 4]> {

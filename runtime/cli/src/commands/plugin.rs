@@ -233,6 +233,9 @@ fn describe(file: &Path, inspection: &Inspection) -> String {
         let cmd = format!("{}.{}", inspection.name, operation.name);
         text.push_str(&format!("\n{}", ops::describe(&cmd, &[], operation)));
     }
+    for format in &inspection.formats {
+        text.push_str(&format!("\n{}", ops::describe_format(&inspection.name, &[], format)));
+    }
     text
 }
 

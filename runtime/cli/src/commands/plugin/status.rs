@@ -107,6 +107,11 @@ fn row(plugin: &PluginStatus) -> [String; 7] {
 fn notes(plugin: &PluginStatus, node: &str) -> Vec<String> {
     let mut notes = Vec::new();
     let name = &plugin.name;
+    let formats = plugin.serving.iter().flat_map(|serving| &serving.formats);
+    let formats: Vec<_> = formats.map(String::as_str).collect();
+    if !formats.is_empty() {
+        notes.push(format!("{name} parses log lines: {}", formats.join(", ")));
+    }
     if let Some(quarantine) = &plugin.quarantine {
         notes.push(format!(
             "{name} is in quarantine for another {}, number {} in a row: {}; `drover plugin \
