@@ -101,6 +101,27 @@ impl Lines {
         })
     }
 
+    /// Each line by itself, with the reason for it.
+    #[must_use]
+    pub fn each(&self) -> Vec<(String, &str)> {
+        let each = self.0.iter().map(|line| {
+            let text = Self(vec![line.clone()]).assignments();
+            (text, line.1.as_str())
+        });
+        each.collect()
+    }
+
+    /// The lines without their reasons.
+    fn assignments(&self) -> String {
+        let mut table = Table::new();
+        for (value, _) in &self.0 {
+            value.add_to(&mut table);
+        }
+        let mut document = DocumentMut::new();
+        document.insert("plugin", Item::Table(table));
+        document.to_string().trim_start_matches("[plugin]\n").trim_end().to_owned()
+    }
+
     /// What the admin still has to choose, as options of `drover plugin grant`.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
@@ -115,18 +136,10 @@ impl Lines {
 
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        for (value, _) in &self.0 {
-            value.add_to(&mut table);
-        }
-        let mut document = DocumentMut::new();
-        document.insert("plugin", Item::Table(table));
-        let text = document.to_string();
-        let lines = text.trim_start_matches("[plugin]\n").trim_end();
         for reason in self.0.iter().map(|(value, reason)| format!("# {}: {reason}", value.what())) {
             writeln!(f, "{reason}")?;
         }
-        f.write_str(lines)
+        f.write_str(&self.assignments())
     }
 }
 

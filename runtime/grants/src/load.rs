@@ -81,6 +81,19 @@ impl Grants {
     ///
     /// If a file cannot be read, is wrong, or grants what another does.
     pub fn load(file: &Path, directory: &Path) -> Result<Self, GrantsError> {
+        Self::load_with(file, directory, [])
+    }
+
+    /// The same with `more`, which was said on a command line.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Grants::load`]; and if `more` grants what a file does.
+    pub fn load_with(
+        file: &Path,
+        directory: &Path,
+        more: impl IntoIterator<Item = GrantsFile>,
+    ) -> Result<Self, GrantsError> {
         let mut paths = list(directory)
             .map_err(|source| GrantsError::Read { path: directory.to_owned(), source })?;
         paths.insert(0, file.to_owned());
@@ -95,6 +108,9 @@ impl Grants {
             let grants =
                 grants.map_err(|source| GrantsError::Wrong { path: path.clone(), source })?;
             merge(&mut merged, grants, &path)?;
+        }
+        for grants in more {
+            merge(&mut merged, grants, Path::new("the command line"))?;
         }
         Ok(Self {
             plugins: merged.into_iter().map(|(name, grants)| (name, resolve(grants))).collect(),
@@ -292,6 +308,21 @@ mod tests {
             let error = fixture.load().unwrap_err().to_string();
             assert!(error.contains(&format!("`{what}`")) && error.contains("2.toml"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_the_command_line_says_is_added() {
+        let fixture = Fixture::new(&[("grants.toml", "[a]\nsysinfo = true\nsettings.x = \"1\"")]);
+        let directory = fixture.0.path();
+        let load = |lines: &[&str]| {
+            let more = lines.iter().map(|line| GrantsFile::parse(&format!("[a]\n{line}")).unwrap());
+            Grants::load_with(&directory.join("grants.toml"), Path::new("/nowhere"), more)
+        };
+        let grants = load(&["env = [\"A\"]", "env = [\"B\"]", "settings.y = \"2\""]).unwrap();
+        let a = &grants.of("a").unwrap().grants;
+        assert_eq!((a.sysinfo, a.env.len(), a.settings.len()), (true, 2, 2));
+        let error = load(&["settings.x = \"2\""]).unwrap_err().to_string();
+        assert!(error.starts_with("the command line grants `settings.x`"), "{error}");
     }
 
     #[test]
