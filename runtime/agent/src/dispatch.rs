@@ -123,7 +123,8 @@ fn answered(
 ) -> JobResult {
     let own::Answer { state, data, error, streams, exit, critical } = answer;
     let records = Vec::new();
-    let outcome = Outcome { state, data, error, streams, records, started, took };
+    let memory_bytes = 0;
+    let outcome = Outcome { state, data, error, streams, records, started, took, memory_bytes };
     JobResult { exit, critical, ..outcome.into_result(node.id(), command) }
 }
 

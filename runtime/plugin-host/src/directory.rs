@@ -37,7 +37,7 @@ use crate::plugin::{Loaded, chain};
 use crate::registry::{DirectoryView, Label};
 use choice::{Choice, Choices};
 use slots::{Action, LoadFailure, Slots, Verdict};
-use watch::{Watched, Watcher};
+pub use watch::{Watched, Watcher};
 
 /// Time between two looks though nothing was heard: what heals a lost event,
 /// and finds changes behind links and on file systems that tell nothing.

@@ -156,6 +156,11 @@ impl MemoryLimiter {
         Self { limit, used: 0, shown, table_elements: 0, has_refused: false }
     }
 
+    /// What the instance has of linear memory, which never shrinks.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
     /// Whether the instance once asked for more than it may have.
     pub(crate) fn has_refused(&self) -> bool {
         self.has_refused

@@ -73,6 +73,9 @@ pub struct Outcome {
     pub started: Timestamp,
     /// How long it ran.
     pub took: Duration,
+    /// The most linear memory that its instance had, in bytes; 0 if it had none,
+    /// or was ended from outside.
+    pub memory_bytes: u64,
 }
 
 impl Outcome {
@@ -108,6 +111,7 @@ impl Outcome {
             records: Vec::new(),
             started: Timestamp::now(),
             took: Duration::ZERO,
+            memory_bytes: 0,
         }
     }
 }

@@ -113,7 +113,7 @@ impl Run {
                 }
             }
         };
-        let outcome = match answer {
+        let mut outcome = match answer {
             Ok(Ok(data)) => traces.outcome(JobState::Ok, data, None),
             Ok(Err(error)) => traces.outcome(JobState::Error, Value::Null, Some(error)),
             Err(interruption) => {
@@ -121,6 +121,8 @@ impl Run {
                 traces.outcome(state, Value::Null, Some(error))
             }
         };
+        let memory = remains.store.as_ref().map(|store| store.data().memory.used());
+        outcome.memory_bytes = memory.unwrap_or_default();
         if let Some(pace) = plugin.pace(&job.operation) {
             pace.record(outcome.took);
         }
@@ -277,6 +279,7 @@ impl Traces {
             records: self.log.take(),
             started: self.started,
             took: self.start.elapsed(),
+            memory_bytes: 0,
         }
     }
 }

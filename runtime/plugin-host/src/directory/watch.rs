@@ -28,32 +28,36 @@ const WAKING: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::ONLYDIR);
 
 /// A watch on some directories.
-pub(crate) struct Watcher {
+pub struct Watcher {
     inotify: AsyncFd<OwnedFd>,
 }
 
 /// The directories that one look has found. To be made in a look and given to
 /// [`Watcher::watch_only`] after it.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
+pub struct Watched {
     watches: BTreeSet<i32>,
     /// Why one of them is not watched.
-    pub(crate) error: Option<io::Error>,
+    pub error: Option<io::Error>,
 }
 
 impl Watcher {
-    /// To be called in a tokio runtime.
+    /// A watch on nothing. To be called in a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the user has too many already.
     #[expect(
         deprecated,
         reason = "its heir is unsafe, for types that change their descriptor; this one does not"
     )]
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Self { inotify: AsyncFd::new(inotify)? })
     }
 
     /// Watches a directory; one that is watched already stays so.
-    pub(crate) fn watch(&self, directory: &Path, watched: &mut Watched) {
+    pub fn watch(&self, directory: &Path, watched: &mut Watched) {
         match inotify::add_watch(self.inotify.get_ref(), directory, WAKING) {
             Ok(watch) => drop(watched.watches.insert(watch)),
             Err(error) => watched.error = Some(error.into()),
@@ -61,7 +65,7 @@ impl Watcher {
     }
 
     /// Leaves off watching what was watched `before` and is not `now`.
-    pub(crate) fn watch_only(&self, now: &Watched, before: &Watched) {
+    pub fn watch_only(&self, now: &Watched, before: &Watched) {
         for watch in before.watches.difference(&now.watches) {
             // It fails where the directory is gone, and the watch with it.
             let _ = inotify::remove_watch(self.inotify.get_ref(), *watch);
@@ -69,7 +73,11 @@ impl Watcher {
     }
 
     /// Waits until something has changed since the last call.
-    pub(crate) async fn changed(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If the system tells of no more changes.
+    pub async fn changed(&self) -> io::Result<()> {
         let mut ready = self.inotify.readable().await?;
         loop {
             let mut buffer = [MaybeUninit::uninit(); 4096];
