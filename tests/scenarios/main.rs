@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod agent_killed;
+mod authoring;
 mod bad_configuration;
 mod bad_input;
 mod calling;

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::input;
 
 /// The arguments of the operation.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Arguments {
     /// One argument, such as limit=5; values that are no text are JSON
     #[arg(value_name = "KEY=VALUE")]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use drover_api::{ErrorCode, JobResult, JobState};
+use drover_api::{ErrorCode, JobResult, JobState, Record};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
@@ -17,23 +17,31 @@ pub(super) fn progress(report: &Value) {
     output::note(&format!("… {text}"));
 }
 
+/// Shows a record.
+pub(super) fn record(record: &Record) {
+    output::note(&format!("{}: {}", record.level.name(), record.data));
+}
+
 /// Shows a result: the answer on standard output; what the job logged and
 /// wrote, and why it failed, on standard error. `place` says where it ran,
 /// such as `on node a`; it may be empty.
 pub(super) fn result(result: &JobResult, place: &str, as_json: bool) -> Result<Exit, Failure> {
-    if as_json {
-        output::json(result)?;
-        return Ok(result.into());
-    }
-    for record in &result.records {
-        output::note(&format!("{}: {}", record.level.name(), record.data));
-    }
-    for (name, text) in ["stdout", "stderr"].iter().zip(&result.streams) {
-        for line in text.lines() {
-            output::note(&format!("{name}: {line}"));
+    if !as_json {
+        result.records.iter().for_each(record);
+        for (name, text) in ["stdout", "stderr"].iter().zip(&result.streams) {
+            for line in text.lines() {
+                output::note(&format!("{name}: {line}"));
+            }
         }
     }
-    if result.state == JobState::Ok {
+    ending(result, place, as_json)
+}
+
+/// The same where all that the job said has been shown.
+pub(super) fn ending(result: &JobResult, place: &str, as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        output::json(result)?;
+    } else if result.state == JobState::Ok {
         output::answer(&render::value(&result.data))?;
     } else {
         output::note(&failure(result, place));
