@@ -12,6 +12,7 @@ mod log;
 mod old_names;
 mod plugin;
 mod process;
+mod service;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -32,7 +33,8 @@ use crate::processes::Finished;
 pub(crate) use old_names::in_new_words;
 
 /// Every row.
-const TABLE: &[&[Row]] = &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS];
+const TABLE: &[&[Row]] =
+    &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS, service::ROWS];
 
 /// One of the host's own commands.
 pub(crate) struct Row {
@@ -277,6 +279,6 @@ mod tests {
 
     #[test]
     fn the_hosts_names_are_reserved() {
-        assert_eq!(reserved(), ["agent", "job", "log", "plugin", "process"]);
+        assert_eq!(reserved(), ["agent", "job", "log", "plugin", "process", "service"]);
     }
 }

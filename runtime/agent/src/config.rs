@@ -15,6 +15,8 @@ use drover_plugin_host::Patience;
 use drover_process::{Places, SpecContext};
 use serde::{Deserialize, Serialize};
 
+use crate::services::{self, ServiceSpec};
+
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
 pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
@@ -85,6 +87,9 @@ pub struct Config {
     pub logs: LogSettings,
     /// Metrics in the format of statsd.
     pub statsd: StatsdSettings,
+    /// Services that run whenever the agent does, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, ServiceSpec>,
     /// Programs that run whenever the agent starts.
     #[serde(skip_serializing_if = "Startup::is_empty")]
     pub startup: Startup,
@@ -106,6 +111,8 @@ pub struct Limits {
     pub running_jobs: u32,
     /// Jobs that wait for their turn; one more is refused as busy.
     pub waiting_jobs: u32,
+    /// Services that run at the same time, beside the jobs.
+    pub services: u32,
     /// The longest answer of a job.
     pub answer: ByteSize,
     /// The largest plugin file.
@@ -152,6 +159,7 @@ impl Default for Config {
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
+            services: BTreeMap::new(),
             startup: Startup::default(),
         }
     }
@@ -166,6 +174,7 @@ impl Default for Limits {
             max_deadline: host.max_deadline,
             running_jobs: host.running_jobs,
             waiting_jobs: host.waiting_jobs,
+            services: host.services,
             answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
             component: ByteSize::b(host.component_bytes),
             cores: host.cores,
@@ -192,6 +201,14 @@ pub enum ConfigError {
         value: String,
         /// What it may be.
         rule: &'static str,
+    },
+    /// A service that is to run whenever the agent does cannot be run.
+    #[error("[services.{name}]: {reason}")]
+    Service {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what it may be.
+        reason: String,
     },
     /// A program that is to run whenever the agent starts cannot be run.
     #[error("[startup.{name}]: {reason}")]
@@ -300,6 +317,12 @@ impl Config {
                 "must be from 1 to 1000",
             ),
             (
+                self.limits.services > 4096,
+                "limits.services",
+                self.limits.services.to_string(),
+                "must be at most 4096",
+            ),
+            (
                 self.limits.cores.is_some_and(|cores| !plugins::is_share(cores)),
                 "limits.cores",
                 format!("{:?}", self.limits.cores),
@@ -376,7 +399,10 @@ impl Config {
             Some((_, key, value, rule)) => {
                 Err(ConfigError::Range { key: (*key).to_owned(), value: value.clone(), rule })
             }
-            None => self.plugins.iter().try_for_each(|(name, plugin)| plugin.check(name, self)),
+            None => {
+                self.plugins.iter().try_for_each(|(name, plugin)| plugin.check(name, self))?;
+                self.services.iter().try_for_each(|(name, spec)| check_service(name, spec))
+            }
         }
     }
 
@@ -431,6 +457,7 @@ impl Config {
             max_deadline: self.limits.max_deadline,
             running_jobs: self.limits.running_jobs,
             waiting_jobs: self.limits.waiting_jobs,
+            services: self.limits.services,
             answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
             component_bytes: self.limits.component.as_u64(),
             cores: self.limits.cores,
@@ -444,6 +471,13 @@ impl Config {
             ..drover_plugin_host::Limits::default()
         }
     }
+}
+
+/// Checks what can be checked of a service before its plugin is there.
+fn check_service(name: &str, spec: &ServiceSpec) -> Result<(), ConfigError> {
+    services::check_name(name)
+        .and_then(|()| spec.target().map(drop))
+        .map_err(|reason| ConfigError::Service { name: name.to_owned(), reason })
 }
 
 /// `/var/lib/drover` for root, `drover` in the user's state directory for others.
@@ -479,6 +513,8 @@ fn duration_text(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use drover_api::Restart;
+
     use super::*;
 
     #[test]
@@ -490,6 +526,19 @@ mod tests {
         assert_eq!(config.grants_dir(), config.data_dir.join("grants.d"));
         assert_eq!(config.logs.dir, config.data_dir.join("logs"));
         assert!(!config.name.is_empty());
+    }
+
+    #[test]
+    fn a_service_is_started_again_when_it_fails_unless_it_says_otherwise() {
+        let text = "[services.tick]\noperation = \"ticker.count\"\nargs = { from = 7 }\n\
+                    [services.tock]\noperation = \"ticker.count\"\nrestart = \"always\"\n\
+                    max_restart = 0\nlog_feed = true";
+        let config = Config::parse(text).unwrap();
+        let (tick, tock) = (&config.services["tick"], &config.services["tock"]);
+        assert_eq!((tick.restart, tick.max_restart, tick.log_feed), (Restart::OnFailure, 5, false));
+        assert_eq!(tick.args["from"], 7);
+        assert_eq!((tock.restart, tock.max_restart, tock.log_feed), (Restart::Always, 0, true));
+        assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
     }
 
     #[test]
@@ -523,6 +572,11 @@ mod tests {
             ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
             ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
             ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+            ("[limits]\nservices = 5000", "limits.services"),
+            ("[services.\"a b\"]\noperation = \"a.b\"", "services.a b"),
+            ("[services.a]\noperation = \"a\"", "<plugin>.<operation>"),
+            ("[services.a]\nargs = {}", "operation"),
+            ("[services.a]\noperation = \"a.b\"\nrestart = \"often\"", "often"),
             ("[limits]\ncores = -1.0", "limits.cores"),
             ("[limits]\nquarantine_longest = \"1s\"", "limits.quarantine_longest"),
             ("[processes]\nmax_jobs = 0", "processes.max_jobs"),

@@ -15,7 +15,8 @@
 //! [`dispatch`] turns an invocation into a job and its outcome into an answer;
 //! the jobs that are not for a plugin are in the table [`commands`].
 //! [`processes`] has the child processes, whose parent is a program of its own;
-//! [`startup`] runs those that the configuration wants.
+//! [`startup`] runs those that the configuration wants; [`services`] are those that
+//! plugins offer.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -33,6 +34,7 @@ mod node;
 mod plugins;
 mod processes;
 mod recording;
+mod services;
 mod startup;
 
 use std::sync::Arc;
@@ -51,12 +53,14 @@ pub use config::{
 
 pub use drover_process::run_keeper;
 pub use processes::KeeperCommand;
+pub use services::ServiceSpec;
 
 use config::StartupJob;
 use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
 use processes::Processes;
+use services::{Services, Supervisor};
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -70,6 +74,8 @@ pub struct Agent {
     sockets: Sockets,
     processes: Processes,
     managing: ManagerTask,
+    services: Services,
+    supervisor: Supervisor,
     startup: Vec<StartupJob>,
 }
 
@@ -135,6 +141,7 @@ impl Agent {
         })
         .context("cannot start the plugin host")?;
         let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
+        let (services, supervisor) = Services::open(&config)?;
         Ok(Self {
             config,
             grants,
@@ -145,6 +152,8 @@ impl Agent {
             sockets,
             processes,
             managing,
+            services,
+            supervisor,
             startup,
         })
     }
@@ -170,10 +179,12 @@ impl Agent {
             sockets,
             processes,
             managing,
+            services,
+            supervisor,
             startup,
         } = self;
         let store = logs.store().clone();
-        let node = Node::new(&config, host, logs, processes, stop.clone());
+        let node = Node::new(&config, host, logs, processes, services, stop.clone());
         let loaded = CancellationToken::new();
 
         let mut measuring = JoinSet::new();
@@ -195,6 +206,7 @@ impl Agent {
         let directory = config.plugin_directory();
         tasks.spawn(plugins::keep(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
+        tasks.spawn(supervisor.run(node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::is_unset;
 use crate::node::Node;
-use crate::{Config, dispatch, forward};
+use crate::{Config, dispatch, forward, services};
 
 /// How long joining waits for the plugins. Compiled ones load within
 /// milliseconds; a node whose plugins must be compiled first joins without
@@ -42,6 +42,7 @@ pub(crate) async fn keep(
     let link = Link::open(link_config)?;
     let mut watching = JoinSet::new();
     watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
+    watching.spawn(services::publish(node.clone(), link.clone()));
     watching.spawn(forward::run(node.clone(), link.clone(), config.logs.clone()));
 
     let mut jobs = JoinSet::new();
@@ -57,6 +58,8 @@ pub(crate) async fn keep(
         tracing::warn!(wait_ms = wait.as_millis(), "cannot join: {:#}", refused(reason, &node));
         let _ = timeout(wait, stop.cancelled()).await;
     }
+    // They may tidy up, for which they need the host.
+    node.services().ended().await;
     node.host().shutdown().await;
     let answering = async {
         while let Some(ended) = jobs.join_next().await {

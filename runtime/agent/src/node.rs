@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::logs::Logs;
 use crate::processes::Processes;
+use crate::services::Services;
 use crate::{Config, commands};
 
 /// A cheap handle on the node.
@@ -34,6 +35,7 @@ struct Shared {
     limits: Limits,
     logs: Logs,
     processes: Processes,
+    services: Services,
     max_message_bytes: usize,
     revision: watch::Sender<u64>,
     running: Mutex<HashMap<JobId, RunningJob>>,
@@ -58,6 +60,7 @@ impl Node {
         host: Host,
         logs: Logs,
         processes: Processes,
+        services: Services,
         stop: CancellationToken,
     ) -> Self {
         let started = Timestamp::now();
@@ -71,6 +74,7 @@ impl Node {
             limits: config.host_limits(),
             logs,
             processes,
+            services,
             max_message_bytes: config.max_message_bytes(),
             // From the start time, so that a restarted agent never repeats one.
             revision: watch::Sender::new(started.0),
@@ -105,6 +109,10 @@ impl Node {
 
     pub(crate) fn processes(&self) -> &Processes {
         &self.shared.processes
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.shared.services
     }
 
     pub(crate) fn max_message_bytes(&self) -> usize {

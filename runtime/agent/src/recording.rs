@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use drover_api::JobId;
 use drover_logs::Stream;
 use drover_logs::store::StoreClosed;
 use drover_plugin_host::{Host, Job, Outcome, Said};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use crate::logs::JobLog;
 
 /// What a plugin says between it and its log; more makes the plugin wait.
-const SAID_BACKLOG: usize = 8;
+pub(crate) const SAID_BACKLOG: usize = 8;
 
 /// How long the answer to a job waits for the log to take what it said. A job
 /// whose answer is there finds its records in the log, unless the disk fails.
@@ -26,14 +27,23 @@ pub(crate) type Unwritten = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) async fn run(host: &Host, mut job: Job, log: JobLog) -> (Outcome, Option<Unwritten>) {
     let (said, heard) = mpsc::channel(SAID_BACKLOG);
     job.said = Some(said);
-    let id = job.id.clone();
+    take_down(job.id.clone(), heard, log, host.run(job)).await
+}
+
+/// Takes down what is heard of a job while it runs, to its end.
+pub(crate) async fn take_down(
+    id: JobId,
+    heard: mpsc::Receiver<Said>,
+    log: JobLog,
+    running: impl Future<Output = Outcome>,
+) -> (Outcome, Option<Unwritten>) {
     let (end, ended) = oneshot::channel();
     let mut writing: Unwritten = Box::pin(async move {
         if let Err(error) = write(heard, ended, log).await {
             tracing::warn!(job = %id, %error, "what the job said is not in the log");
         }
     });
-    let mut running = pin!(host.run(job));
+    let mut running = pin!(running);
     let outcome = tokio::select! {
         outcome = &mut running => outcome,
         // Over before the job: the log is closed, and takes nothing any more.

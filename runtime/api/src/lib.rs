@@ -17,6 +17,7 @@ mod node;
 mod plugin;
 pub mod procedures;
 mod result;
+mod service;
 mod stream_tail;
 mod time;
 
@@ -32,5 +33,6 @@ pub use plugin::{
     ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
+pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};
 pub use stream_tail::StreamTail;
 pub use time::Timestamp;

@@ -7,6 +7,7 @@
 //! | `drover.node.<gid>.<nid>.operations` | answers with [`NodeOperations`](crate::NodeOperations): all, or the one whose name is the argument |
 //! | `drover.node.<gid>.<nid>.<plugin>.<operation>` | runs one operation with the keyword arguments as its arguments and answers with its data alone, for callers that know nothing of envelopes; an error is `drover.error.<code>` |
 //! | `drover.node.<gid>.<nid>.<command>` | the same for one of the host's own commands, such as `log.query`, and for their old names, such as `get_msgs` |
+//! | `drover.node.<gid>.<nid>.feed.<service>` | topic: what a service publishes, as [`FeedEvent`](crate::FeedEvent)s |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
 //! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
@@ -67,6 +68,12 @@ pub fn describe(node: NodeId) -> String {
 #[must_use]
 pub fn operations(node: NodeId) -> String {
     node_prefix(node) + OPERATIONS
+}
+
+/// The topic on which a service of `node` publishes.
+#[must_use]
+pub fn feed(node: NodeId, service: &str) -> String {
+    format!("{}feed.{service}", node_prefix(node))
 }
 
 /// The error URI of a code.
