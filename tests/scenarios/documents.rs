@@ -71,6 +71,17 @@ fn the_readmes_start_up_programs_are_a_valid_configuration() {
 }
 
 #[test]
+fn the_readmes_service_is_a_valid_configuration_with_every_key() {
+    let text = block("toml", "# agent.toml");
+    let lines = text.lines().skip_while(|line| !line.starts_with("# [services."));
+    let lines = lines.take_while(|line| !line.is_empty()).map(|line| &line[2..]);
+    let shown = drover_agent::Config::parse(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let usual = r#"{"operation":"ticker.count","args":{"every_ms":500}}"#;
+    let usual: drover_agent::ServiceSpec = serde_json::from_str(usual).unwrap();
+    assert_eq!(shown.services["NAME"], usual, "all but these two are the defaults");
+}
+
+#[test]
 fn the_readmes_controller_configuration_has_every_key_with_its_default() {
     let text = block("toml", "# controller.toml");
     let shown = drover_controller::Config::parse(&text).unwrap();

@@ -20,6 +20,7 @@ mod logs;
 mod permissions;
 mod plugins;
 mod processes;
+mod services;
 mod startup;
 mod wamp_callers;
 

@@ -24,7 +24,7 @@ Commands:
   demo [--exit]           start a controller and two nodes and show what they do;
                           with --exit, end after that with status 0 if all was right
   test [ARGS...]          set up and run every test; ARGS go to `cargo test`
-  bench call|footprint|logs|process|wamp [--json] [--quick]
+  bench call|footprint|logs|plugins|process|wamp [--json] [--quick]
                           measure against the peers and the limits, release build
   fuzz [--seconds N]      look for bytes that break the WAMP cores, N seconds for
                           each target, 20 if nothing is said
@@ -39,9 +39,11 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(false),
         ["demo", "--exit"] => demo::run(true),
         ["test", ref rest @ ..] => test::run_tests(rest),
-        ["bench", name @ ("call" | "footprint" | "logs" | "process" | "wamp"), ref rest @ ..] => {
-            bench::run_bench(name, rest)
-        }
+        [
+            "bench",
+            name @ ("call" | "footprint" | "logs" | "plugins" | "process" | "wamp"),
+            ref rest @ ..,
+        ] => bench::run_bench(name, rest),
         ["fuzz"] => fuzz::run_fuzz(20),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run_fuzz(seconds),

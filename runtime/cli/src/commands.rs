@@ -15,4 +15,5 @@ pub(crate) mod ops;
 pub(crate) mod plugin;
 pub(crate) mod ps;
 mod report;
+pub(crate) mod service;
 pub(crate) mod stats;

@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Ps(command) => commands::ps::run(&command),
         Command::Kill(command) => commands::kill::run(&command),
         Command::Stats(command) => commands::stats::run(&command),
+        Command::Service(command) => commands::service::run(command),
         Command::Logs(command) => commands::logs::run(command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
@@ -76,6 +77,8 @@ enum Command {
     Kill(commands::kill::Kill),
     /// Show what the programs on a node use
     Stats(commands::stats::Stats),
+    /// Start, stop and follow services of plugins
+    Service(commands::service::Service),
     /// Show what jobs said
     Logs(commands::logs::Logs),
     /// Try plugins without a controller, and show those of nodes

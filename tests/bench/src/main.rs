@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|footprint|logs|process|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|footprint|logs|plugins|process|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logs.rs`, `process.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -31,6 +31,7 @@ mod load;
 mod logs;
 mod machine;
 mod peer;
+mod plugins;
 mod process;
 mod program;
 mod progress;
@@ -75,6 +76,8 @@ enum Benchmark {
     Footprint,
     /// From what a child says to records, series and answers
     Logs,
+    /// What plugins take of the agent that runs them
+    Plugins,
     /// How fast children start, end and come back
     Process,
     /// The controller as a router: calls, events, joins, memory
@@ -185,6 +188,7 @@ async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Logs => (logs::COLUMNS, logs::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Plugins => (plugins::COLUMNS, plugins::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Process => (process::COLUMNS, process::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Load(_) | Benchmark::Chatter { .. } => {
             bail!("this one only serves a benchmark, and has no findings")

@@ -64,6 +64,14 @@ struct AgentConfig<'a> {
     plugin_dir: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat: Option<String>,
+    limits: LimitsConfig,
+}
+
+/// What is different for one agent.
+#[derive(Default, Serialize)]
+struct LimitsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<u32>,
 }
 
 impl Site {
@@ -98,7 +106,7 @@ impl Site {
     ///
     /// If it does not join, or a plugin is refused.
     pub(crate) async fn agent(&self) -> anyhow::Result<Agent> {
-        self.start_agent(None).await
+        self.start_agent(None, LimitsConfig::default()).await
     }
 
     /// Like [`Site::agent`], with another time between two heartbeats.
@@ -107,10 +115,24 @@ impl Site {
     ///
     /// If it does not join, or a plugin is refused.
     pub(crate) async fn agent_with_heartbeat(&self, every: Duration) -> anyhow::Result<Agent> {
-        self.start_agent(Some(format!("{}ms", every.as_millis()))).await
+        let heartbeat = format!("{}ms", every.as_millis());
+        self.start_agent(Some(heartbeat), LimitsConfig::default()).await
     }
 
-    async fn start_agent(&self, heartbeat: Option<String>) -> anyhow::Result<Agent> {
+    /// Like [`Site::agent`], with room for so many services.
+    ///
+    /// # Errors
+    ///
+    /// If it does not join, or a plugin is refused.
+    pub(crate) async fn agent_with_services(&self, services: u32) -> anyhow::Result<Agent> {
+        self.start_agent(None, LimitsConfig { services: Some(services) }).await
+    }
+
+    async fn start_agent(
+        &self,
+        heartbeat: Option<String>,
+        limits: LimitsConfig,
+    ) -> anyhow::Result<Agent> {
         let plugin_dir = self.dir.join("plugins");
         let plugins = std::fs::read_dir(&plugin_dir).context("cannot read the plugins")?.count();
         let config = write_config(
@@ -124,6 +146,7 @@ impl Site {
                 data_dir: &self.dir.join("data"),
                 plugin_dir: &plugin_dir,
                 heartbeat,
+                limits,
             },
         )?;
         let mut command = tokio::process::Command::new(&self.drover);

@@ -89,7 +89,11 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
 
 /// The schema of an operation's arguments; null where the node does not know
 /// it, and then it answers with what there is.
-async fn schema(session: &Client, node: &NodeStatus, cmd: &str) -> Result<Value, Failure> {
+pub(super) async fn schema(
+    session: &Client,
+    node: &NodeStatus,
+    cmd: &str,
+) -> Result<Value, Failure> {
     let operations = controller::operations(session, node, Some(cmd)).await?;
     let meant = operations.all().next();
     Ok(meant.map_or(Value::Null, |(_, operation)| operation.arguments.clone()))
