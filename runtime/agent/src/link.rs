@@ -59,7 +59,7 @@ pub(crate) async fn keep(
         let _ = timeout(wait, stop.cancelled()).await;
     }
     // They may tidy up, for which they need the host.
-    node.services().ended().await;
+    let _ = timeout(LAST_WORDS, node.services().ended()).await;
     node.host().shutdown().await;
     let answering = async {
         while let Some(ended) = jobs.join_next().await {

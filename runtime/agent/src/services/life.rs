@@ -122,7 +122,8 @@ pub(super) struct Life {
     stage: Stage,
     /// The number of the last run; the first is 1.
     run: u64,
-    restarts: u64,
+    /// Runs that began since somebody started it.
+    begun: u64,
     failures: Failures,
     error: Option<String>,
 }
@@ -130,8 +131,8 @@ pub(super) struct Life {
 impl Life {
     /// One that does not run yet.
     pub(super) fn new(rules: Rules) -> Self {
-        let (run, restarts, failures, error) = Default::default();
-        Self { rules, stage: Stage::Stopped, run, restarts, failures, error }
+        let (run, begun, failures, error) = Default::default();
+        Self { rules, stage: Stage::Stopped, run, begun, failures, error }
     }
 
     pub(super) fn stage(&self) -> &Stage {
@@ -140,7 +141,7 @@ impl Life {
 
     /// How often it was started again by itself since somebody started it.
     pub(super) fn restarts(&self) -> u64 {
-        self.restarts
+        self.begun.saturating_sub(1)
     }
 
     /// Why it does not run, or what the last run ended in.
@@ -172,7 +173,7 @@ impl Life {
             Event::Restart => self.restart(&mut actions),
             Event::Ground(ground) => self.look(ground, &mut actions),
             Event::Tick if self.due().is_some_and(|due| due <= now) => {
-                self.launch_again(&mut actions);
+                self.launch(&mut actions);
             }
             Event::Tick => {}
             Event::Ended { run, end } if run == self.run => self.ended(end, now, &mut actions),
@@ -229,15 +230,15 @@ impl Life {
                 self.error = Some(why);
                 self.stage = Stage::Waiting { until: None };
             }
-            (Stage::Waiting { .. }, Ground::Same | Ground::Changed) => self.launch_again(actions),
+            (Stage::Waiting { .. }, Ground::Same | Ground::Changed) => self.launch(actions),
             (Stage::BackingOff { .. }, Ground::Changed) => {
                 self.failures.clear();
-                self.launch_again(actions);
+                self.launch(actions);
             }
             (Stage::Failed, Ground::Changed) if self.rules.restart != Restart::Never => {
                 tell(actions, Level::OPERATOR, "its plugin has changed, so it is tried again");
                 self.failures.clear();
-                self.launch_again(actions);
+                self.launch(actions);
             }
             _ => {}
         }
@@ -246,7 +247,7 @@ impl Life {
     fn ended(&mut self, end: End, now: Instant, actions: &mut Vec<Action>) {
         match self.stage {
             Stage::Stopping { then: Then::Stay } => self.stage = Stage::Stopped,
-            Stage::Stopping { then: Then::Launch } => self.launch_again(actions),
+            Stage::Stopping { then: Then::Launch } => self.launch(actions),
             Stage::Stopping { then: Then::Wait } => self.stage = Stage::Waiting { until: None },
             Stage::Running => self.ended_by_itself(end, now, actions),
             Stage::Waiting { .. } | Stage::BackingOff { .. } | Stage::Stopped | Stage::Failed => {}
@@ -272,10 +273,12 @@ impl Life {
                 self.fail(why);
             }
             End::NotNow(why, wait) => {
+                self.begun -= 1;
                 self.error = Some(why);
                 self.stage = Stage::Waiting { until: Some(now + wait) };
             }
             End::NoGround(why) => {
+                self.begun -= 1;
                 self.error = Some(why);
                 self.stage = Stage::Waiting { until: None };
             }
@@ -321,17 +324,13 @@ impl Life {
     fn begin(&mut self, actions: &mut Vec<Action>) {
         self.failures.clear();
         self.error = None;
+        self.begun = 0;
         self.launch(actions);
-        self.restarts = 0;
-    }
-
-    fn launch_again(&mut self, actions: &mut Vec<Action>) {
-        self.launch(actions);
-        self.restarts += 1;
     }
 
     fn launch(&mut self, actions: &mut Vec<Action>) {
         self.run += 1;
+        self.begun += 1;
         self.stage = Stage::Running;
         actions.push(Action::Launch { run: self.run });
     }

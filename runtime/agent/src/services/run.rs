@@ -1,34 +1,40 @@
 //! One run of a service: what it says goes into the log, what it publishes to
 //! its feed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobId, Level, Record, Timestamp};
 use drover_logs::Source;
-use drover_plugin_host::{Job, Outcome, Published, RunningService};
+use drover_plugin_host::{Job, Outcome, Published, RunningService, Said};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::life::End;
 use super::{PREFIX, ServiceSpec};
 use crate::logs::{JobLevels, JobLog};
 use crate::node::Node;
-use crate::recording::{self, SAID_BACKLOG};
+use crate::recording::{self, SAID_BACKLOG, Unwritten};
 
 /// Values between a service and whoever hands them on, which takes them at once
 /// unless the log is slow.
 const VALUES: usize = 8;
 
+/// How long the last values of a service wait for a log that takes nothing.
+const LAST_VALUES: Duration = Duration::from_secs(1);
+
 /// How soon a service is tried again that found no room.
-const FULL: std::time::Duration = std::time::Duration::from_secs(10);
+const FULL: Duration = Duration::from_secs(10);
 
 /// One run, about to begin.
 pub(super) struct Run {
     pub(super) service: RunningService,
     id: JobId,
-    said: mpsc::Receiver<drover_plugin_host::Said>,
+    said: mpsc::Receiver<Said>,
     values: mpsc::Receiver<Published>,
     log: JobLog,
     /// Where values are logged as well, if they are.
@@ -81,6 +87,7 @@ impl Run {
             operation: operation.to_owned(),
             arguments: spec.args.clone(),
             data: Vec::new(),
+            caller: None,
             timeout: None,
             progress: None,
             said: Some(said),
@@ -92,17 +99,25 @@ impl Run {
         Ok(Self { service, id, said: heard, values, log, feed_log })
     }
 
-    /// Runs it to its end.
-    pub(super) async fn ended(self, node: Node, name: String, last: LastPublished) -> Outcome {
+    /// Runs it to its end; beside that, what the log has not taken of what it said.
+    pub(super) async fn ended(
+        self,
+        node: Node,
+        name: String,
+        last: LastPublished,
+    ) -> (Outcome, Option<Unwritten>) {
         let Self { service, id, said, values, log, feed_log } = self;
-        let running = recording::take_down(id, said, log, service.ended());
-        let handing_on = hand_on(&node, &name, values, feed_log, &last);
-        // The service holds the sender of values, so handing on ends with it.
-        let ((outcome, unwritten), ()) = tokio::join!(running, handing_on);
-        if let Some(unwritten) = unwritten {
-            unwritten.await;
+        let mut handing_on = pin!(hand_on(&node, &name, values, feed_log, &last));
+        let mut running = pin!(recording::take_down(id, said, log, service.ended()));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            // The service holds the sender of values, so it has ended as well.
+            () = &mut handing_on => return running.await,
+        };
+        if timeout(LAST_VALUES, handing_on).await.is_err() {
+            tracing::warn!(service = name, "what it published last is not in the log");
         }
-        outcome
+        ended
     }
 }
 
@@ -115,14 +130,14 @@ async fn hand_on(
 ) {
     while let Some(published) = values.recv().await {
         last.0.store(published.time.0, Ordering::Relaxed);
+        let Published { time, json: data } = published.clone();
+        node.services().feeds().push(name, published);
         if let Some(log) = &mut log {
-            let Published { time, json } = &published;
-            log.record(&Record { time: *time, level: Level::STRUCTURED, data: json.clone() });
+            log.record(&Record { time, level: Level::STRUCTURED, data });
             if let Err(error) = log.write().await {
                 tracing::warn!(service = name, %error, "what it published is not in the log");
             }
         }
-        node.services().feeds().push(name, published);
     }
 }
 
@@ -144,7 +159,7 @@ pub(super) fn end_without_start(error: JobError) -> End {
         ErrorCode::Quarantined => {
             let until = error.detail.get("until").and_then(Value::as_u64).unwrap_or_default();
             let wait = Timestamp(until).since(Timestamp::now());
-            End::NotNow(error.message, wait.max(std::time::Duration::from_millis(100)))
+            End::NotNow(error.message, wait.max(Duration::from_millis(100)))
         }
         ErrorCode::Busy => End::NotNow(error.message, FULL),
         ErrorCode::UnknownCommand | ErrorCode::Denied | ErrorCode::InvalidCommand => {

@@ -20,12 +20,17 @@ use super::run::{LastPublished, Run, end_of, end_without_start, log_of};
 use super::{Reply, Request, ServiceSpec};
 use crate::Config;
 use crate::node::Node;
+use crate::recording::Unwritten;
 
 /// Where remembered services are, in `data_dir`.
 const FILE: &str = "services.json";
 
 /// How many services that were stopped are still shown; the oldest make room.
 const STOPPED: usize = 100;
+
+/// Writes into the log that may wait; what happens meanwhile is in the agent's own
+/// log alone.
+const WRITING: usize = 1_000;
 
 /// How long services have at the end of the agent: what they are given to tidy
 /// up, and some more for a log that takes nothing.
@@ -38,7 +43,10 @@ pub(crate) struct Supervisor {
     remembered: Remembered,
     configured: Specs,
     services: BTreeMap<String, Service>,
-    runs: JoinSet<(String, u64, Outcome)>,
+    runs: JoinSet<(String, u64, Outcome, Option<Unwritten>)>,
+    /// What services said last, and what happened to them, on its way into the
+    /// log: nobody waits for a log that takes nothing.
+    writing: JoinSet<()>,
     /// Those who asked for something that is not yet so.
     waiting: Vec<(String, Reply<ServiceStatus>)>,
 }
@@ -112,6 +120,7 @@ impl Supervisor {
             configured: config.services.clone(),
             services: BTreeMap::new(),
             runs: JoinSet::new(),
+            writing: JoinSet::new(),
             waiting: Vec::new(),
         })
     }
@@ -121,7 +130,8 @@ impl Supervisor {
     pub(crate) async fn run(mut self, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
         let _over = self.over.clone().drop_guard();
         let mut revision = node.host().revision();
-        let wanted = self.remembered.services().clone().into_iter().chain(self.configured.clone());
+        let mut wanted = self.remembered.services().clone();
+        wanted.extend(self.configured.clone());
         for (name, spec) in wanted {
             self.services.insert(name.clone(), Service::new(spec));
             self.step(&node, &name, Event::Start).await;
@@ -133,16 +143,21 @@ impl Supervisor {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.runs.join_next() => {
-                    let (name, run, outcome) = ended.context("a run of a service panicked")?;
+                    let ended = ended.context("a run of a service panicked")?;
+                    let (name, run, outcome, unwritten) = ended;
+                    self.writing.spawn(unwritten.unwrap_or_else(|| Box::pin(async {})));
                     let event = Event::Ended { run, end: end_of(outcome) };
                     self.ended(&node, &name, event).await;
+                }
+                Some(written) = self.writing.join_next() => {
+                    written.context("writing what a service said panicked")?;
                 }
                 () = passed(due) => self.step_all(&node, |_| Some(Event::Tick)).await,
                 Ok(()) = revision.changed() => self.look(&node).await,
                 Some(request) = self.asked.recv() => self.answer(&node, request).await,
             }
         }
-        self.shut_down(&node).await;
+        self.shut_down().await;
         Ok(())
     }
 
@@ -290,7 +305,7 @@ impl Supervisor {
                 match action {
                     Action::Launch { run } => next = self.launch(node, name, run),
                     Action::Cancel { .. } => self.cancel(name),
-                    Action::Tell { level, text } => self.tell(node, name, level, &text).await,
+                    Action::Tell { level, text } => self.tell(node, name, level, &text),
                 }
             }
         }
@@ -314,8 +329,8 @@ impl Supervisor {
                 let (node, name) = (node.clone(), name.to_owned());
                 let published = service.published.clone();
                 self.runs.spawn(async move {
-                    let outcome = started.ended(node, name.clone(), published).await;
-                    (name, run, outcome)
+                    let (outcome, unwritten) = started.ended(node, name.clone(), published).await;
+                    (name, run, outcome, unwritten)
                 });
                 None
             }
@@ -331,19 +346,26 @@ impl Supervisor {
     }
 
     /// Writes into the log of a service.
-    async fn tell(&self, node: &Node, name: &str, level: Level, text: &str) {
+    fn tell(&mut self, node: &Node, name: &str, level: Level, text: &str) {
         let Some(service) = self.services.get(name) else { return };
         match level {
             Level::CRITICAL | Level::ERROR => tracing::error!(service = name, "{text}"),
             Level::WARNING => tracing::warn!(service = name, "{text}"),
             _ => tracing::info!(service = name, "{text}"),
         }
+        if self.writing.len() >= WRITING {
+            tracing::warn!(service = name, "the log is too slow for what happens to it");
+            return;
+        }
         let mut log = log_of(node, name, &service.spec);
         let data = format!("service `{name}`: {text}");
         log.record(&Record { time: Timestamp::now(), level, data });
-        if let Err(error) = log.write().await {
-            tracing::warn!(service = name, %error, "what happened to it is not in the log");
-        }
+        let name = name.to_owned();
+        self.writing.spawn(async move {
+            if let Err(error) = log.write().await {
+                tracing::warn!(service = name, %error, "what happened to it is not in the log");
+            }
+        });
     }
 
     /// Forgets the oldest of those that were stopped and are in no configuration.
@@ -381,14 +403,23 @@ impl Supervisor {
     }
 
     /// Stops all, and waits until they have.
-    async fn shut_down(&mut self, node: &Node) {
+    async fn shut_down(&mut self) {
         self.asked.close();
         for name in self.services.keys() {
             self.cancel(name);
         }
-        let all = async { while self.runs.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.runs.join_next().await {
+                if let Ok((.., Some(unwritten))) = ended {
+                    self.writing.spawn(unwritten);
+                }
+            }
+            while self.writing.join_next().await.is_some() {}
+        };
         if timeout(LAST_WORDS, all).await.is_err() {
-            tracing::warn!(node = %node.id(), "ending services that did not stop");
+            tracing::warn!(
+                "ending services that did not stop, or whose words the log does not take"
+            );
         }
     }
 }

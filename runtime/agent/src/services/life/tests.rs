@@ -143,6 +143,7 @@ fn one_that_is_to_wait_is_tried_again_then_and_not_counted() {
         now += 30 * SECOND;
         assert_eq!(launches(&life.step(Event::Tick, now)), 1);
     }
+    assert_eq!(life.restarts(), 0, "it never ran");
 }
 
 /// What the world does to a service.

@@ -48,7 +48,7 @@ pub(super) async fn run(feed: &Feed) -> Result<Exit, Failure> {
             return Err(controller::lost(reason, "cannot follow the service any longer"));
         };
         // What this side was too slow for is a hole in the numbers.
-        for line in lines.of(event.payload.first()?)? {
+        for line in lines.of(&event.payload.first()?)? {
             output::answer(&line)?;
         }
     }
@@ -62,7 +62,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(&mut self, event: FeedEvent) -> serde_json::Result<Vec<String>> {
+    fn of(&mut self, event: &FeedEvent) -> serde_json::Result<Vec<String>> {
         let mut lines = Vec::new();
         let mut missed = event.missed;
         for value in &event.values {
@@ -98,7 +98,7 @@ mod tests {
         let event = |&(time, missed, numbers): &(u64, u64, &[u64])| {
             let time = Timestamp(time);
             let value = |&number: &u64| FeedValue { number, time, value: json!("x") };
-            lines.of(FeedEvent { missed, values: numbers.iter().map(value).collect() }).unwrap()
+            lines.of(&FeedEvent { missed, values: numbers.iter().map(value).collect() }).unwrap()
         };
         let all = events.iter().flat_map(event);
         all.map(|line| {
