@@ -12,6 +12,11 @@ wasmtime::component::bindgen!({
         "drover:plugin/state": async,
         "drover:plugin/sysinfo": async,
     },
+    with: {
+        "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+        "wasi:http": wasmtime_wasi_http::p2::bindings::http,
+        "wasi:io": wasmtime_wasi::p2::bindings::io,
+    },
     exports: { default: async },
 });
 

@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drover_api::Record;
+use drover_api::{Level, Record};
 use drover_grants::Allowance;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::failure::plain;
 use crate::feed::Feed;
 use crate::job::{Caller, Said};
-use crate::records::Records;
+use crate::records::{Records, cut, record};
 
 /// The job, or the description of a plugin, that an instance works on.
 pub(crate) struct Call {
@@ -65,12 +66,16 @@ impl Call {
 
     /// Takes down a record for the job's result and its log.
     pub(crate) async fn say(&self, record: Record) {
-        if let Some(log) = &self.log {
-            log.write(&record);
-        }
-        if let Some(said) = &self.said {
-            // An error says that nobody takes it down, which is no matter of the plugin's.
-            let _ = said.send(Said::Record(record)).await;
+        say(self.log.as_ref(), self.said.as_ref(), record).await;
+    }
+
+    /// The one who takes down what happens in this call.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness {
+            job: self.job.clone(),
+            plugin: Arc::clone(&self.plugin),
+            log: self.log.clone(),
+            said: self.said.clone(),
         }
     }
 
@@ -96,6 +101,51 @@ impl Call {
     /// None if it may run for ever.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         Some(self.deadline?.saturating_duration_since(Instant::now()))
+    }
+}
+
+async fn say(log: Option<&Log>, said: Option<&mpsc::Sender<Said>>, record: Record) {
+    if let Some(log) = log {
+        log.write(&record);
+    }
+    if let Some(said) = said {
+        // An error says that nobody takes it down, which is no matter of the plugin's.
+        let _ = said.send(Said::Record(record)).await;
+    }
+}
+
+/// Takes down what happens in a call, for work that goes on beside it. Clones
+/// are the same.
+#[derive(Clone)]
+pub(crate) struct Witness {
+    job: String,
+    pub(crate) plugin: Arc<str>,
+    log: Option<Log>,
+    said: Option<mpsc::Sender<Said>>,
+}
+
+impl Witness {
+    /// Notes a call that was denied, and why if that is not plain, where the
+    /// job's log and the host's have it.
+    pub(crate) async fn denied(&self, call: &str, argument: &str, reason: Option<&str>) {
+        let argument = plain(cut(argument, 256));
+        let reason = reason.map(|reason| plain(cut(reason, 512)));
+        tracing::warn!(
+            job = self.job,
+            plugin = &*self.plugin,
+            call,
+            argument,
+            reason,
+            "denied a plugin's call"
+        );
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        self.warn(&format!("denied to `{}`: {call} {argument:?}{reason}", self.plugin)).await;
+    }
+
+    /// Takes down a warning, where the job's log has it.
+    pub(crate) async fn warn(&self, text: &str) {
+        let record = record(Level::WARNING, text);
+        say(self.log.as_ref(), self.said.as_ref(), record).await;
     }
 }
 

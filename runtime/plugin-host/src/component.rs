@@ -146,6 +146,8 @@ const OFFERED: &[(&str, &str)] = &[
     ("wasi:cli/", "0.2"),
     ("wasi:clocks/", "0.2"),
     ("wasi:filesystem/", "0.2"),
+    ("wasi:http/outgoing-handler", "0.2"),
+    ("wasi:http/types", "0.2"),
     ("wasi:io/", "0.2"),
     ("wasi:random/", "0.2"),
 ];
@@ -175,6 +177,10 @@ pub(crate) fn ask_for(import: &str, asks: &Asks) -> Option<&'static str> {
             (asks.state.is_some(), "state = { size = \"1 MiB\", reason = \"…\" }")
         }
         "drover:plugin/sysinfo" => (asks.sysinfo.is_some(), "sysinfo = { reason = \"…\" }"),
+        "wasi:http/outgoing-handler" | "wasi:http/types" => {
+            let line = "http = [{ authority = \"…\", allow = [\"GET /**\"], reason = \"…\" }]";
+            (!asks.http.is_empty(), line)
+        }
         _ => return None,
     };
     (!is_asked).then_some(line)
@@ -204,14 +210,16 @@ fn is_of(export: &str, interface: &str) -> bool {
 /// What to do about an import that is not offered.
 pub(crate) fn cure(import: &str) -> &'static str {
     let (name, version) = import.split_once('@').unwrap_or((import, ""));
-    if name.starts_with("wasi:sockets/") || name.starts_with("wasi:http/") {
-        "plugins have no network: leave out the code that opens connections"
+    if name.starts_with("wasi:sockets/") {
+        "plugins have no sockets: send HTTP requests through wasi:http, or leave out the code that opens connections"
+    } else if name.starts_with("wasi:http/") {
+        "plugins send requests and serve none: leave out all but wasi:http/outgoing-handler and types"
     } else if name.starts_with("drover:plugin/") {
         "it was built for a later Drover: update this one, or build it with the SDK of this version"
     } else if name.starts_with("wasi:") && !is_minor(version, "0.2") {
         "build it for WASI 0.2, with `--target wasm32-wasip2`"
     } else {
-        "plugins may import drover:plugin@0.1 and, of WASI 0.2, cli, clocks, filesystem, io and random: leave out the rest"
+        "plugins may import drover:plugin@0.1 and, of WASI 0.2, cli, clocks, filesystem, http, io and random: leave out the rest"
     }
 }
 
@@ -267,13 +275,16 @@ mod tests {
 
     #[test]
     fn only_the_listed_interfaces_are_offered() {
-        for import in
-            ["wasi:io/streams@0.2.6", "drover:plugin/log@0.1.0", "drover:plugin/job@0.1.7"]
-        {
+        for import in [
+            "wasi:io/streams@0.2.6",
+            "wasi:http/types@0.2.4",
+            "drover:plugin/log@0.1.0",
+            "drover:plugin/job@0.1.7",
+        ] {
             assert!(is_offered(import), "{import}");
         }
         for import in [
-            "wasi:http/types@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
             "wasi:sockets/tcp@0.2.0",
             "wasi:io/streams@0.20.0",
             "wasi:io/streams@0.3.0",
@@ -290,7 +301,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_foreign_import_has_its_own_cure() {
-        assert!(cure("wasi:sockets/tcp@0.2.0").contains("network"));
+        assert!(cure("wasi:sockets/tcp@0.2.0").contains("no sockets"));
         assert!(cure("drover:plugin/later@0.1.3").contains("later Drover"));
         assert!(cure("wasi:cli/stdin@0.3.0").contains("wasip2"));
         assert!(cure("acme:things/x@1.0.0").contains("leave out"));

@@ -26,6 +26,7 @@ use crate::epoch::Ticker;
 use crate::job::{Job, Outcome};
 use crate::keep::Keeps;
 use crate::names::unknown;
+use crate::network::Network;
 use crate::notice::{News, Notice};
 use crate::pace::Pace;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_as, name_of};
@@ -167,6 +168,7 @@ pub(crate) struct Shared {
     pub(crate) grants: watch::Sender<Grants>,
     pub(crate) keeps: Arc<Keeps>,
     pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) network: Arc<Network>,
     pub(crate) news: News,
     /// By plugin; one for every name that was ever loaded.
     accounts: Mutex<HashMap<Arc<str>, Arc<Account>>>,
@@ -212,6 +214,7 @@ impl Host {
             grants: watch::Sender::new(grants),
             keeps: Arc::new(Keeps::new(state_dir)),
             surroundings: Arc::new(surroundings),
+            network: Arc::default(),
             news: News::default(),
             accounts: Mutex::default(),
             limits,

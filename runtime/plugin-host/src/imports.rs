@@ -31,6 +31,9 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     if !asks.settings.is_empty() || !asks.secrets.is_empty() {
         plugin::config::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }
+    if !asks.http.is_empty() {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    }
     if asks.state.is_some() {
         plugin::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }

@@ -6,24 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use drover_api::Level;
 use drover_grants::{Access, Allowance};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::Limits;
 use crate::call::Call;
 use crate::capture::Capture;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
-use crate::failure::plain;
 use crate::host::Shared;
 use crate::imports::Measuring;
 use crate::job::Said;
 use crate::keep::Keeps;
-use crate::records::cut;
+use crate::network::Courier;
 use crate::surroundings::Surroundings;
 use crate::system::System;
 
@@ -43,6 +42,8 @@ pub(crate) struct State {
     pub(crate) keeps: Arc<Keeps>,
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) measuring: Measuring,
+    pub(crate) courier: Courier,
+    http: WasiHttpCtx,
 }
 
 /// The standard streams of an instance.
@@ -80,7 +81,19 @@ pub(crate) fn store(
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES);
     let memory = MemoryLimiter::new(limits.memory_bytes, call.memory.clone());
-    let state = State { wasi, table, memory, call, system, keeps, surroundings, measuring };
+    let courier = Courier::new(&call, &shared.network);
+    let state = State {
+        wasi,
+        table,
+        memory,
+        call,
+        system,
+        keeps,
+        surroundings,
+        measuring,
+        courier,
+        http: WasiHttpCtx::new(),
+    };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
@@ -121,22 +134,19 @@ pub(crate) struct NoDirectory {
 impl State {
     /// Notes a call that was denied, where the job's log and the host's have it.
     pub(crate) async fn denied(&mut self, call: &str, argument: &str) {
-        let argument = plain(cut(argument, 256));
-        tracing::warn!(
-            job = self.call.job,
-            plugin = &*self.call.plugin,
-            call,
-            argument,
-            "denied a plugin's call"
-        );
-        let text = format!("denied to `{}`: {call} {argument:?}", self.call.plugin);
-        self.call.say(crate::records::record(Level::WARNING, &text)).await;
+        self.call.witness().denied(call, argument, None).await;
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.courier, table: &mut self.table, ctx: &mut self.http }
     }
 }
 

@@ -48,6 +48,7 @@ mod keep;
 mod limits;
 mod measuring;
 mod names;
+mod network;
 mod notice;
 mod pace;
 mod parsed;

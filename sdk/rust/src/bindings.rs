@@ -8,9 +8,22 @@
     reason = "generated"
 )]
 
+/// What `wasi:http` consists of: resources, which have nothing to derive.
+pub mod network {
+    wit_bindgen::generate!({ path: "../../wit", world: "network", generate_all });
+}
+
 wit_bindgen::generate!({
     path: "../../wit",
     world: "operations-plugin",
+    with: {
+        "wasi:clocks/monotonic-clock@0.2.12": network::wasi::clocks::monotonic_clock,
+        "wasi:http/outgoing-handler@0.2.12": network::wasi::http::outgoing_handler,
+        "wasi:http/types@0.2.12": network::wasi::http::types,
+        "wasi:io/error@0.2.12": network::wasi::io::error,
+        "wasi:io/poll@0.2.12": network::wasi::io::poll,
+        "wasi:io/streams@0.2.12": network::wasi::io::streams,
+    },
     pub_export_macro: true,
     // What the host tells can be passed on as an answer, with the contract's
     // own text as the descriptions of its schema.

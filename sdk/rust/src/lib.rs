@@ -99,7 +99,7 @@
 //! [`log`] writes records, [`job`] knows the job that is running, [`feed`] is where a
 //! service publishes; [`config`] has
 //! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
-//! values from one job to the next. Of `std`, clocks and randomness work, and
+//! values from one job to the next; [`http`] sends requests. Of `std`, clocks and randomness work, and
 //! files and environment variables where they are granted. There are no sockets,
 //! no threads and no child processes.
 //!
@@ -119,6 +119,11 @@
 //! settings = [{ name = "bucket", reason = "where copies go" }]
 //! secrets = [{ name = "token", reason = "opens the bucket" }]
 //! directories = [{ path = "/data", access = "read", reason = "what is copied" }]
+//!
+//! [[asks.http]]
+//! authority = "bucket.example.com"     # https, unless `scheme` says `http`
+//! allow = ["PUT /copies/*"]
+//! reason = "puts copies there"
 //! ```
 //!
 //! The build puts it into the component, where `drover plugin inspect` shows it.
@@ -139,6 +144,7 @@ pub mod bindings;
 pub mod config;
 mod failure;
 pub mod feed;
+pub mod http;
 pub mod job;
 pub mod lines;
 pub mod log;

@@ -20,6 +20,7 @@
 //! assert_eq!(heard.records[0].message, "working");
 //! ```
 
+pub(crate) mod http;
 pub(crate) mod metrics;
 mod sample;
 pub(crate) mod state;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::http::HttpAnswers;
 use crate::bindings::drover::plugin::config::Error as ConfigError;
 use crate::bindings::drover::plugin::feed::PublishError;
 use crate::bindings::drover::plugin::job::ProgressError;
@@ -72,6 +74,8 @@ pub struct Host {
     pub settings: BTreeMap<String, String>,
     /// What is in the [`state`](crate::state) at first.
     pub state: BTreeMap<String, Vec<u8>>,
+    /// Who answers the requests of [`http`](crate::http).
+    pub http: HttpAnswers,
     /// What [`sysinfo::cpu`](crate::sysinfo::cpu) gives.
     pub cpu: CpuInfo,
     /// What [`sysinfo::memory`](crate::sysinfo::memory) gives.

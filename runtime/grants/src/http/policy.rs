@@ -7,7 +7,6 @@ use super::json::Json;
 use super::path::RequestPath;
 use super::rule::HttpRule;
 use super::{HttpTarget, Scheme};
-use crate::allowance::Allowance;
 
 /// One place that a plugin may send requests to, and which. A request has to
 /// fit one rule of those that were asked for and one of those granted.
@@ -59,18 +58,15 @@ pub enum HttpDenial {
     Condition(String),
 }
 
-impl Allowance {
-    /// What is allowed at the place that a URL names; none if that is nothing.
-    #[must_use]
-    pub fn http_at(&self, scheme: Scheme, authority: &str) -> Option<&HttpAllowance> {
-        self.http.iter().find(|allowed| {
-            allowed.target.place.scheme() == scheme
-                && allowed.target.authority.is_named(authority, scheme)
-        })
-    }
-}
-
 impl HttpAllowance {
+    /// Whether it is about the place that a URL with this scheme and authority
+    /// names.
+    #[must_use]
+    pub fn is_at(&self, scheme: Scheme, authority: &str) -> bool {
+        let HttpTarget { authority: own, place, .. } = &*self.target;
+        place.scheme() == scheme && own.is_named(authority, scheme)
+    }
+
     /// Judges a request. If the answer has a rule for the body, that has to
     /// pass it, before anything is sent.
     ///
@@ -140,6 +136,7 @@ fn one_of(alternatives: &[Arc<[BodyCondition]>], body: &Json) -> Result<(), Http
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allowance::Allowance;
     use crate::decide::{Decision, decide};
     use crate::grant::GrantsFile;
     use crate::load::Grants;
@@ -179,7 +176,7 @@ http.docker = { socket = "/var/run/docker.sock", allow = [
         path: &str,
         body: &str,
     ) -> Result<(), HttpDenial> {
-        let docker = allowance.http_at(Scheme::Http, "docker").unwrap();
+        let docker = &allowance.http[0];
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
@@ -193,10 +190,10 @@ http.docker = { socket = "/var/run/docker.sock", allow = [
 
     #[test]
     fn a_place_is_found_by_the_scheme_and_authority_of_the_url() {
-        let all = all();
-        assert!(all.http_at(Scheme::Http, "docker:80").is_some());
-        assert!(all.http_at(Scheme::Https, "docker").is_none());
-        assert!(all.http_at(Scheme::Http, "podman").is_none());
+        let docker = &all().http[0];
+        assert!(docker.is_at(Scheme::Http, "docker:80"));
+        assert!(!docker.is_at(Scheme::Https, "docker"));
+        assert!(!docker.is_at(Scheme::Http, "podman"));
     }
 
     #[test]
@@ -239,7 +236,7 @@ http.docker = { socket = "/var/run/docker.sock", allow = [
     #[test]
     fn a_stream_of_bytes_needs_a_rule_that_says_so() {
         let all = all();
-        let docker = all.http_at(Scheme::Http, "docker").unwrap();
+        let docker = &all.http[0];
         for (method, path, is_allowed) in
             [("GET", "/info", false), ("POST", "/v1/exec/7/start", true)]
         {

@@ -101,7 +101,12 @@ pub(crate) fn grants(text: &str) -> Grants {
 /// The plugin that touches all that can be granted, as `<name>.wasm` in
 /// `directory`, with a manifest in the words of `plugin.toml`.
 pub(crate) fn packed(directory: &Path, name: &str, manifest: &str) -> PathBuf {
-    let bytes = fs::read(component("granted")).unwrap();
+    packed_of("granted", directory, name, manifest)
+}
+
+/// The same of any component.
+pub(crate) fn packed_of(of: &str, directory: &Path, name: &str, manifest: &str) -> PathBuf {
+    let bytes = fs::read(component(of)).unwrap();
     let packed = embed(&bytes, &Manifest::from_toml(manifest).unwrap()).unwrap();
     let path = directory.join(format!("{name}.wasm"));
     fs::write(&path, packed).unwrap();

@@ -86,7 +86,7 @@ async fn a_refusal_names_file_reason_and_cure() {
         (directory.path().join("core.wasm"), ["core.wasm", "core module", "wasm32-wasip2"]),
         (directory.path().join("Bad.wasm"), ["Bad.wasm", "no name for a plugin", "rename"]),
         (directory.path().join("none.wasm"), ["none.wasm", "cannot be read", "No such file"]),
-        (component("wants_sockets"), ["`wasi:sockets/", "not offered", "plugins have no network"]),
+        (component("wants_sockets"), ["`wasi:sockets/", "not offered", "plugins have no sockets"]),
         (
             component("exports_nothing"),
             ["exports no drover:plugin/operations", "no plugin", "drover-sdk"],

@@ -12,6 +12,7 @@ mod directory;
 mod ending;
 mod escaping;
 mod granting;
+mod http;
 mod kit;
 mod loading;
 mod measuring;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Host;
+use super::{Host, HttpAnswers};
 use crate::job::{NodeInfo, PluginInfo};
 use crate::sysinfo::{
     BlockDevice, Core, CpuInfo, IoCounters, LoadAverage, MemoryInfo, Mount, Nic, NicCounters,
@@ -26,6 +26,7 @@ impl Default for Host {
             is_cancelled: false,
             waits: 0,
             settings: BTreeMap::new(),
+            http: HttpAnswers::default(),
             state: BTreeMap::new(),
             cpu: cpu(),
             memory: memory(),

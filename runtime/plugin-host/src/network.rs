@@ -1,0 +1,43 @@
+//! What plugins send over the network: judged, carried and bounded here.
+//!
+//! A [`Courier`] is an instance's way out. Each request goes through its
+//! [`gate`], which asks the allowance and takes down what is denied; then it is
+//! [`send`](mod@send)-ed over a connection of the [`pool`] or one that is
+//! [`dial`]-ed. Connections of one plugin are never another's. A connection in
+//! use belongs to the job that uses it and ends with it.
+
+pub(crate) mod address;
+pub(crate) mod dial;
+pub(crate) mod gate;
+mod pool;
+mod send;
+mod tls;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use self::pool::Pool;
+pub(crate) use self::send::Courier;
+use self::tls::Connectors;
+
+/// Names that are looked up at the same time. Each takes one of the threads
+/// for work that blocks, and a dead resolver holds it for long.
+const LOOKUPS: usize = 4;
+
+/// What all plugins share on their way out.
+pub(crate) struct Network {
+    pool: Arc<Pool>,
+    connectors: Connectors,
+    lookups: Semaphore,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            pool: Arc::default(),
+            connectors: Connectors::default(),
+            lookups: Semaphore::new(LOOKUPS),
+        }
+    }
+}
