@@ -29,11 +29,13 @@ pub(crate) fn toolchain() -> anyhow::Result<()> {
 }
 
 /// Everything: the plugins' target, and the programs of others that the tests
-/// run beside ours. The tests find those in `venv` and `node` where cargo builds.
+/// run beside ours. The tests find those in `venv`, `node` and `docker` where cargo
+/// builds.
 pub(crate) fn all() -> anyhow::Result<()> {
     toolchain()?;
     python_peers()?;
-    node_peers()
+    node_peers()?;
+    docker_engine()
 }
 
 /// A Python environment with Crossbar, autobahn and OCS, made once.
@@ -75,6 +77,25 @@ fn node_peers() -> anyhow::Result<()> {
     })
 }
 
+/// A Docker Engine, a registry and a small image's program, unpacked once. Nothing is
+/// installed on the machine, where it would start an engine for everybody.
+fn docker_engine() -> anyhow::Result<()> {
+    let folder = target_dir().join("docker");
+    let list = root().join("tests/engine/packages.txt");
+    once(&list, &folder, || {
+        announce("fetching a Docker Engine");
+        let packages = fs::read_to_string(&list)?;
+        let packages: Vec<&str> = packages.lines().collect();
+        fetch(&packages, &folder).with_context(|| {
+            format!(
+                "the tests of containers need the Debian packages {}: run `apt-get update` and \
+                 try again",
+                packages.join(", ")
+            )
+        })
+    })
+}
+
 /// Installs what `list` names into `folder`, unless that has been done.
 fn once(
     list: &Path,
@@ -113,7 +134,7 @@ fn debian_program(package: &str, path: &Path) -> anyhow::Result<PathBuf> {
         return Ok(present.clone());
     }
     announce(&format!("fetching {package}"));
-    fetch(package, &unpacked).with_context(|| {
+    fetch(&[package], &unpacked).with_context(|| {
         format!(
             "the benchmarks need {} and cannot fetch Debian's package {package}: run `apt-get \
              update` and try again, or install it",
@@ -123,13 +144,16 @@ fn debian_program(package: &str, path: &Path) -> anyhow::Result<PathBuf> {
     Ok(own)
 }
 
-fn fetch(package: &str, to: &Path) -> anyhow::Result<()> {
+/// Unpacks packages of Debian into a folder.
+fn fetch(packages: &[&str], to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    run(Command::new("apt-get").args(["download", "--quiet", package]).current_dir(to))?;
+    run(Command::new("apt-get").args(["download", "--quiet"]).args(packages).current_dir(to))?;
     for file in fs::read_dir(to)? {
         let package = file?.path();
         if package.extension().is_some_and(|extension| extension == "deb") {
             run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(to))?;
+            fs::remove_file(&package)
+                .with_context(|| format!("cannot remove {}", package.display()))?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use hyper::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::answer::{Answer, Refusal};
 use super::model::{Filters, Outcome};
 
 /// The oldest and the newest version of the API, the second number of `1.x`.
@@ -40,19 +40,26 @@ impl Call {
     }
 
     /// Refuses versions that the engine does not speak.
-    pub(crate) fn check_version(&self) -> Outcome<()> {
+    pub(crate) fn check_version(&self) -> Result<(), Answer> {
         let Some(version) = &self.version else { return Ok(()) };
         let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
         match minor {
-            Some(minor) if minor < OLDEST_API => Err(Refusal::bad_request(format!(
-                "client version {version} is too old. Minimum supported API version is \
-                 1.{OLDEST_API}, please upgrade your client to a newer version"
-            ))),
+            // The one refusal that is no JSON, as old clients could not read it.
+            Some(minor) if minor < OLDEST_API => {
+                let text = format!(
+                    "client version {version} is too old. Minimum supported API version is \
+                     1.{OLDEST_API}, please upgrade your client to a newer version\n"
+                );
+                Err(Answer::whole(400, Some("text/plain; charset=utf-8"), text))
+            }
             Some(OLDEST_API..=NEWEST_API) => Ok(()),
-            _ => Err(Refusal::bad_request(format!(
-                "client version {version} is too new. Maximum supported API version is \
-                 1.{NEWEST_API}"
-            ))),
+            _ => {
+                let text = format!(
+                    "client version {version} is too new. Maximum supported API version is \
+                     1.{NEWEST_API}"
+                );
+                Err(Refusal::bad_request(text).into())
+            }
         }
     }
 
@@ -84,7 +91,7 @@ impl Call {
     }
 
     pub(crate) fn filters(&self, accepted: &[&str]) -> Outcome<Filters> {
-        Filters::read(self.query.text("filters"), accepted)
+        Filters::read(self.query.text("filters"))?.check(accepted)
     }
 
     /// The registry login in a header, decoded.

@@ -157,10 +157,9 @@ async fn respond(
     let body = Limited::new(body, LARGEST_BODY).collect().await;
     call.body = body.map_err(io::Error::other)?.to_bytes();
     let answer = match call.check_version() {
-        Ok(()) => api::answer(&mut call, shared, slot).await,
-        Err(refusal) => Err(refusal),
+        Ok(()) => api::answer(&mut call, shared, slot).await.unwrap_or_else(Answer::from),
+        Err(answer) => answer,
     };
-    let answer = answer.unwrap_or_else(Answer::from);
     if fault == Some(FaultKind::HalfAnswer) { Ok(half(answer)) } else { Ok(whole(answer)) }
 }
 

@@ -153,12 +153,19 @@ pub(super) fn attach(
     let flag = |name: &str| call.query.flag(name);
     let (with_log, with_stream, input) = (flag("logs"), flag("stream"), flag("stdin"));
     let shows = [flag("stdout"), flag("stderr")];
-    let (id, live, exits) = shared.with(|model, now| {
+    let found = shared.with(|model, now| {
         let container = model.container(id)?;
         let found = (container.id.clone(), container.live.end(), container.exits);
         model.attached(&found.0, now);
         Ok(found)
-    })?;
+    });
+    let (id, live, exits) = match found {
+        Ok(found) => found,
+        // The stream has begun for the engine, so the refusal is no JSON.
+        Err(Refusal { status, message }) => {
+            return Ok(Answer::whole(status, RAW, message + "\r\n"));
+        }
+    };
     let wanted =
         Wanted { stdout: shows[0], stderr: shows[1], since: None, until: None, timestamps: false };
     let log = with_log.then(|| log_lines(shared.clone(), id.clone(), wanted, 0, false));

@@ -75,7 +75,7 @@ fn pull(name: &Reference, login: &Value, shared: &Shared) -> Outcome<Answer> {
         {
             image.digests.insert(by_digest);
         }
-        model.name_quietly(&id, name.clone(), now);
+        model.name_quietly(&id, name.clone());
         model.pulled(name, now);
         (is_new_image, !had_name)
     });
@@ -121,7 +121,12 @@ pub(super) fn push(name: &str, call: &Call, shared: &Shared) -> Outcome<Answer> 
     let outcome = shared.with(|model, now| {
         let Some(id) = model.image_id(&name.to_string()) else {
             let repository = &name.repository;
-            return Err(format!("An image does not exist locally with the tag: {repository}"));
+            let mut names = model.images.values().flat_map(|image| &image.tags);
+            return Err(if names.any(|other| other.repository == *repository) {
+                format!("tag does not exist: {name}")
+            } else {
+                format!("An image does not exist locally with the tag: {repository}")
+            });
         };
         let image = model.images[&id].clone();
         match model.registry.pull(&name, &login) {

@@ -111,7 +111,7 @@ impl Model {
         check_path(container, key, path)?;
         if !container.files.is_folder(path) {
             let text = "extraction point is not a directory";
-            return Err(Refusal::bad_request(text));
+            return Err(Refusal::internal(text));
         }
         let files = Files::from_tar(archive, path).map_err(|_| {
             Refusal::internal("Error processing tar file(exit status 1): unexpected EOF")

@@ -129,6 +129,8 @@ pub(crate) struct Container {
     pub(crate) state: State,
     pub(crate) process: Option<Process>,
     pub(crate) pid: u64,
+    /// The id of the network namespace of its last run; empty before the first.
+    pub(crate) sandbox: String,
     pub(crate) exit_code: i32,
     /// Why it could not be started.
     pub(crate) error: String,
@@ -174,6 +176,7 @@ impl Container {
             state: State::Created,
             process: None,
             pid: 0,
+            sandbox: String::new(),
             exit_code: 0,
             error: String::new(),
             out_of_memory: false,
@@ -278,7 +281,8 @@ impl Container {
     /// The ports that are open, as `inspect` lists them.
     pub(crate) fn ports(&self) -> Value {
         let mut ports = serde_json::Map::new();
-        if self.state.is_running() {
+        let has_network = self.host["NetworkMode"] != "none" && self.host["NetworkMode"] != "host";
+        if self.state.is_running() && has_network {
             for port in entries(&self.config["ExposedPorts"]).keys() {
                 ports.insert(port.clone(), Value::Null);
             }
@@ -302,7 +306,7 @@ impl Container {
     /// The answer to `GET /containers/{id}/json`.
     pub(crate) fn inspect(&self, root: &Path) -> Value {
         let command = self.command();
-        let was_started = self.started.is_some();
+        let was_started = !self.sandbox.is_empty();
         let folder = root.join("containers").join(&self.id).display().to_string();
         let file =
             |name: &str| if was_started { format!("{folder}/{name}") } else { String::new() };
@@ -357,16 +361,15 @@ impl Container {
     fn network_settings(&self, endpoints: &serde_json::Map<String, Value>) -> Value {
         let default = endpoints.get("bridge").cloned().unwrap_or_default();
         let text = |name: &str| default[name].as_str().unwrap_or_default();
-        let sandbox = if self.state.is_running() { self.id.clone() } else { String::new() };
-        let key = if sandbox.is_empty() { "" } else { "/var/run/docker/netns/" };
+        let key = if self.sandbox.is_empty() { "" } else { "/var/run/docker/netns/" };
         json!({
             "Bridge": "",
-            "SandboxID": sandbox,
+            "SandboxID": self.sandbox,
             "HairpinMode": false,
             "LinkLocalIPv6Address": "",
             "LinkLocalIPv6PrefixLen": 0,
             "Ports": self.ports(),
-            "SandboxKey": format!("{key}{}", super::short(&sandbox)),
+            "SandboxKey": format!("{key}{}", super::short(&self.sandbox)),
             "SecondaryIPAddresses": null,
             "SecondaryIPv6Addresses": null,
             "EndpointID": text("EndpointID"),

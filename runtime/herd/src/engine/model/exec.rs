@@ -112,7 +112,7 @@ impl Model {
         let Some(mut exec) = self.execs.remove(id) else { return Ok(()) };
         if has_run {
             let text = format!("Error: Exec command {id} has already run\r\n");
-            exec.output.push((Stream::Stderr, text.into()));
+            exec.output.push((Stream::Stdout, text.into()));
         } else {
             exec.has_run = true;
             self.exec_event(&exec, "exec_start", now);

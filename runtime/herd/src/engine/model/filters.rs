@@ -13,8 +13,8 @@ pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
 
 impl Filters {
     /// Reads the parameter: `{"name": ["value"]}`, or in the older form
-    /// `{"name": {"value": true}}`. Names that are not `accepted` are refused.
-    pub(crate) fn read(text: Option<&str>, accepted: &[&str]) -> Outcome<Self> {
+    /// `{"name": {"value": true}}`.
+    pub(crate) fn read(text: Option<&str>) -> Outcome<Self> {
         let text = text.unwrap_or_default();
         if text.is_empty() {
             return Ok(Self::default());
@@ -23,9 +23,6 @@ impl Filters {
             serde_json::from_str(text).map_err(|_| Refusal::internal(not_json(text)))?;
         let mut filters = BTreeMap::new();
         for (name, values) in read {
-            if !accepted.contains(&name.as_str()) {
-                return Err(Refusal::bad_request(format!("Invalid filter '{name}'")));
-            }
             let values = match values {
                 Value::Array(values) => values
                     .into_iter()
@@ -41,6 +38,14 @@ impl Filters {
             filters.insert(name, values);
         }
         Ok(Self(filters))
+    }
+
+    /// Refuses names that are not `accepted`.
+    pub(crate) fn check(self, accepted: &[&str]) -> Outcome<Self> {
+        match self.0.keys().find(|name| !accepted.contains(&name.as_str())) {
+            None => Ok(self),
+            Some(name) => Err(Refusal::bad_request(format!("Invalid filter '{name}'"))),
+        }
     }
 
     pub(crate) fn values(&self, name: &str) -> &[String] {

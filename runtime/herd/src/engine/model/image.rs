@@ -48,7 +48,7 @@ impl Image {
         comment: &str,
         created: Timestamp,
     ) -> Self {
-        let layer = digest(format!("{files:?}").as_bytes());
+        let layer = layer_of(&files);
         let document = json!({
             "architecture": "amd64",
             "comment": comment,
@@ -78,6 +78,11 @@ impl Image {
             history: read["history"].as_array().cloned().unwrap_or_default(),
             files,
         }
+    }
+
+    /// The hash of its files.
+    fn layer(&self) -> String {
+        layer_of(&self.files)
     }
 
     fn layers(&self) -> Value {
@@ -144,18 +149,20 @@ impl Model {
     /// Gives an image a name, which another one may lose.
     pub(crate) fn tag(&mut self, id: &str, name: Reference, now: Timestamp) {
         let shown = name.to_string();
-        self.name_quietly(id, name, now);
+        self.name_quietly(id, name);
+        if let Some(image) = self.images.get_mut(id) {
+            image.last_tagged = Some(now);
+        }
         self.image_event(id, "tag", &shown, now);
     }
 
     /// Gives an image a name without an event of its own, as a pull does.
-    pub(crate) fn name_quietly(&mut self, id: &str, name: Reference, now: Timestamp) {
+    pub(crate) fn name_quietly(&mut self, id: &str, name: Reference) {
         for image in self.images.values_mut() {
             image.tags.remove(&name);
         }
         if let Some(image) = self.images.get_mut(id) {
             image.tags.insert(name);
-            image.last_tagged = Some(now);
         }
     }
 
@@ -213,7 +220,17 @@ impl Model {
                     image.tags.iter().any(|name| matches_pattern(name, pattern))
                 })
         });
-        Ok(shown.map(|image| self.image_row(image, -1, -1)).collect())
+        let rows = shown.map(|image| {
+            let mut row = self.image_row(image, -1, -1);
+            if filters.has("reference") {
+                let names = image.tags.iter().filter(|name| {
+                    filters.any("reference", |pattern| matches_pattern(name, pattern))
+                });
+                row["RepoTags"] = json!(names.map(Reference::to_string).collect::<Vec<_>>());
+            }
+            row
+        });
+        Ok(rows.collect())
     }
 
     /// One image as a list shows it.
@@ -293,6 +310,10 @@ impl Model {
         });
         Ok(steps.collect())
     }
+}
+
+fn layer_of(files: &Files) -> String {
+    digest(format!("{files:?}").as_bytes())
 }
 
 /// Whether a name fits a pattern such as `busy*` or `*:1`.

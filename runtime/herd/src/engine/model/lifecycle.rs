@@ -19,6 +19,9 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 const LONGEST_RESTART_PAUSE: Duration = Duration::from_mins(1);
 
+/// The networks on which containers have no names.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
@@ -95,7 +98,10 @@ impl Model {
         if config["Hostname"] == "" {
             config["Hostname"] = json!(super::short(&id));
         }
-        let host = defaults::host(host_wanted);
+        let mut host = defaults::host(host_wanted);
+        if !host_wanted.is_null() {
+            host["Runtime"] = json!("runc");
+        }
         let mounts = self.mounts_for(&config, &host, now)?;
         let number = self.new_number();
         let mut container = Container::new(id.clone(), number, name, now, (config, host));
@@ -138,7 +144,13 @@ impl Model {
         let mut wanted = defaults::entries(wanted);
         wanted.entry(mode).or_insert(Value::Null);
         for (network, wish) in wanted {
-            let endpoint = Endpoint::wished(wish["Aliases"].clone(), &wish);
+            let mut aliases = wish["Aliases"].clone();
+            if !PREDEFINED.contains(&network.as_str()) {
+                let mut all = aliases.as_array().cloned().unwrap_or_default();
+                all.push(json!(super::short(&container.id)));
+                aliases = json!(all);
+            }
+            let endpoint = Endpoint::wished(aliases, &wish);
             container.endpoints.insert(network, endpoint);
         }
     }
@@ -165,7 +177,10 @@ impl Model {
             self.join(&id, network, now);
         }
         let pid = self.new_number() + 1000;
+        let sandbox = self.new_id();
         let container = self.container_mut(&id)?;
+        container.sandbox = sandbox;
+        container.host["Runtime"] = json!("runc");
         let steps = match steps {
             Ok(steps) => steps,
             Err(Missing(program)) => {
@@ -188,7 +203,6 @@ impl Model {
         container.out_of_memory = false;
         container.started = Some(now);
         container.rests = false;
-        container.host["Runtime"] = json!("runc");
         self.volume_events_of(&id, "mount", now);
         self.container_event(&id, "start", &[], now);
         Ok(true)

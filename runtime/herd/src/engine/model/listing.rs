@@ -99,7 +99,7 @@ impl Model {
             "Names": [format!("/{}", container.name)],
             "Image": container.config["Image"],
             "ImageID": container.image,
-            "Command": container.command().join(" "),
+            "Command": quoted(&container.command()),
             "Created": container.created.as_second(),
             "Ports": ports(container),
             "Labels": container.config["Labels"],
@@ -158,6 +158,14 @@ fn passes(container: &Container, filters: &Filters) -> bool {
         && filters.any("publish", |wanted| {
             entries(&container.host["PortBindings"]).keys().any(|port| is_port(port, wanted))
         })
+}
+
+/// A command line with quotes around arguments that have spaces.
+fn quoted(command: &[String]) -> String {
+    let words = command.iter().enumerate().map(|(index, word)| {
+        if index > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether `80/tcp` is meant by `80` or `80/tcp`.

@@ -223,6 +223,11 @@ impl Model {
         let id = self.container_id(container)?;
         let network_id = self.network_id(key)?;
         let network = self.networks[&network_id].name.clone();
+        if self.networks[&network_id].driver == "null" {
+            let text = "container cannot be connected to multiple networks with one of the \
+                        networks in private (none) mode";
+            return Err(Refusal::bad_request(text));
+        }
         let container = self.container_mut(&id)?;
         if container.endpoints.get(&network).is_some_and(Endpoint::is_connected) {
             return Err(Refusal::forbidden(format!(
@@ -238,8 +243,7 @@ impl Model {
             }
             None => json!([short(&id)]),
         };
-        let mut endpoint = Endpoint::wished(aliases, wanted);
-        endpoint.ipam = json!(wanted["IPAMConfig"].as_object().cloned().unwrap_or_default());
+        let endpoint = Endpoint::wished(aliases, wanted);
         let is_running = container.state.is_running();
         container.endpoints.insert(network.clone(), endpoint);
         if is_running {

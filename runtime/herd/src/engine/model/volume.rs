@@ -219,13 +219,8 @@ impl Model {
                 is_writable,
             });
         }
-        let name = match self.volumes.contains_key(source) {
-            true => source.to_owned(),
-            false => {
-                let made = self.create_volume(&json!({"Name": source}), now)?;
-                made["Name"].as_str().unwrap_or_default().to_owned()
-            }
-        };
+        let made = self.create_volume(&json!({"Name": source}), now)?;
+        let name = made["Name"].as_str().unwrap_or_default().to_owned();
         let mode = if mode.is_empty() { "z".to_owned() } else { mode.to_owned() };
         let source = self.mountpoint(&name);
         Ok(Mount { volume: Some(name), source, destination, mode, is_writable })

@@ -74,7 +74,7 @@ impl Model {
                 .filter_map(Value::as_str)
                 .collect();
             for name in &names {
-                self.tag(&id, Reference::read(name)?, now);
+                self.name_quietly(&id, Reference::read(name)?);
                 said.push(format!("Loaded image: {name}\n"));
             }
             if names.is_empty() {

@@ -110,6 +110,11 @@ impl Model {
         let Some(image) = self.images.remove(id) else { return };
         removed.push(Removed::Image(id.to_owned()));
         self.image_event(id, "delete", id, now);
+        // Each layer that nobody has any more is listed too.
+        let is_kept = self.images.values().any(|other| other.files == image.files);
+        if !is_kept && !image.files.0.is_empty() {
+            removed.push(Removed::Image(format!("sha256:{}", image.layer())));
+        }
         let parent = image.parent;
         if prune && self.images.get(&parent).is_some_and(|image| image.tags.is_empty()) {
             self.delete(&parent, prune, removed, now);

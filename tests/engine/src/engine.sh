@@ -1,0 +1,33 @@
+# Runs a Docker Engine and a registry as the first process of their namespaces:
+# when it ends, so does everything in them. Ends with its input; obeys the lines
+# `kill` and `start`, and says when it has.
+#
+# $1: the folder of the socket and the data, $2: the name of the control group.
+folder=$1
+group=$2
+socket=$folder/engine.sock
+
+start() {
+    rm -f "$folder/dockerd.pid"
+    dockerd --host "unix://$socket" --data-root "$folder/data" --exec-root "$folder/exec" \
+        --pidfile "$folder/dockerd.pid" --cgroup-parent "/$group" --shutdown-timeout 1 \
+        --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        >>"$folder/log" 2>&1 </dev/null &
+    engine=$!
+}
+
+busybox ip link set lo up
+cat >"$folder/registry.yml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $folder/registry}}
+http: {addr: 127.0.0.1:5000}
+END
+docker-registry serve "$folder/registry.yml" >"$folder/registry.log" 2>&1 </dev/null &
+start
+while read -r order; do
+    case $order in
+        kill) kill -9 "$engine"; wait "$engine" ;;
+        start) start ;;
+    esac
+    echo "$order"
+done

@@ -1,0 +1,48 @@
+//! What the test kit promises of its real engine.
+
+use std::fs;
+use std::path::Path;
+
+use drover_engine_tests::RealEngine;
+use serde_json::Value;
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn an_engine_that_was_killed_comes_back_and_knows_its_containers() {
+    let engine = RealEngine::start();
+    let client = engine.client();
+    let wanted = br#"{"Image": "busybox:1", "Cmd": ["sleep", "1000"]}"#;
+    assert_eq!(client.ask("POST", "/containers/create?name=known", JSON, wanted).status, 201);
+    assert_eq!(client.ask("POST", "/containers/known/start", "", b"").status, 204);
+    engine.kill();
+    assert!(std::os::unix::net::UnixStream::connect(engine.socket()).is_err());
+    engine.start_again();
+    let found = client.ask("GET", "/containers/known/json", "", b"").json();
+    assert_eq!(found["Name"], "/known");
+}
+
+#[test]
+fn an_engine_that_is_dropped_leaves_nothing() {
+    let engine = RealEngine::start();
+    let client = engine.client();
+    let wanted = br#"{"Image": "busybox:1", "Cmd": ["sleep", "1000"]}"#;
+    assert_eq!(client.ask("POST", "/containers/create?name=left", JSON, wanted).status, 201);
+    assert_eq!(client.ask("POST", "/containers/left/start", "", b"").status, 204);
+    let processes: Value = client.ask("GET", "/containers/left/top", "", b"").json();
+    assert!(processes["Processes"][0].is_array(), "{processes}");
+    let socket = engine.socket();
+    let folder = socket.parent().map(Path::to_owned).unwrap_or_default();
+    drop(engine);
+    assert!(!folder.exists());
+    let name = folder.display().to_string();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&name), "{mounts}");
+    let commands = fs::read_dir("/proc").unwrap().flatten();
+    let commands = commands.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let left: Vec<_> = commands
+        .map(|command| String::from_utf8_lossy(&command).into_owned())
+        .filter(|command| command.contains(&name))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
