@@ -1,0 +1,199 @@
+//! One request to the engine, and its answer.
+
+use std::fmt::Display;
+use std::io::Read;
+
+use data_encoding::BASE64URL;
+use drover_sdk::Failure;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::messages::Messages;
+use super::transport::{self, Request, Response};
+use super::{Engine, Passed, failure, path, version};
+
+/// The longest refusal that is read, in bytes.
+const REFUSAL: u64 = 64 << 10;
+/// The longest answer that is kept in memory, in bytes: a job's answer has
+/// at most 16 MiB.
+const ANSWER: u64 = 15 << 20;
+
+/// A request in the making. It is an error of the engine, with its words, if
+/// it answers anything but success.
+pub(crate) struct Call<'a> {
+    engine: &'a Engine,
+    what: String,
+    method: &'static str,
+    path: String,
+    separator: char,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        method: &'static str,
+        path: String,
+        what: String,
+    ) -> Self {
+        Self { engine, what, method, path, separator: '?', headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// Adds a parameter.
+    pub(crate) fn query(mut self, name: &str, value: impl Display) -> Self {
+        self.path.push(std::mem::replace(&mut self.separator, '&'));
+        self.path.push_str(name);
+        self.path.push('=');
+        self.path.push_str(&path::query_value(&value.to_string()));
+        self
+    }
+
+    /// Adds a parameter, if there is a value.
+    pub(crate) fn query_if(self, name: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds a parameter whose value is JSON, unless it is empty.
+    pub(crate) fn query_json<T: Serialize + Default + PartialEq>(
+        self,
+        name: &str,
+        value: &T,
+    ) -> Result<Self, Failure> {
+        if *value == T::default() {
+            Ok(self)
+        } else {
+            Ok(self.query(name, serde_json::to_string(value)?))
+        }
+    }
+
+    /// Sends credentials for registries along.
+    pub(crate) fn credentials(
+        mut self,
+        header: &'static str,
+        credentials: Option<&impl Serialize>,
+    ) -> Result<Self, Failure> {
+        if let Some(credentials) = credentials {
+            let json = serde_json::to_vec(credentials)?;
+            self.headers.push((header, BASE64URL.encode(&json)));
+        }
+        Ok(self)
+    }
+
+    /// Sends JSON.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Failure> {
+        self.headers.push(("content-type", "application/json".to_owned()));
+        self.body = serde_json::to_vec(body)?;
+        Ok(self)
+    }
+
+    /// Sends a tar archive.
+    pub(crate) fn tar(mut self, archive: Vec<u8>) -> Self {
+        self.headers.push(("content-type", "application/x-tar".to_owned()));
+        self.body = archive;
+        self
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be reached, or refuses.
+    pub(crate) fn send(self) -> Result<Reply, Failure> {
+        let Self { engine, what, method, path, headers, body, .. } = self;
+        let mut request = Request { method, path: String::new(), headers, body };
+        let mut is_settled_anew = false;
+        loop {
+            request.path = format!("/v{}{path}", engine.version());
+            let response = transport::send(&request, &what)?;
+            if matches!(response.status, 200..=299 | 304) {
+                return Ok(Reply { response, what });
+            }
+            let mut refusal = Vec::new();
+            // Half a refusal is one as well.
+            let _ = response.body.take(REFUSAL).read_to_end(&mut refusal);
+            let words = failure::words(&refusal);
+            if is_settled_anew || !version::is_refusal(response.status, &words) {
+                return Err(failure::refused(response.status, &words, &what));
+            }
+            engine.version.set(version::settle()?);
+            is_settled_anew = true;
+        }
+    }
+}
+
+/// What the engine answered.
+pub(crate) struct Reply {
+    response: Response,
+    what: String,
+}
+
+impl Reply {
+    /// Whether something was done: not if it was so already.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.response.status != 304
+    }
+
+    /// A header of the answer.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.response.header(name)
+    }
+
+    /// Reads an answer of which this plugin knows something.
+    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        let (body, what) = self.whole()?;
+        serde_json::from_slice(&body).map_err(|error| nonsense(&what, &error))
+    }
+
+    /// Passes an answer on.
+    pub(crate) fn pass<T>(self) -> Result<Passed<T>, Failure> {
+        let (body, what) = self.whole()?;
+        let json = String::from_utf8(body).map_err(|error| nonsense(&what, &error))?;
+        // An engine ends its answers with a line end.
+        let mut json = json;
+        json.truncate(json.trim_end().len());
+        RawValue::from_string(json).map(Passed::new).map_err(|error| nonsense(&what, &error))
+    }
+
+    /// The bytes of the answer, unless there are more than `limit`.
+    pub(crate) fn bytes(self, limit: u64) -> Result<Vec<u8>, Failure> {
+        let Self { response, what } = self;
+        let mut body = Vec::new();
+        response.body.take(limit + 1).read_to_end(&mut body).map_err(|e| broken_off(&what, &e))?;
+        if body.len() as u64 > limit {
+            let message = format!("cannot {what}: it is longer than {limit} bytes");
+            return Err(Failure::new(failure::TOO_LONG, message));
+        }
+        Ok(body)
+    }
+
+    /// The messages of which the answer consists, as they come.
+    pub(crate) fn messages(self) -> Messages {
+        Messages::new(self.response.body, self.what)
+    }
+
+    /// The answer as it comes.
+    pub(crate) fn into_body(self) -> Box<dyn Read> {
+        self.response.body
+    }
+
+    fn whole(self) -> Result<(Vec<u8>, String), Failure> {
+        let what = self.what.clone();
+        Ok((self.bytes(ANSWER)?, what))
+    }
+}
+
+/// The engine ended its answer too early.
+pub(crate) fn broken_off(what: &str, error: &dyn Display) -> Failure {
+    let message = format!("cannot {what}: the engine broke off its answer: {error}");
+    Failure::new(failure::ENGINE_BROKEN, message)
+}
+
+fn nonsense(what: &str, error: &dyn Display) -> Failure {
+    let message = format!("cannot {what}: the engine's answer makes no sense: {error}");
+    Failure::new(failure::ENGINE_BROKEN, message)
+}

@@ -1,0 +1,150 @@
+//! The output of containers as the engine sends it: with a terminal it is raw,
+//! without one it comes in frames that say whether it is standard output or
+//! standard error.
+
+use std::io::{self, Read};
+
+use drover_sdk::data;
+
+/// The longest piece that is handed on at once.
+const PIECE: usize = 32 << 10;
+
+/// Where output comes from.
+#[data]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stream {
+    /// Standard output, and everything of a container with a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Takes a stream of output apart.
+pub(crate) struct Frames<R> {
+    reader: R,
+    has_terminal: bool,
+    stream: Stream,
+    /// What is left of the frame.
+    left: usize,
+}
+
+impl<R: Read> Frames<R> {
+    pub(crate) fn new(reader: R, has_terminal: bool) -> Self {
+        Self { reader, has_terminal, stream: Stream::Stdout, left: 0 }
+    }
+
+    /// The next piece of output; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// If reading fails, or the stream ends within a frame.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(Stream, Vec<u8>)>> {
+        while self.left == 0 && !self.has_terminal {
+            let mut header = [0; 8];
+            let read = read_up_to(&mut self.reader, &mut header)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read < header.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let [stream, 0, 0, 0, length @ ..] = header else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no frame"));
+            };
+            self.stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
+            self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        }
+        let room = if self.has_terminal { PIECE } else { self.left.min(PIECE) };
+        let mut piece = vec![0; room];
+        let read = loop {
+            match self.reader.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        if read == 0 {
+            return if self.left == 0 {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
+        }
+        piece.truncate(read);
+        self.left = self.left.saturating_sub(read);
+        Ok(Some((self.stream, piece)))
+    }
+}
+
+/// Fills the buffer unless the stream ends; how much there was.
+fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Output as an engine frames it.
+    pub(crate) fn framed(pieces: &[(Stream, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (stream, piece) in pieces {
+            bytes.extend([if *stream == Stream::Stderr { 2 } else { 1 }, 0, 0, 0]);
+            bytes.extend(u32::try_from(piece.len()).unwrap().to_be_bytes());
+            bytes.extend(*piece);
+        }
+        bytes
+    }
+
+    fn all(bytes: &[u8], has_terminal: bool) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut frames = Frames::new(bytes, has_terminal);
+        while let Some((stream, piece)) = frames.next()? {
+            if stream == Stream::Stderr { &mut stderr } else { &mut stdout }.extend(piece);
+        }
+        Ok((stdout, stderr))
+    }
+
+    #[test]
+    fn output_of_a_terminal_is_raw() {
+        let raw = framed(&[(Stream::Stderr, b"looks like a frame")]);
+        assert_eq!(all(&raw, true).unwrap(), (raw.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_an_error() {
+        assert_eq!(all(b"no frame", false).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_apart_and_a_cut_is_noticed(
+            pieces in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..99)), 0..9),
+            cut in 0usize..999,
+        ) {
+            let stream = |is_stderr| if is_stderr { Stream::Stderr } else { Stream::Stdout };
+            let pieces: Vec<_> = pieces.iter().map(|(e, bytes)| (stream(*e), bytes.as_slice())).collect();
+            let bytes = framed(&pieces);
+            let of = |wanted| -> Vec<u8> {
+                pieces.iter().filter(|(s, _)| *s == wanted).flat_map(|(_, b)| b.to_vec()).collect()
+            };
+            prop_assert_eq!(all(&bytes, false).unwrap(), (of(Stream::Stdout), of(Stream::Stderr)));
+
+            let mut ends = vec![0];
+            for (_, piece) in &pieces { ends.push(ends[ends.len() - 1] + 8 + piece.len()); }
+            let cut = cut.min(bytes.len());
+            prop_assert_eq!(all(&bytes[..cut], false).is_ok(), ends.contains(&cut));
+        }
+    }
+}
