@@ -139,7 +139,8 @@ fn credentials() -> Result<Option<Map<String, Value>>, Failure> {
         return Ok(None);
     }
     // What is wrong with it is not told, as the parser's words could have parts of it.
-    serde_json::from_slice(&data).map(Some).map_err(|_| {
+    let text = String::from_utf8_lossy(&data);
+    serde_json::from_str(&text).map(Some).map_err(|_| {
         let message = "`data` is no JSON object: put `username`, `password` and `serveraddress`, or \
                        `identitytoken`, in one";
         Failure::new(failure::INVALID, message)

@@ -45,7 +45,8 @@ pub(crate) struct Archive {
 }
 
 fn decode_about(header: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&BASE64.decode(header.as_bytes()).ok()?).ok()
+    let json = BASE64.decode(header.as_bytes()).ok()?;
+    serde_json::from_str(str::from_utf8(&json).ok()?).ok()
 }
 
 /// Copies a tar archive into a container.

@@ -224,6 +224,7 @@ pub(crate) fn rename_one(engine: &Engine, container: &str, name: &str) -> Result
 ///
 /// Idempotent. What is left out stays as it is.
 #[task]
+#[expect(clippy::too_many_arguments, reason = "each is an argument of the operation")]
 pub(crate) fn update(
     /// Its name or id.
     container: String,

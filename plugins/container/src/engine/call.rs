@@ -145,16 +145,14 @@ impl Reply {
 
     /// Reads an answer of which this plugin knows something.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        let (body, what) = self.whole()?;
-        serde_json::from_slice(&body).map_err(|error| nonsense(&what, &error))
+        let (body, what) = self.text()?;
+        serde_json::from_str(&body).map_err(|error| nonsense(&what, &error))
     }
 
     /// Passes an answer on.
     pub(crate) fn pass<T>(self) -> Result<Passed<T>, Failure> {
-        let (body, what) = self.whole()?;
-        let json = String::from_utf8(body).map_err(|error| nonsense(&what, &error))?;
+        let (mut json, what) = self.text()?;
         // An engine ends its answers with a line end.
-        let mut json = json;
         json.truncate(json.trim_end().len());
         RawValue::from_string(json).map(Passed::new).map_err(|error| nonsense(&what, &error))
     }
@@ -181,9 +179,11 @@ impl Reply {
         self.response.body
     }
 
-    fn whole(self) -> Result<(Vec<u8>, String), Failure> {
+    /// The whole answer. Text instead of bytes, so that the plugin has one parser.
+    fn text(self) -> Result<(String, String), Failure> {
         let what = self.what.clone();
-        Ok((self.bytes(ANSWER)?, what))
+        let text = String::from_utf8(self.bytes(ANSWER)?);
+        Ok((text.map_err(|error| nonsense(&what, &error))?, what))
     }
 }
 

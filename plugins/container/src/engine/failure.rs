@@ -34,9 +34,10 @@ struct Refusal {
 
 /// The engine's own words in the body of a refusal.
 pub(super) fn words(body: &[u8]) -> String {
-    match serde_json::from_slice::<Refusal>(body) {
+    let text = String::from_utf8_lossy(body);
+    match serde_json::from_str::<Refusal>(&text) {
         Ok(refusal) => refusal.message.trim().to_owned(),
-        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+        Err(_) => text.trim().to_owned(),
     }
 }
 

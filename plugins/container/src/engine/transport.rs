@@ -8,7 +8,7 @@ use std::io::Read;
 use drover_sdk::Failure;
 
 /// A request; its path begins with `/` and has the query.
-#[derive(Debug)]
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "only a real host hears all"))]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
     pub(crate) path: String,
