@@ -2,8 +2,8 @@
 //!
 //! What is public here is called by code that the macros generate.
 
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -43,17 +43,23 @@ impl Operation {
 /// The schema of what callers may send.
 #[must_use]
 pub fn arguments_schema<T: JsonSchema>() -> String {
-    schema::<T>(SchemaSettings::draft2020_12().for_deserialize())
+    text(generator(SchemaSettings::for_deserialize).into_root_schema_for::<T>())
 }
 
 /// The schema of what the operation answers.
 #[must_use]
 pub fn returns_schema<T: Answer>() -> String {
-    schema::<T>(SchemaSettings::draft2020_12().for_serialize())
+    text(generator(SchemaSettings::for_serialize).into_root_schema_for::<T>())
 }
 
-fn schema<T: JsonSchema>(settings: SchemaSettings) -> String {
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+// What depends on no type is not compiled anew for each: a plugin has many.
+#[inline(never)]
+fn generator(purpose: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
+    purpose(SchemaSettings::draft2020_12()).into_generator()
+}
+
+#[inline(never)]
+fn text(mut schema: Schema) -> String {
     // The name of the Rust type says nothing to callers.
     schema.remove("title");
     schema.to_value().to_string()

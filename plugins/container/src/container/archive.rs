@@ -1,6 +1,7 @@
 //! Files into and out of containers, as tar archives.
 
-use data_encoding::{BASE64, BASE64_MIME_PERMISSIVE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use drover_sdk::{Failure, data, job, task};
 use serde_json::{Map, Value};
 
@@ -29,7 +30,7 @@ pub(crate) fn copy_out(
     let reply = call.query("path", path).send()?;
     let about = reply.header("x-docker-container-path-stat").and_then(decode_about);
     let tar = reply.bytes(MOST)?;
-    Ok(Archive { tar: BASE64.encode(&tar), about })
+    Ok(Archive { tar: STANDARD.encode(&tar), about })
 }
 
 /// What was copied out of a container.
@@ -45,7 +46,7 @@ pub(crate) struct Archive {
 }
 
 fn decode_about(header: &str) -> Option<Map<String, Value>> {
-    let json = BASE64.decode(header.as_bytes()).ok()?;
+    let json = STANDARD.decode(header).ok()?;
     serde_json::from_str(str::from_utf8(&json).ok()?).ok()
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn copy_in(
 pub(crate) fn given(tar: Option<String>) -> Result<Vec<u8>, Failure> {
     let archive = match tar {
         None => job::data(),
-        Some(text) => BASE64_MIME_PERMISSIVE.decode(text.as_bytes()).map_err(|error| {
+        Some(text) => STANDARD.decode(text.trim()).map_err(|error| {
             Failure::new(failure::INVALID, format!("`tar` is no base64: {error}"))
         })?,
     };

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::io::Read;
 
-use data_encoding::BASE64URL;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use drover_sdk::Failure;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,7 +80,7 @@ impl<'a> Call<'a> {
     ) -> Result<Self, Failure> {
         if let Some(credentials) = credentials {
             let json = serde_json::to_vec(credentials)?;
-            self.headers.push((header, BASE64URL.encode(&json)));
+            self.headers.push((header, URL_SAFE.encode(&json)));
         }
         Ok(self)
     }

@@ -1,6 +1,7 @@
 //! Images from and to registries and archives.
 
-use data_encoding::BASE64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use drover_sdk::{Failure, data, task};
 use serde_json::{Map, Value};
 
@@ -94,7 +95,7 @@ pub(crate) fn image_save(
     for image in &images {
         call = call.query("names", image);
     }
-    Ok(ImageArchive { tar: BASE64.encode(&call.send()?.bytes(archive::MOST)?) })
+    Ok(ImageArchive { tar: STANDARD.encode(&call.send()?.bytes(archive::MOST)?) })
 }
 
 /// Images in an archive.
