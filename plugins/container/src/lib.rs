@@ -13,9 +13,11 @@
 mod container;
 mod description;
 mod engine;
+mod ensure;
 mod image;
 mod models;
 mod network;
+mod run;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -46,6 +48,9 @@ plugin!(
     container::exec::exec,
     container::archive::copy_in,
     container::archive::copy_out,
+    ensure::ensure,
+    ensure::absent,
+    run::run,
     image::image_list,
     image::image_inspect,
     image::image_tag,

@@ -1,6 +1,8 @@
 //! The grants that come with the container plugin do what they say, by the
 //! general rules for requests and bodies alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use drover_grants::{

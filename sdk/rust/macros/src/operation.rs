@@ -86,7 +86,8 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
 
             #(#defaults)*
 
-            fn run(
+            // A name that no operation has, as the operation is called in it.
+            fn __run(
                 arguments: &str,
             ) -> ::core::result::Result<::std::string::String, ::drover_sdk::RunError> {
                 let Arguments { #(#names),* } = ::drover_sdk::__private::decode(arguments)?;
@@ -100,7 +101,7 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
                 doc: #doc,
                 arguments: ::drover_sdk::__private::arguments_schema::<Arguments>,
                 returns: ::drover_sdk::__private::returns_schema::<#returns>,
-                run,
+                run: __run,
             }
         };
     })
