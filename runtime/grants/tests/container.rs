@@ -5,9 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use drover_grants::{
-    Allowance, Decision, Grants, HttpDenial, HttpRequest, Manifest, Scheme, decide,
-};
+use drover_grants::{Allowance, Decision, Grants, HttpDenial, HttpRequest, Manifest, decide};
 use serde_json::{Value, json};
 
 fn plugin(file: &str) -> PathBuf {
@@ -34,7 +32,7 @@ fn judge(allowance: &Allowance, request: &str, body: &[u8]) -> Result<(), HttpDe
     let (method, target) = request.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
     let request = HttpRequest { method, path, query, is_upgrade: false };
-    match allowance.http_at(Scheme::Http, "docker").unwrap().check(&request)? {
+    match allowance.http.first().unwrap().check(&request)? {
         Some(rule) => rule.check(body),
         None => Ok(()),
     }
