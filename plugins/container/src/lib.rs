@@ -17,6 +17,7 @@ mod ensure;
 mod image;
 mod models;
 mod network;
+mod rancher;
 mod run;
 mod system;
 #[cfg(test)]
@@ -51,6 +52,7 @@ plugin!(
     ensure::ensure,
     ensure::absent,
     run::run,
+    rancher::rancher_event,
     image::image_list,
     image::image_inspect,
     image::image_tag,

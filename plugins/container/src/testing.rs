@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use drover_sdk::Failure;
-use drover_sdk::testing::{Heard, Host, with_host};
+use drover_sdk::http::{Error, Request, Response};
+use drover_sdk::testing::{Heard, Host, HttpAnswers, with_host};
 use serde_json::Value;
-
-use crate::engine::transport::{NoAnswer, Request, Response};
 
 /// One exchange that a test expects.
 pub(crate) struct Exchange {
@@ -77,6 +76,7 @@ pub(crate) fn run_in(
     arguments: &Value,
     exchanges: Vec<Exchange>,
 ) -> Outcome {
+    let host = Host { http: HttpAnswers::new(answer), ..host };
     EXPECTED.set(exchanges.into());
     BODIES.take();
     let (answer, heard) = with_host(host, || crate::PLUGIN.run(operation, &arguments.to_string()));
@@ -91,18 +91,18 @@ pub(crate) fn run_in(
 }
 
 /// What the engine of the test answers.
-pub(crate) fn answer(request: &Request) -> Result<Response, NoAnswer> {
-    let asked = format!("{} {}", request.method, unversioned(&request.path));
+fn answer(request: &Request) -> Result<Response, Error> {
+    let path = request.url.strip_prefix("http://docker").expect("it is for the engine");
+    let asked = format!("{} {}", request.method, unversioned(path));
     BODIES.with_borrow_mut(|bodies| bodies.push(request.body.clone()));
     let exchange = EXPECTED.with_borrow_mut(VecDeque::pop_front);
     let Some(exchange) = exchange else { panic!("nobody expected {asked}") };
     assert_eq!(asked, exchange.request);
     if exchange.status == 0 {
-        return Err(NoAnswer::Unreachable("connection refused".to_owned()));
+        return Err(Error::Unreachable("connection refused".to_owned()));
     }
     let headers = vec![("api-version".to_owned(), "1.41".to_owned())];
-    let body = Box::new(std::io::Cursor::new(exchange.body));
-    Ok(Response { status: exchange.status, headers, body })
+    Ok(Response { headers, ..Response::new(exchange.status, exchange.body) })
 }
 
 fn unversioned(path: &str) -> &str {

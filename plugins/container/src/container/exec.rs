@@ -46,28 +46,54 @@ pub(crate) fn exec(
     #[schemars(range(max = 8_388_608))]
     keep: u32,
 ) -> Result<Executed, Failure> {
-    let engine = Engine::connect()?;
-    let what = format!("run {} in container {container}", command[0]);
-    let environment: Vec<_> = environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let program =
+        Program { command, environment, user, working_dir, tty, privileged, detach, keep };
+    execute(&Engine::connect()?, &container, &program)
+}
+
+/// A program to run in a container.
+pub(crate) struct Program {
+    pub(crate) command: Vec<String>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) user: Option<String>,
+    pub(crate) working_dir: Option<String>,
+    pub(crate) tty: bool,
+    pub(crate) privileged: bool,
+    pub(crate) detach: bool,
+    /// How many bytes of output are kept.
+    pub(crate) keep: u32,
+}
+
+/// Runs a program in a container.
+pub(crate) fn execute(
+    engine: &Engine,
+    container: &str,
+    program: &Program,
+) -> Result<Executed, Failure> {
+    let Program { command, tty, detach, .. } = program;
+    let name = command.first().map_or("nothing", String::as_str);
+    let what = format!("run {name} in container {container}");
+    let environment: Vec<_> =
+        program.environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let body = json!({
         "Cmd": command,
         "Env": environment,
-        "User": user.unwrap_or_default(),
-        "WorkingDir": working_dir.unwrap_or_default(),
+        "User": program.user.as_deref().unwrap_or_default(),
+        "WorkingDir": program.working_dir.as_deref().unwrap_or_default(),
         "Tty": tty,
-        "Privileged": privileged,
+        "Privileged": program.privileged,
         "AttachStdin": false,
         "AttachStdout": !detach,
         "AttachStderr": !detach,
     });
-    let call = engine.post(container_path(&container, "/exec")?, &what);
+    let call = engine.post(container_path(container, "/exec")?, &what);
     let created: Created = call.json(&body)?.send()?.read()?;
 
     let below = format!("/exec/{}", path::segment("program", &created.id)?);
     let start = json!({ "Detach": detach, "Tty": tty });
     let reply = engine.post(format!("{below}/start"), &what).json(&start)?.send()?;
-    let mut collector = Collector::new(keep, true);
-    collector.take_all(reply.into_body(), tty, &what)?;
+    let mut collector = Collector::new(program.keep, true);
+    collector.take_all(reply.into_body(), *tty, &what)?;
 
     let ended: EngineExec = engine.get(format!("{below}/json"), &what).send()?.read()?;
     let status = if ended.running { None } else { ended.exit_code };

@@ -6,12 +6,13 @@ use std::io::Read;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use drover_sdk::Failure;
+use drover_sdk::http::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::messages::Messages;
-use super::transport::{self, Request, Response};
+use super::transport::{self, Request};
 use super::{Engine, Passed, failure, path, version};
 
 /// The longest refusal that is read, in bytes.
@@ -172,12 +173,12 @@ impl Reply {
 
     /// The messages of which the answer consists, as they come.
     pub(crate) fn messages(self) -> Messages {
-        Messages::new(self.response.body, self.what)
+        Messages::new(Box::new(self.response.body), self.what)
     }
 
     /// The answer as it comes.
     pub(crate) fn into_body(self) -> Box<dyn Read> {
-        self.response.body
+        Box::new(self.response.body)
     }
 
     /// The whole answer. Text instead of bytes, so that the plugin has one parser.

@@ -82,7 +82,14 @@ impl Messages {
     ///
     /// A status that stays the same is reported four times a second, with how
     /// far it is then. The job may be cancelled between messages.
-    pub(crate) fn report(mut self) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn report(self) -> Result<Vec<Value>, Failure> {
+        // A report that nobody can read is not worth the job.
+        self.each(|message| drop(job::progress(message)))
+    }
+
+    /// Gives all messages to `tell`, and those that repeat themselves four times
+    /// a second; gives back what the engine attached for programs.
+    pub(crate) fn each(mut self, tell: impl Fn(&Message)) -> Result<Vec<Value>, Failure> {
         let mut attached = Vec::new();
         let mut last: Option<(String, String, Instant)> = None;
         while let Some(message) = self.next()? {
@@ -97,8 +104,7 @@ impl Messages {
                     && at.elapsed() < PACE
             });
             if !is_repeated {
-                // A report that nobody can read is not worth the job.
-                let _ = job::progress(&message);
+                tell(&message);
                 last = Some((message.id, message.status, Instant::now()));
             }
         }

@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drover_sdk::{Failure, data, task};
+use drover_sdk::{Failure, data, job, task};
 use serde_json::{Map, Value};
 
 use super::{Image, credentials, image_id, name_and_tag};
 use crate::container::archive;
+use crate::engine::messages::Message;
 use crate::engine::{Engine, failure, path};
 
 /// The header with the credentials for one registry.
@@ -38,11 +39,23 @@ pub(crate) fn pull(
     platform: Option<&str>,
     credentials: Option<&Map<String, Value>>,
 ) -> Result<Image, Failure> {
+    // A report that nobody can read is not worth the job.
+    pull_with(engine, image, platform, credentials, |message| drop(job::progress(message)))
+}
+
+/// Gets an image, and gives all messages of the engine to `tell`.
+pub(crate) fn pull_with(
+    engine: &Engine,
+    image: &str,
+    platform: Option<&str>,
+    credentials: Option<&Map<String, Value>>,
+    tell: impl Fn(&Message),
+) -> Result<Image, Failure> {
     let before = image_id(engine, image)?;
     let (name, tag) = name_and_tag(image);
     let call = engine.post("/images/create", format_args!("pull image {image}"));
     let call = call.query("fromImage", name).query("tag", tag).query_if("platform", platform);
-    call.credentials(CREDENTIALS, credentials)?.send()?.messages().report()?;
+    call.credentials(CREDENTIALS, credentials)?.send()?.messages().each(tell)?;
     let Some(id) = image_id(engine, image)? else {
         let message = format!("image {image} was pulled and is not there: somebody removed it");
         return Err(Failure::new(failure::NOT_FOUND, message));
