@@ -4,6 +4,7 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "operations-plugin",
     imports: {
+        "drover:plugin/channel": async | trappable,
         "drover:plugin/config": async,
         "drover:plugin/feed": async,
         "drover:plugin/job.progress": async,

@@ -136,6 +136,7 @@ const LINE_PARSING: &str = "drover:plugin/line-parsing";
 
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
+    ("drover:plugin/channel", "0.1"),
     ("drover:plugin/config", "0.1"),
     ("drover:plugin/feed", "0.1"),
     ("drover:plugin/job", "0.1"),
@@ -177,7 +178,7 @@ pub(crate) fn ask_for(import: &str, asks: &Asks) -> Option<&'static str> {
             (asks.state.is_some(), "state = { size = \"1 MiB\", reason = \"…\" }")
         }
         "drover:plugin/sysinfo" => (asks.sysinfo.is_some(), "sysinfo = { reason = \"…\" }"),
-        "wasi:http/outgoing-handler" | "wasi:http/types" => {
+        "drover:plugin/channel" | "wasi:http/outgoing-handler" | "wasi:http/types" => {
             let line = "http = [{ authority = \"…\", allow = [\"GET /**\"], reason = \"…\" }]";
             (!asks.http.is_empty(), line)
         }

@@ -1,5 +1,6 @@
 //! What plugins may call: one file for each interface in `wit/`.
 
+mod channel;
 mod config;
 mod feed;
 mod job;
@@ -33,6 +34,7 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     }
     if !asks.http.is_empty() {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        plugin::channel::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }
     if asks.state.is_some() {
         plugin::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

@@ -132,6 +132,11 @@ pub(crate) struct NoDirectory {
 }
 
 impl State {
+    /// What the instance holds handles of.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
     /// Notes a call that was denied, where the job's log and the host's have it.
     pub(crate) async fn denied(&mut self, call: &str, argument: &str) {
         self.call.witness().denied(call, argument, None).await;

@@ -4,22 +4,28 @@
 //! [`gate`], which asks the allowance and takes down what is denied; then it is
 //! [`send`](mod@send)-ed over a connection of the [`pool`] or one that is
 //! [`dial`]-ed. Connections of one plugin are never another's. A connection in
-//! use belongs to the job that uses it and ends with it.
+//! use belongs to the job that uses it and ends with it. One that is asked to
+//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`].
 
-pub(crate) mod address;
-pub(crate) mod dial;
-pub(crate) mod gate;
+mod address;
+mod dial;
+mod duplex;
+mod gate;
 mod pool;
 mod send;
 mod tls;
+mod upgrade;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+pub(crate) use self::duplex::duplex;
+pub(crate) use self::gate::Passenger;
 use self::pool::Pool;
 pub(crate) use self::send::Courier;
 use self::tls::Connectors;
+pub(crate) use self::upgrade::Asking;
 
 /// Names that are looked up at the same time. Each takes one of the threads
 /// for work that blocks, and a dead resolver holds it for long.

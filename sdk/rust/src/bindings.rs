@@ -8,7 +8,7 @@
     reason = "generated"
 )]
 
-/// What `wasi:http` consists of: resources, which have nothing to derive.
+/// What the network consists of: resources, which have nothing to derive.
 pub mod network {
     wit_bindgen::generate!({ path: "../../wit", world: "network", generate_all });
 }
@@ -17,6 +17,7 @@ wit_bindgen::generate!({
     path: "../../wit",
     world: "operations-plugin",
     with: {
+        "drover:plugin/channel@0.1.0": network::drover::plugin::channel,
         "wasi:clocks/monotonic-clock@0.2.12": network::wasi::clocks::monotonic_clock,
         "wasi:http/outgoing-handler@0.2.12": network::wasi::http::outgoing_handler,
         "wasi:http/types@0.2.12": network::wasi::http::types,

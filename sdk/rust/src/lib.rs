@@ -99,7 +99,8 @@
 //! [`log`] writes records, [`job`] knows the job that is running, [`feed`] is where a
 //! service publishes; [`config`] has
 //! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
-//! values from one job to the next; [`http`] sends requests. Of `std`, clocks and randomness work, and
+//! values from one job to the next; [`http`] sends requests,
+//! and [`channel`] opens streams by one. Of `std`, clocks and randomness work, and
 //! files and environment variables where they are granted. There are no sockets,
 //! no threads and no child processes.
 //!
@@ -141,6 +142,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod channel;
 pub mod config;
 mod failure;
 pub mod feed;

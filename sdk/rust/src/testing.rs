@@ -20,6 +20,7 @@
 //! assert_eq!(heard.records[0].message, "working");
 //! ```
 
+pub(crate) mod channel;
 pub(crate) mod http;
 pub(crate) mod metrics;
 mod sample;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::channel::ChannelAnswers;
 pub use self::http::HttpAnswers;
 use crate::bindings::drover::plugin::config::Error as ConfigError;
 use crate::bindings::drover::plugin::feed::PublishError;
@@ -76,6 +78,8 @@ pub struct Host {
     pub state: BTreeMap<String, Vec<u8>>,
     /// Who answers the requests of [`http`](crate::http).
     pub http: HttpAnswers,
+    /// Who opens the streams of [`channel`](crate::channel).
+    pub channels: ChannelAnswers,
     /// What [`sysinfo::cpu`](crate::sysinfo::cpu) gives.
     pub cpu: CpuInfo,
     /// What [`sysinfo::memory`](crate::sysinfo::memory) gives.
@@ -101,6 +105,8 @@ pub struct Heard {
     pub published: Vec<Value>,
     /// What it measured, oldest first.
     pub samples: Vec<Sample>,
+    /// What it wrote into each stream of [`channel`](crate::channel) that it ended.
+    pub sent: Vec<Vec<u8>>,
     /// What is in the state at the end.
     pub state: BTreeMap<String, Vec<u8>>,
 }

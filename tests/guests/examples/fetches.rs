@@ -4,9 +4,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use drover_sdk::{data, http, plugin, task};
+use drover_sdk::{channel, data, http, plugin, task};
 
-plugin!(fetch, fetch_often, begin_only, upload, count);
+plugin!(fetch, fetch_often, begin_only, upload, count, talk);
 
 /// What came back.
 #[data]
@@ -82,4 +82,35 @@ fn upload(url: String, bytes: usize) -> Result<String, drover_sdk::Failure> {
 fn count(url: String) -> Result<u64, drover_sdk::Failure> {
     let mut answer = http::get(url).send()?;
     Ok(std::io::copy(&mut answer, &mut std::io::sink())?)
+}
+
+/// Opens a stream, sends a text, ends its direction and reads to the end.
+#[task]
+fn talk(
+    url: String,
+    text: String,
+    times: u32,
+    #[default(String::new())] body: String,
+) -> Result<(usize, String), drover_sdk::Failure> {
+    let mut channel = channel::open(http::post(url).body(body), "tcp")?;
+    let mut heard = Vec::new();
+    for _ in 0..times {
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            let ready = channel.wait(true);
+            if ready.can_read
+                && let Some(bytes) = channel.read_now()?
+            {
+                heard.extend(bytes);
+            }
+            if ready.can_write {
+                let written = channel.write(left)?;
+                left = &left[written..];
+            }
+        }
+    }
+    channel.end_output()?;
+    channel.read_to_end(&mut heard)?;
+    let end = heard.len().saturating_sub(20);
+    Ok((heard.len(), String::from_utf8_lossy(&heard[end..]).into_owned()))
 }

@@ -63,6 +63,10 @@ impl Courier {
         }
     }
 
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// One of the requests and streams that may be under way; none if all are.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.under_way).try_acquire_owned().ok()

@@ -488,3 +488,81 @@ async fn denied_requests_come_back_soon() {
     println!("{} µs a request that is answered", outcome.data[1]);
     assert!(site.directory.path().exists());
 }
+
+/// An engine that opens a stream, gives back all that it gets, and then says
+/// `over`; `head` is its answer.
+async fn streaming(head: &'static str) -> (Site, JoinSet<()>) {
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let request = read_request(&mut stream).await.unwrap();
+            assert!(request.contains("upgrade: tcp\r\n"), "{request}");
+            assert!(request.contains("connection: Upgrade\r\n"), "{request}");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let (mut reader, mut writer) = stream.split();
+            if tokio::io::copy(&mut reader, &mut writer).await.is_ok() {
+                let _ = writer.write_all(b"over").await;
+            }
+        }
+    });
+    let grant = format!(
+        "engine = {{ socket = {socket:?}, allow = [\"GET /plain\", {{ request = \"POST /exec\", \
+         upgrade = true, body = [{{ at = \"/Privileged\", one_of = [false] }}] }}] }}"
+    );
+    let ask = "authority = \"engine\"\nsocket = \"/x\"";
+    let manifest = format!(
+        "[[asks.http]]\n{ask}\nallow = [{{ request = \"* /**\", upgrade = true }}]\nreason = \"r\"\n"
+    );
+    let granted = grants(&format!("[a]\nhttp.{grant}"));
+    let host = host_with(Limits::default(), granted, directory.path().join("state"));
+    let plugin = packed_of("fetches", directory.path(), "a", &manifest);
+    host.load_file(&plugin).await.unwrap();
+    (Site { directory, host }, server)
+}
+
+fn talk(text: &str, times: u32) -> Value {
+    json!({"url": "http://engine/exec", "text": text, "times": times, "body": "{}"})
+}
+
+#[tokio::test]
+async fn a_stream_goes_both_ways_and_ends_one_way_at_a_time() {
+    for head in
+        ["HTTP/1.1 101 UPGRADED\r\nupgrade: tcp\r\n\r\nhello", "HTTP/1.1 200 OK\r\n\r\nhello"]
+    {
+        let (site, _server) = streaming(head).await;
+        let outcome = site.run("talk", talk("how are you?", 1)).await;
+        assert_eq!(answer(&outcome), &json!([21, "ellohow are you?over"]));
+        let outcome = site.run("talk", talk(&"x".repeat(100_000), 50)).await;
+        assert_eq!(answer(&outcome)[0], 5_000_009);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_needs_a_rule_that_says_so_and_a_body_that_keeps_it() {
+    let (site, _server) = streaming("HTTP/1.1 101 x\r\n\r\n").await;
+    for (path, body, words) in [
+        ("plain", "{}", "no rule of its grants"),
+        ("other", "{}", "no rule of its grants"),
+        ("exec/../exec", "{}", "ambiguous"),
+        ("exec", "{\"privileged\": true}", "/Privileged"),
+    ] {
+        let mut arguments = talk("", 0);
+        arguments["url"] = json!(format!("http://engine/{path}"));
+        arguments["body"] = json!(body);
+        let said = failure(&site.run("talk", arguments).await);
+        assert_says(&said, &["is not granted", "denied to `a`: channel.open \"POST", words]);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_is_shown() {
+    let head = "HTTP/1.1 404 Not Found\r\ncontent-length: 12\r\n\r\nno such exec";
+    let (site, _server) = streaming(head).await;
+    let said = failure(&site.run("talk", talk("x", 1)).await);
+    assert_says(&said, &["status 404: no such exec"]);
+    let (site, _server) = streaming("nonsense\r\n\r\n").await;
+    assert_says(&failure(&site.run("talk", talk("x", 1)).await), &["the answer is no HTTP"]);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Host, HttpAnswers};
+use super::{ChannelAnswers, Host, HttpAnswers};
 use crate::job::{NodeInfo, PluginInfo};
 use crate::sysinfo::{
     BlockDevice, Core, CpuInfo, IoCounters, LoadAverage, MemoryInfo, Mount, Nic, NicCounters,
@@ -27,6 +27,7 @@ impl Default for Host {
             waits: 0,
             settings: BTreeMap::new(),
             http: HttpAnswers::default(),
+            channels: ChannelAnswers::default(),
             state: BTreeMap::new(),
             cpu: cpu(),
             memory: memory(),
