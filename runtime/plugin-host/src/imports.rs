@@ -3,6 +3,7 @@
 mod channel;
 mod config;
 mod feed;
+mod files;
 mod job;
 mod log;
 mod metrics;
@@ -25,6 +26,7 @@ pub(crate) use metrics::Measuring;
 pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     plugin::feed::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::job::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

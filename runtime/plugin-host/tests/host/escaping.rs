@@ -72,6 +72,14 @@ impl Site {
         outcome.data
     }
 
+    /// Expects the operation to fail in the plugin, and a record of that.
+    async fn denied_with_a_record(&self, operation: &str, arguments: Value, words: &str) {
+        let outcome = self.run(operation, arguments.clone()).await;
+        let records: Vec<_> = outcome.records.iter().map(|record| record.data.as_str()).collect();
+        assert!(records.iter().any(|text| text.contains(words)), "{words}: {records:?}");
+        self.denied(operation, arguments).await;
+    }
+
     /// Expects the operation to fail in the plugin.
     async fn denied(&self, operation: &str, arguments: Value) {
         let outcome = self.run(operation, arguments.clone()).await;
@@ -209,4 +217,26 @@ async fn no_race_leads_outside() {
     for text in texts.as_array().unwrap() {
         assert_eq!(text, "inside");
     }
+}
+
+#[tokio::test]
+async fn what_is_denied_is_taken_down_with_call_and_path() {
+    let site = Site::new().await;
+    symlink("../outside/secret", site.path("granted/link")).unwrap();
+    for (operation, arguments, words) in [
+        ("read", json!({"path": "/w/link"}), "denied to `a`: filesystem.open-at \"link\""),
+        (
+            "read",
+            json!({"path": "/w/../outside/secret"}),
+            "filesystem.open-at \"../outside/secret\"",
+        ),
+        ("write", json!({"path": "/r/file", "text": "x"}), "filesystem.open-at \"file\""),
+        ("remove", json!({"path": "/r/file"}), "filesystem.unlink-file-at \"file\""),
+        ("rename", json!({"from": "/r/file", "to": "/w/x"}), "filesystem.rename-at \"file to x\""),
+        ("link", json!({"from": "/w/file", "to": "/r/x"}), "filesystem.link-at \"file to x\""),
+    ] {
+        site.denied_with_a_record(operation, arguments, words).await;
+    }
+    let outcome = site.run("read", json!({"path": "/w/nothing"})).await;
+    assert!(outcome.records.is_empty(), "{outcome:?}");
 }
