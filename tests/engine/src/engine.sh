@@ -16,6 +16,13 @@ start() {
     engine=$!
 }
 
+# What the engine writes outside its folder goes there too. Where that cannot be had,
+# as in a container, a few empty folders stay behind.
+for place in etc opt run; do
+    mkdir -p "$folder/over/$place" "$folder/work/$place"
+    mount -t overlay overlay "/$place" 2>/dev/null \
+        -o "lowerdir=/$place,upperdir=$folder/over/$place,workdir=$folder/work/$place"
+done
 busybox ip link set lo up
 cat >"$folder/registry.yml" <<END
 version: 0.1
