@@ -61,6 +61,59 @@ fn the_readmes_grants_and_manifest_are_right_and_fit_together() {
     assert!(missing.troubles()[0].contains("/etc/drover/backup.token"), "{missing}");
 }
 
+/// The code blocks of the SDK's guide in one language.
+fn blocks_of_the_guide(language: &str) -> Vec<String> {
+    let guide = fs::read_to_string(root().join("sdk/rust/README.md")).unwrap();
+    let fence = format!("```{language}\n");
+    let rest = guide.split(&fence).skip(1);
+    rest.map(|rest| rest.split_once("\n```").unwrap().0.to_owned()).collect()
+}
+
+#[test]
+fn the_guides_manifests_are_right_and_its_cases_are_those_of_a_new_project() {
+    let template = root().join("runtime/cli/templates/task/count.toml.txt");
+    let template = fs::read_to_string(template).unwrap();
+    let mut counts = (0, 0);
+    for block in blocks_of_the_guide("toml") {
+        if block.starts_with("# plugin.toml\n") {
+            drover_grants::Manifest::from_toml(&block).unwrap();
+            counts.0 += 1;
+        } else if block.starts_with("# tests/count.toml\n") {
+            for case in block.split("[[case]]\n").skip(1) {
+                assert!(template.contains(case.trim_end()), "{case}");
+                counts.1 += 1;
+            }
+        } else {
+            panic!("what is this? {block}");
+        }
+    }
+    assert!(counts.0 >= 4 && counts.1 >= 2, "{counts:?}");
+}
+
+#[test]
+fn the_commands_for_authors_are_there_and_all_are_shown() {
+    let help = drover_tests::run(crate::DROVER.as_ref(), &["plugin", "--help"]).ok();
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = rest.split_once("\n\n").unwrap();
+    let commands: Vec<_> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let readme = readme();
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(readme.contains(&format!("drover plugin {command}")), "{command} is not there");
+    }
+    for block in blocks_of_the_guide("sh") {
+        for (_, rest) in
+            block.match_indices("drover plugin ").map(|(at, _)| block[at..].split_at(14))
+        {
+            let command = rest.split_whitespace().next().unwrap();
+            assert!(commands.contains(&command), "{command}: {commands:?}");
+        }
+    }
+}
+
 #[test]
 fn the_readmes_start_up_programs_are_a_valid_configuration() {
     let shown = drover_agent::Config::parse(&block("toml", "# startup in agent.toml")).unwrap();

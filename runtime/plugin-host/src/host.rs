@@ -1,7 +1,8 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
@@ -13,10 +14,12 @@ use drover_api::{
 };
 use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::account::Account;
+use crate::anatomy::{Part, callers, parts};
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand};
 use crate::component::is_offered;
@@ -127,6 +130,11 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Those of them that this host does not offer.
     pub not_offered: Vec<String>,
+    /// Of each of those, the functions of its own and of crates that it uses
+    /// that lead to it, as far as they can be found.
+    pub callers: BTreeMap<String, Vec<String>>,
+    /// What takes the room in the file, the largest first.
+    pub parts: Vec<Part>,
     /// The interfaces that it exports.
     pub exports: Vec<String>,
     /// What it offers to operators; empty if it cannot be loaded.
@@ -575,18 +583,38 @@ async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refus
         Ok(Loaded { description, .. }) => (description.operations, description.formats, None),
         Err(refusal) => (Vec::new(), Vec::new(), Some(chain(&refusal))),
     };
+    let not_offered: Vec<_> = imports.iter().filter(|name| !is_offered(name)).cloned().collect();
+    let (parts, callers) = block_in_place(|| dissect(&path, size_bytes, &not_offered));
     Ok(Inspection {
         name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         hash,
         size_bytes,
         manifest,
-        not_offered: imports.iter().filter(|import| !is_offered(import)).cloned().collect(),
+        not_offered,
+        callers,
+        parts,
         imports,
         exports,
         operations,
         formats,
         refusal,
     })
+}
+
+/// What only those who look want to know. A file that is gone by now has none of it.
+fn dissect(
+    path: &Path,
+    size: u64,
+    not_offered: &[String],
+) -> (Vec<Part>, BTreeMap<String, Vec<String>>) {
+    let mut bytes = Vec::new();
+    // What it has grown by since is of no interest.
+    let read = File::open(path).and_then(|file| file.take(size).read_to_end(&mut bytes));
+    if read.is_err() {
+        return Default::default();
+    }
+    let callers = not_offered.iter().map(|import| (import.clone(), callers(&bytes, import)));
+    (parts(&bytes), callers.filter(|(_, callers)| !callers.is_empty()).collect())
 }
 
 fn file_name(path: &Path) -> String {

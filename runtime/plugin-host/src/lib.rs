@@ -25,6 +25,7 @@
 #![deny(unsafe_code)]
 
 mod account;
+mod anatomy;
 mod bindings;
 mod cache;
 mod call;
@@ -68,6 +69,7 @@ mod system;
 mod threads;
 mod watch;
 
+pub use anatomy::Part;
 pub use cache::CacheError;
 pub use compile::{CompileError, compile};
 pub use compiler::{CompilerCommand, CompilerError};

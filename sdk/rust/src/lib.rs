@@ -47,7 +47,11 @@
 //! # }
 //! ```
 //!
+//! [`guide`] goes from nothing to a plugin that is shipped.
+//!
 //! ## Set-up
+//!
+//! `drover plugin new NAME` makes all of it:
 //!
 //! ```toml
 //! [package]
@@ -63,7 +67,7 @@
 //! ```
 //!
 //! - `cargo test` runs the plugin's unit tests natively, see [`testing`].
-//! - `cargo build --release --target wasm32-wasip2` makes the plugin.
+//! - `drover plugin build` makes the plugin, `hello.wasm`.
 //! - `drover plugin run hello.wasm greet name=Ada` tries it without a controller.
 //!
 //! ## What the macros make of a function
@@ -146,6 +150,8 @@ pub mod channel;
 pub mod config;
 mod failure;
 pub mod feed;
+#[doc = include_str!("../README.md")]
+pub mod guide {}
 pub mod http;
 pub mod job;
 pub mod lines;

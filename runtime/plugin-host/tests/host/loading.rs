@@ -182,3 +182,16 @@ async fn a_cache_directory_that_cannot_be_made_is_named() {
     assert!(matches!(error, HostError::Cache(_)));
     assert_says(&error.to_string(), &["file/cache", "or choose another"]);
 }
+
+#[tokio::test]
+async fn who_leads_to_an_import_and_what_takes_the_room_can_be_seen() {
+    let host = host(Limits::default());
+    let seen = host.inspect(&component("wants_sockets")).await.unwrap();
+    assert!(seen.not_offered.iter().any(|import| import.starts_with("wasi:sockets/tcp@")));
+    let callers: Vec<_> = seen.callers.values().flatten().collect();
+    assert!(callers.iter().any(|caller| caller.contains("wants_sockets")), "{:?}", seen.callers);
+    let sum: u64 = seen.parts.iter().map(|part| part.bytes).sum();
+    assert_eq!(sum, seen.size_bytes);
+    assert!(seen.parts.iter().any(|part| part.name == "code" && part.bytes > 10_000));
+    assert!(seen.parts.iter().any(|part| part.name == "manifest"), "{:?}", seen.parts);
+}

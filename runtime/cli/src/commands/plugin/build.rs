@@ -50,6 +50,13 @@ pub(super) fn check(built: &Built, dir: &Path) -> Result<(), Failure> {
     if !reason.contains(MANIFEST) {
         message.truncate(message.rfind('\n').unwrap_or(message.len()));
     }
+    for (import, callers) in &built.inspection.callers {
+        let callers = callers.join(", ");
+        message.push_str(&format!(
+            "\n{import} is there because of {callers}: do without it, or without the feature of \
+             its crate that brings it"
+        ));
+    }
     Err(Failure::text(Exit::Failed, message))
 }
 
@@ -82,6 +89,10 @@ fn summary(inspection: &Inspection, file: &Path) -> String {
         };
         let line = operation.doc.lines().next().unwrap_or_default();
         text.push_str(&format!("    {name}.{}  ({kind})  {line}\n", operation.name));
+    }
+    for format in &inspection.formats {
+        let line = format.doc.lines().next().unwrap_or_default();
+        text.push_str(&format!("    {name}.{}  (log lines)  {line}\n", format.name));
     }
     let asked = manifest.asks.describe();
     match asked.is_empty() {

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
+use drover_api::OperationKind;
 use drover_plugin_host::Host;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -144,7 +145,9 @@ impl Shop {
             plugin: plugin.name,
             operation: operation.clone(),
             arguments: self.dev.arguments.read(&schema)?,
-            ..Wish::default()
+            kind: described.map_or(OperationKind::Task, |operation| operation.kind),
+            data: String::new(),
+            timeout: None,
         };
         self.stop_job().await;
         let cancel = CancellationToken::new();

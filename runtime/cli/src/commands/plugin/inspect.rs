@@ -9,7 +9,7 @@ use drover_plugin_host::Inspection;
 use super::super::ops;
 use super::surroundings::Surroundings;
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::{output, render};
 
 /// Shows a plugin file: operations with their arguments, imports, size.
 #[derive(Debug, Args)]
@@ -49,11 +49,18 @@ fn describe(file: &Path, inspection: &Inspection) -> String {
         inspection.size_bytes,
         inspection.hash
     );
+    let parts =
+        inspection.parts.iter().map(|part| format!("{} {}", render::bytes(part.bytes), part.name));
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    text.push_str(&format!("    {parts}\n"));
     text.push_str(&manifest(&inspection.manifest));
     text.push_str("\nimports\n");
     for name in &inspection.imports {
         let is_offered = !inspection.not_offered.contains(name);
         text.push_str(&format!("    {name}{}\n", if is_offered { "" } else { "  NOT OFFERED" }));
+        for caller in inspection.callers.get(name).into_iter().flatten() {
+            text.push_str(&format!("        {caller} leads to it\n"));
+        }
     }
     text.push_str("\nexports\n");
     for name in &inspection.exports {

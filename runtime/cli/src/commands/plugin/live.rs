@@ -1,10 +1,12 @@
 //! A job in a host of this program, shown as it runs.
 
+use std::future::ready;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{Command, JobResult, NodeId};
-use drover_plugin_host::{Host, Job, Said};
+use drover_api::{Command, JobResult, NodeId, OperationKind};
+use drover_plugin_host::{Host, Job, Outcome, Published, Said};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +18,12 @@ use crate::output;
 const SAID: usize = 64;
 
 /// What is to be run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) plugin: String,
     pub(super) operation: String,
+    /// A service runs until it is cancelled.
+    pub(super) kind: OperationKind,
     pub(super) arguments: Map<String, Value>,
     pub(super) data: String,
     pub(super) timeout: Option<Duration>,
@@ -53,13 +57,20 @@ pub(super) async fn run(
         caller: None,
     };
     let mut lines = Lines::default();
-    let ending = host.run(job);
-    tokio::pin!(ending);
+    let (feed, mut values) = mpsc::channel(SAID);
+    let mut ending: Pin<Box<dyn Future<Output = Outcome> + Send>> = match wish.kind {
+        OperationKind::Task => Box::pin(host.run(job)),
+        OperationKind::Service => match host.start_service(job, feed) {
+            Ok(service) => Box::pin(service.ended()),
+            Err(error) => Box::pin(ready(Outcome::refused(error))),
+        },
+    };
     let outcome = loop {
         tokio::select! {
             biased;
             Some(report) = progress.recv() => report::progress(&report),
             Some(said) = heard.recv() => lines.show(said),
+            Some(value) = values.recv() => show_value(&value),
             outcome = &mut ending => break outcome,
             signalled = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => {
                 signalled.context("cannot listen for Ctrl-C")?;
@@ -73,9 +84,16 @@ pub(super) async fn run(
     while let Ok(said) = heard.try_recv() {
         lines.show(said);
     }
+    while let Ok(value) = values.try_recv() {
+        show_value(&value);
+    }
     lines.finish();
     // No node ran it, and 0.0 is none's id.
     Ok(outcome.into_result(NodeId::new(0, 0), command))
+}
+
+fn show_value(value: &Published) {
+    output::note(&format!("published {}", value.json));
 }
 
 /// Output that is no whole line yet.

@@ -36,6 +36,10 @@ pub(crate) struct New {
 enum Template {
     /// An operation that ends by itself
     Task,
+    /// An operation that runs until it is stopped, and publishes values
+    Service,
+    /// A parser of log lines
+    Parser,
 }
 
 /// The files of every project: name and text.
@@ -64,12 +68,18 @@ const TAKEN: [&str; 13] = [
 ];
 
 impl Template {
-    fn files(self) -> [(&'static str, &'static str); 2] {
+    fn files(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Self::Task => [
+            Self::Task => vec![
                 ("src/lib.rs", include_str!("../../../templates/task/lib.rs.txt")),
                 ("tests/count.toml", include_str!("../../../templates/task/count.toml.txt")),
             ],
+            Self::Service => {
+                vec![("src/lib.rs", include_str!("../../../templates/service/lib.rs.txt"))]
+            }
+            Self::Parser => {
+                vec![("src/lib.rs", include_str!("../../../templates/parser/lib.rs.txt"))]
+            }
         }
     }
 }

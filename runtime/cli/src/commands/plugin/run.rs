@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use drover_api::OperationKind;
 use drover_plugin_host::Meters;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +43,11 @@ pub(super) async fn run(run: Run) -> Result<Exit, Failure> {
     let plugin = host.load_file(&run.file).await.map_err(explain)?;
     let operation = plugin.operations.iter().find(|operation| operation.name == run.operation);
     let schema = operation.map(|operation| operation.arguments.clone()).unwrap_or_default();
+    let kind = operation.map_or(OperationKind::Task, |operation| operation.kind);
     let wish = Wish {
         plugin: plugin.name,
         operation: run.operation,
+        kind,
         arguments: arguments.read(&schema)?,
         data,
         timeout: run.job.timeout,
