@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use drover_tests::{Process, Ran, compiled, wait_for};
 use nix::sys::signal::Signal;
@@ -12,28 +13,34 @@ use crate::{DROVER, site};
 
 /// A folder for projects, always the same one: cargo builds what is there by
 /// its path, and keeps all that it ever built.
-struct Desk(PathBuf);
+struct Desk {
+    path: PathBuf,
+    /// Nobody else builds there meanwhile, whom one would have to wait for.
+    _turn: MutexGuard<'static, ()>,
+}
+
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Desk {
     fn new(name: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = compiled().with_file_name(name);
         let _ = fs::remove_dir_all(&desk);
         fs::create_dir_all(&desk).unwrap();
         // As the program finds it when it asks where it is.
-        Self(desk.canonicalize().unwrap())
+        Self { path: desk.canonicalize().unwrap(), _turn: turn }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// `drover plugin …`, offline and with what is compiled already.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(DROVER);
-        command.current_dir(&self.0).arg("plugin").args(arguments);
-        // The tests' own cargo has told its place.
-        let target = compiled();
-        command.env("CARGO_TARGET_DIR", target.ancestors().nth(2).unwrap());
+        command.current_dir(&self.path).arg("plugin").args(arguments);
+        // Not where the tests build their components: they would wait for each other.
+        command.env("CARGO_TARGET_DIR", compiled().with_file_name("authors-target"));
         command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TERM_COLOR", "never");
         command
     }

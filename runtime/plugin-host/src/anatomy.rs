@@ -136,7 +136,7 @@ impl<'a> Module<'a> {
             level = callers.copied().filter(|index| seen.insert(*index)).collect();
             let names = level.iter().filter_map(|index| self.names.get(index));
             let own: BTreeSet<_> =
-                names.filter(|name| is_own(name)).map(|name| plain(name)).collect();
+                names.map(|name| demangled(name)).filter(|n| is_own(n)).collect();
             if !own.is_empty() {
                 return own.into_iter().take(MOST_CALLERS).collect();
             }
@@ -176,13 +176,11 @@ fn crate_of(name: &str) -> Option<&str> {
     (is_word && !krate.is_empty()).then_some(krate)
 }
 
-/// A name without the hash that the compiler adds, and not too long.
-fn plain(name: &str) -> String {
-    let name = match name.rsplit_once("::h") {
-        Some((name, hash)) if hash.len() == 16 => name,
-        _ => name,
-    };
-    crate::failure::plain(crate::records::cut(name, 200))
+/// A name as it is in the source, without the hash that the compiler adds, and
+/// not too long.
+fn demangled(name: &str) -> String {
+    let name = rustc_demangle::demangle(crate::records::cut(name, 1024));
+    crate::failure::plain(crate::records::cut(&format!("{name:#}"), 200))
 }
 
 #[cfg(test)]
@@ -200,7 +198,8 @@ mod tests {
         ] {
             assert_eq!(crate_of(name), krate, "{name}");
         }
-        assert_eq!(plain("ureq::unit::connect::h0123456789abcdef"), "ureq::unit::connect");
+        let mangled = "_ZN4ureq4unit7connect17h0123456789abcdefE";
+        assert_eq!(demangled(mangled), "ureq::unit::connect");
     }
 
     #[test]
