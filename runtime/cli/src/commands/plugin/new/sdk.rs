@@ -46,9 +46,13 @@ fn workspace(root: &str, manifests: &[&str]) -> anyhow::Result<String> {
     let mut used = Vec::new();
     for manifest in manifests {
         let manifest: Table = toml::from_str(manifest)?;
-        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let table = manifest.get(kind).and_then(Value::as_table);
-            used.extend(table.into_iter().flat_map(Table::keys).cloned());
+        let targets = manifest.get("target").and_then(Value::as_table);
+        let targets = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
+        for part in targets.chain([&manifest]) {
+            for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                let table = part.get(kind).and_then(Value::as_table);
+                used.extend(table.into_iter().flat_map(Table::keys).cloned());
+            }
         }
     }
     let dependencies = whole.get("dependencies").and_then(Value::as_table);
@@ -76,7 +80,8 @@ mod tests {
             [workspace.package]\nversion = \"1.2.3\"\n\
             [workspace.dependencies]\nserde = \"1\"\nwasmtime = \"48\"\n\
             [profile.dev]\ndebug = false\n";
-        let text = workspace(root, &["[dependencies]\nserde = { workspace = true }\n"]).unwrap();
+        let member = "[target.'cfg(unix)'.dependencies]\nserde = { workspace = true }\n";
+        let text = workspace(root, &[member]).unwrap();
         let written: Table = toml::from_str(&text).unwrap();
         let workspace = written["workspace"].as_table().unwrap();
         assert_eq!(workspace["dependencies"].as_table().unwrap().len(), 1);
