@@ -2,13 +2,21 @@
 //! configuration, followed, replaced, and back after the agent was killed.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use drover_api::{ServiceState, ServiceStatus};
+use drover_api::{FeedEvent, ServiceState, ServiceStatus, procedures};
 use drover_tests::{Agent, Process, Site, component, wait_for};
+use drover_wamp::SubscribeOptions;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::site;
+use crate::wamp_callers::{A, join};
+
+/// How long anything may take. Generous: only a failing test waits this long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node with the example service.
 fn site_with_ticker(config: &str) -> (Site, Agent) {
@@ -149,4 +157,70 @@ fn a_new_version_takes_over_and_one_that_crashes_is_given_up_until_then() {
     assert!(errors.contains("drover call NODE guests.echo"), "{errors}");
     let errors = site.drover(&["service", "stop", "a", "idel"]).failed(4);
     assert!(errors.contains("no service `idel`; there are: idle"), "{errors}");
+}
+
+#[test]
+fn one_whose_plugin_is_no_longer_granted_waits_until_it_is() {
+    let site = site();
+    let text = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(site.path("a/plugins")).unwrap();
+    fs::write(site.path("plugin.toml"), "[asks]\nsysinfo = { reason = \"to see\" }\n").unwrap();
+    let (file, target) = (component("ticker"), text("a/plugins/ticker.wasm"));
+    let manifest = text("plugin.toml");
+    let pack = ["plugin", "pack", file.to_str().unwrap(), "--manifest", &manifest, "-o", &target];
+    let _ = drover_tests::run(crate::DROVER.as_ref(), &pack).ok();
+    let grants = site.path("a/grants.toml");
+    fs::write(&grants, "[ticker]\nsysinfo = true\n").unwrap();
+    let _a = site.start_agent(1, "a", "[services.tick]\noperation = \"ticker.count\"\n");
+    site.wait_until_ready("a", 1);
+    wait_for_state(&site, "tick", ServiceState::Running);
+
+    fs::write(&grants, "[ticker]\n").unwrap();
+    let waiting = wait_for_state(&site, "tick", ServiceState::Waiting);
+    assert!(waiting.error.as_ref().unwrap().contains("sysinfo"), "{waiting:?}");
+    fs::write(&grants, "[ticker]\nsysinfo = true\n").unwrap();
+    wait_for_state(&site, "tick", ServiceState::Running);
+}
+
+/// The length of all files in a directory.
+fn bytes_in(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).map(|files| files.filter_map(Result::ok).collect());
+    let files: Vec<_> = files.unwrap_or_default();
+    files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+#[tokio::test]
+async fn what_is_published_without_a_link_is_kept_or_counted() {
+    let mut site = site();
+    site.add_plugin("a", "guests.wasm", &fs::read(component("guests")).unwrap());
+    site.controller = None;
+    let config = "[services.much]\noperation = \"guests.publish\"\nlog_feed = true\n\
+                  args = { values = 150, bytes = 60000 }\n";
+    let a = site.start_agent(1, "a", config);
+    let logs = site.path("a/logs");
+    wait_for("much more than is kept", || match bytes_in(&logs) {
+        bytes if bytes > 6_000_000 => Ok(()),
+        bytes => Err(bytes),
+    });
+    // So that the follower is there before the agent is.
+    a.process.signal(Signal::SIGSTOP);
+    site.start_controller();
+    let client = join(&site).await;
+    let topic = procedures::feed(A, "much");
+    let mut events = client.subscribe(&topic, SubscribeOptions::default()).await.unwrap();
+    a.process.signal(Signal::SIGCONT);
+
+    let (mut last, mut missed) = (0, 0);
+    while last < 150 {
+        let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+        let event: FeedEvent = event.payload.first().unwrap();
+        missed += event.missed;
+        last += event.missed;
+        for value in &event.values {
+            assert_eq!(value.number, last + 1, "neither there nor counted");
+            assert_eq!(value.value[0], value.number);
+            last = value.number;
+        }
+    }
+    assert!(missed > 0, "all of 9 MB were kept");
 }
