@@ -121,7 +121,7 @@ impl From<JobError> for Answer {
 
 impl From<Finished> for Answer {
     fn from(finished: Finished) -> Self {
-        let Finished { state, data, error, streams, critical, exit } = finished;
+        let Finished { state, data, error, streams, critical, exit, .. } = finished;
         Self { state, data, error, streams, exit, critical }
     }
 }

@@ -121,6 +121,10 @@ pub struct Limits {
     /// there are if it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<f64>,
+    /// Programs that one job runs at the same time.
+    pub programs: u32,
+    /// Programs that all jobs of one plugin run at the same time.
+    pub plugin_programs: u32,
     /// Crashes and timeouts that put a plugin in quarantine; 0: never.
     pub quarantine_after: u32,
     /// The time within which they count together.
@@ -178,6 +182,8 @@ impl Default for Limits {
             answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
             component: ByteSize::b(host.component_bytes),
             cores: host.cores,
+            programs: host.programs,
+            plugin_programs: host.plugin_programs,
             quarantine_after: host.patience.failures,
             quarantine_within: host.patience.within,
             quarantine_first: host.patience.first,
@@ -461,6 +467,8 @@ impl Config {
             answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
             component_bytes: self.limits.component.as_u64(),
             cores: self.limits.cores,
+            programs: self.limits.programs,
+            plugin_programs: self.limits.plugin_programs,
             patience: Patience {
                 failures: self.limits.quarantine_after,
                 within: self.limits.quarantine_within,

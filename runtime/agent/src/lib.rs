@@ -59,7 +59,7 @@ use config::StartupJob;
 use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::Node;
-use processes::Processes;
+use processes::{OfPlugins, Processes};
 use services::{Services, Supervisor};
 
 /// An agent with its directories checked, its log open and its plugin host
@@ -91,7 +91,8 @@ pub enum Ended {
 impl Agent {
     /// Makes the directories, opens the log and starts the plugin host.
     /// `compiler` is the program that compiles a component in a process of its
-    /// own, and `keeper` the one that keeps the child processes.
+    /// own, and `keeper` the one that keeps the child processes. To be called on the
+    /// runtime that the agent will run on.
     ///
     /// # Errors
     ///
@@ -123,6 +124,7 @@ impl Agent {
         if let Err(error) = &granted {
             tracing::error!(error, "the grants cannot be used, so nothing is granted");
         }
+        let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
         let host = Host::start(HostConfig {
             cache_dir: config.cache_dir.clone(),
             compiler,
@@ -137,10 +139,10 @@ impl Agent {
                     labels: config.labels.clone(),
                 },
                 meters: Some(Arc::new(metrics.clone())),
+                programs: Some(Arc::new(OfPlugins(processes.clone()))),
             },
         })
         .context("cannot start the plugin host")?;
-        let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
         let (services, supervisor) = Services::open(&config)?;
         Ok(Self {
             config,

@@ -11,6 +11,7 @@
 //! a listener too.
 
 mod listener;
+mod of_plugins;
 mod window;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,10 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use drover_api::{JobError, JobId, JobState};
 use drover_process::{
-    JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, OutputStream, ProcessManager,
+    JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, Outcome, OutputStream, ProcessManager,
     SpecContext, open,
 };
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -31,6 +33,7 @@ use crate::Config;
 use crate::logs::Logs;
 
 pub(crate) use listener::levels_of;
+pub(crate) use of_plugins::OfPlugins;
 pub(crate) use window::{Window, Windows};
 
 /// Events of a job between the manager and its listener: few, since each may
@@ -44,6 +47,8 @@ pub(crate) struct Processes {
     context: Arc<SpecContext>,
     listeners: Arc<Listeners>,
     windows: Windows,
+    /// Where the tasks are that listen and those that see to programs of plugins.
+    runtime: Handle,
 }
 
 /// How a job ended, for whoever ran it.
@@ -57,6 +62,8 @@ pub(crate) struct Finished {
     /// The last message of level 9.
     pub(crate) critical: Option<String>,
     pub(crate) exit: Option<drover_api::Exit>,
+    /// The same as the process manager has it.
+    pub(crate) outcome: Outcome,
 }
 
 /// Output as it comes.
@@ -68,6 +75,8 @@ pub(crate) struct Live {
 /// Somebody who waits for a job.
 struct Expectant {
     live: Option<mpsc::Sender<Live>>,
+    /// None once its program has started.
+    started: Option<oneshot::Sender<()>>,
     finished: oneshot::Sender<Finished>,
 }
 
@@ -82,6 +91,8 @@ struct Listeners {
 pub(crate) struct Expected {
     listeners: Arc<Listeners>,
     id: JobId,
+    /// Comes when its program has started, if it does.
+    pub(crate) started: oneshot::Receiver<()>,
     pub(crate) finished: oneshot::Receiver<Finished>,
 }
 
@@ -92,7 +103,8 @@ impl Drop for Expected {
 }
 
 impl Processes {
-    /// Reads the remembered jobs. They come back as soon as the task runs.
+    /// Reads the remembered jobs. They come back as soon as the task runs. To be
+    /// called on the runtime that it will run on.
     ///
     /// # Errors
     ///
@@ -111,7 +123,8 @@ impl Processes {
         let (manager, task) = open(manager_config(config, keeper), observer)
             .context("cannot start the process manager")?;
         let windows = Windows::default();
-        Ok((Self { manager, context: Arc::new(config.spec_context()), listeners, windows }, task))
+        let (context, runtime) = (Arc::new(config.spec_context()), Handle::current());
+        Ok((Self { manager, context, listeners, windows, runtime }, task))
     }
 
     pub(crate) fn manager(&self) -> &ProcessManager {
@@ -132,9 +145,15 @@ impl Processes {
     /// ends, and what it writes if `live` is there.
     pub(crate) fn expect(&self, id: &JobId, live: Option<mpsc::Sender<Live>>) -> Expected {
         let (tell, finished) = oneshot::channel();
-        let expectant = Expectant { live, finished: tell };
+        let (tell_start, started) = oneshot::channel();
+        let expectant = Expectant { live, started: Some(tell_start), finished: tell };
         lock(&self.listeners.expectants).insert(id.clone(), expectant);
-        Expected { listeners: Arc::clone(&self.listeners), id: id.clone(), finished }
+        Expected { listeners: Arc::clone(&self.listeners), id: id.clone(), started, finished }
+    }
+
+    /// Has something done that ends with the processes.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.listeners.tasks().spawn_on(task, &self.runtime);
     }
 
     /// Ends the manager, and waits until all that children said is in the log.
@@ -158,14 +177,19 @@ impl Listeners {
         let (events, happens) = mpsc::channel(EVENTS);
         let expectant = lock(&self.expectants).remove(&job.id);
         let listener = listener::Listener::new(&self.logs, job, expectant);
+        self.tasks().spawn(listener.run(happens));
+        events
+    }
+
+    /// The tasks that have not ended.
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         let mut tasks = lock(&self.tasks);
         while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended {
-                tracing::error!(%error, "a listener of a process panicked");
+                tracing::error!(%error, "a task that sees to a process panicked");
             }
         }
-        tasks.spawn(listener.run(happens));
-        events
+        tasks
     }
 }
 

@@ -8,6 +8,7 @@ use drover_api::{ErrorCode, JobError, Level, QuarantineStatus, Timestamp};
 use serde_json::json;
 
 use crate::Limits;
+use crate::children::Places;
 use crate::job::Outcome;
 use crate::notice::Notice;
 use crate::quarantine::{Quarantine, Sentence};
@@ -23,6 +24,8 @@ pub(crate) struct Account {
     /// Those of this plugin.
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
+    /// How many programs its jobs may run.
+    pub(crate) programs: Places,
     /// None if it may use all processors.
     pub(crate) share: Option<Arc<Share>>,
     name: Arc<str>,
@@ -42,6 +45,7 @@ impl Account {
     pub(crate) fn new(name: Arc<str>, limits: Limits) -> Self {
         Self {
             queue: Queue::new(limits.running_jobs, limits.waiting_jobs),
+            programs: Places::new(limits.plugin_programs),
             share: limits.cores.map(|cores| Arc::new(Share::new(cores))),
             limits,
             name,

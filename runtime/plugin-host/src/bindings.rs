@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
         "drover:plugin/job.progress": async,
         "drover:plugin/job.wait": async,
         "drover:plugin/log": async,
+        "drover:plugin/process": async | trappable,
         "drover:plugin/state": async,
         "drover:plugin/sysinfo": async,
     },
@@ -19,6 +20,7 @@ wasmtime::component::bindgen!({
         "wasi:io": wasmtime_wasi::p2::bindings::io,
     },
     exports: { default: async },
+    with: { "drover:plugin/process.child": crate::children::Child },
 });
 
 /// The same for plugins that parse log lines. The world has no imports, as the

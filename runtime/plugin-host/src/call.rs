@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::children::Children;
 use crate::failure::plain;
 use crate::feed::Feed;
 use crate::job::{Caller, Said};
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) feed: Option<Feed>,
     /// How much memory the instance has, in bytes.
     pub(crate) memory: Arc<AtomicU64>,
+    /// The programs that it runs.
+    pub(crate) children: Children,
 }
 
 impl Call {
@@ -61,6 +64,7 @@ impl Call {
             said: None,
             feed: None,
             memory: Arc::default(),
+            children: Children::none(),
         }
     }
 

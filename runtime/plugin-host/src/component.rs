@@ -142,6 +142,7 @@ const OFFERED: &[(&str, &str)] = &[
     ("drover:plugin/job", "0.1"),
     ("drover:plugin/log", "0.1"),
     ("drover:plugin/metrics", "0.1"),
+    ("drover:plugin/process", "0.1"),
     ("drover:plugin/state", "0.1"),
     ("drover:plugin/sysinfo", "0.1"),
     ("wasi:cli/", "0.2"),
@@ -173,6 +174,10 @@ pub(crate) fn ask_for(import: &str, asks: &Asks) -> Option<&'static str> {
         "drover:plugin/config" => {
             let is_asked = !asks.settings.is_empty() || !asks.secrets.is_empty();
             (is_asked, "settings = [{ name = \"…\", reason = \"…\" }]")
+        }
+        "drover:plugin/process" => {
+            let line = "programs = [{ program = \"/…\", args = [[\"…\"]], reason = \"…\" }]";
+            (!asks.programs.is_empty(), line)
         }
         "drover:plugin/state" => {
             (asks.state.is_some(), "state = { size = \"1 MiB\", reason = \"…\" }")

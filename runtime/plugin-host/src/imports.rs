@@ -7,6 +7,7 @@ mod files;
 mod job;
 mod log;
 mod metrics;
+mod process;
 mod state;
 mod sysinfo;
 
@@ -37,6 +38,9 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     if !asks.http.is_empty() {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         plugin::channel::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    }
+    if !asks.programs.is_empty() {
+        plugin::process::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }
     if asks.state.is_some() {
         plugin::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

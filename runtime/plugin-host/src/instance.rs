@@ -35,7 +35,7 @@ const HOSTCALL_SLACK: usize = 64 << 10;
 /// Everything that host functions find when an instance calls them.
 pub(crate) struct State {
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
     pub(crate) call: Call,
     pub(crate) system: Arc<System>,

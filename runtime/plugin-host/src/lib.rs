@@ -30,6 +30,7 @@ mod bindings;
 mod cache;
 mod call;
 mod capture;
+mod children;
 mod compile;
 mod compiler;
 mod component;
@@ -55,6 +56,7 @@ mod pace;
 mod parsed;
 mod parser;
 mod plugin;
+mod programs;
 mod quarantine;
 mod queue;
 mod records;
@@ -85,6 +87,10 @@ pub use notice::Notice;
 pub use parsed::{Event, FieldValue, Parsed};
 pub use parser::{Parser, ParserSpec};
 pub use plugin::Refusal;
+pub use programs::{
+    Doing, Ending, NotStarted, Program, ProgramControl, ProgramOutput, ProgramStream, Programs,
+    Started,
+};
 pub use quarantine::Patience;
 pub use schema::ArgumentSchema;
 pub use service::{Footing, Memory, RunningService};

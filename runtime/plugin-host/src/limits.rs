@@ -33,6 +33,10 @@ pub struct Limits {
     /// What all jobs of one plugin may use of the processors, in cores; none:
     /// all there are.
     pub cores: Option<f64>,
+    /// Programs that one job runs at the same time.
+    pub programs: u32,
+    /// Programs that all jobs of one plugin run at the same time.
+    pub plugin_programs: u32,
     /// When a plugin that fails gets no jobs for a while.
     pub patience: Patience,
     /// What is different for a plugin, by its name.
@@ -57,6 +61,10 @@ pub struct LimitOverrides {
     pub answer_bytes: Option<usize>,
     /// See [`Limits::cores`].
     pub cores: Option<f64>,
+    /// See [`Limits::programs`].
+    pub programs: Option<u32>,
+    /// See [`Limits::plugin_programs`].
+    pub plugin_programs: Option<u32>,
 }
 
 impl Default for Limits {
@@ -73,6 +81,8 @@ impl Default for Limits {
             answer_bytes: 16 << 20,
             component_bytes: 64 << 20,
             cores: None,
+            programs: 8,
+            plugin_programs: 64,
             patience: Patience::default(),
             overrides: BTreeMap::new(),
         }
@@ -94,6 +104,8 @@ impl Limits {
             services: self.services,
             answer_bytes: own.answer_bytes.unwrap_or(self.answer_bytes),
             cores: own.cores.or(self.cores),
+            programs: own.programs.unwrap_or(self.programs),
+            plugin_programs: own.plugin_programs.unwrap_or(self.plugin_programs),
             overrides: BTreeMap::new(),
             patience: self.patience.clone(),
             describe_deadline: self.describe_deadline,

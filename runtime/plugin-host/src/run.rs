@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobState, OperationKind, Timestamp};
+use drover_api::{ErrorCode, JobError, JobState, Level, OperationKind, Timestamp};
 use drover_grants::Allowance;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -16,12 +16,14 @@ use crate::bindings::exports::drover::plugin::operations::{
     Error as GuestError, Failure as GuestFailure,
 };
 use crate::call::{Call, Cancellation, Log};
+use crate::children::Children;
 use crate::failure::{self, plain};
 use crate::feed::Feed;
 use crate::host::Shared;
 use crate::instance::{self, State, Streams};
 use crate::job::{Job, Outcome, Said};
 use crate::names::unknown;
+use crate::notice::Notice;
 use crate::plugin::Loaded;
 use crate::queue::{Entrance, Turns};
 use crate::share;
@@ -75,6 +77,8 @@ impl Run {
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new(job.said);
         let mut remains = Remains { store: None, turns: None };
+        let account = &plugin.account;
+        let children = Children::new(account.limits.programs, &account.programs);
 
         let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
         let answer = match watch.until_interrupted(entrance.turns()).await {
@@ -97,6 +101,7 @@ impl Run {
                     said: traces.said.take(),
                     feed,
                     memory,
+                    children: children.clone(),
                 };
                 let work = Work {
                     shared: &shared,
@@ -113,6 +118,15 @@ impl Run {
                 }
             }
         };
+        let left = children.end().await;
+        if !left.is_empty() {
+            let text = format!(
+                "processes that `{subject}` has started cannot be killed: {left:?}; look at what \
+                 they wait for"
+            );
+            tracing::error!(plugin = &*plugin.name, "{text}");
+            shared.news.tell(Notice::new(Level::CRITICAL, &plugin.name, text));
+        }
         let mut outcome = match answer {
             Ok(Ok(data)) => traces.outcome(JobState::Ok, data, None),
             Ok(Err(error)) => traces.outcome(JobState::Error, Value::Null, Some(error)),

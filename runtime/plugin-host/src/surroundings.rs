@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use drover_api::{JobId, NodeId};
 
+use crate::programs::Programs;
+
 /// What is around a host. The default is no node in particular, where nobody
 /// does anything.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,8 @@ pub struct Surroundings {
     pub node: NodeInfo,
     /// Takes what plugins measure; none: it goes nowhere.
     pub meters: Option<Arc<dyn Meters>>,
+    /// Runs programs for plugins; none: they cannot run any.
+    pub programs: Option<Arc<dyn Programs>>,
 }
 
 /// A node, as plugins get to know it.

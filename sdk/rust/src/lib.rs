@@ -159,6 +159,7 @@ pub mod log;
 pub mod metrics;
 mod operation;
 mod plugin;
+pub mod process;
 pub mod state;
 pub mod sysinfo;
 #[cfg(not(target_family = "wasm"))]

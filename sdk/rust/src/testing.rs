@@ -23,8 +23,11 @@
 pub(crate) mod channel;
 pub(crate) mod http;
 pub(crate) mod metrics;
+pub(crate) mod process;
 mod sample;
 pub(crate) mod state;
+
+pub use process::{Program, Ran};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -74,6 +77,8 @@ pub struct Host {
     /// What [`config::get`](crate::config::get) gives, by name; no other name
     /// is granted.
     pub settings: BTreeMap<String, String>,
+    /// The programs that [`process`](crate::process) may run.
+    pub programs: Vec<Program>,
     /// What is in the [`state`](crate::state) at first.
     pub state: BTreeMap<String, Vec<u8>>,
     /// Who answers the requests of [`http`](crate::http).
@@ -103,6 +108,8 @@ pub struct Heard {
     pub progress: Vec<Value>,
     /// What it published, oldest first.
     pub published: Vec<Value>,
+    /// The programs that it ran, oldest first.
+    pub programs: Vec<Ran>,
     /// What it measured, oldest first.
     pub samples: Vec<Sample>,
     /// What it wrote into each stream of [`channel`](crate::channel) that it ended.

@@ -39,6 +39,12 @@ pub struct PluginSettings {
     /// What all its jobs together may use of the processors, in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<f64>,
+    /// Programs that one job of it runs at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs: Option<u32>,
+    /// Programs that all its jobs together run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_programs: Option<u32>,
 }
 
 impl PluginSettings {
@@ -54,6 +60,8 @@ impl PluginSettings {
                 .answer
                 .map(|answer| usize::try_from(answer.as_u64()).unwrap_or(usize::MAX)),
             cores: self.cores,
+            programs: self.programs,
+            plugin_programs: self.plugin_programs,
         }
     }
 

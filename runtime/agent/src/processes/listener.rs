@@ -139,7 +139,14 @@ impl Listener {
                 self.heard.last_critical = Some(message.into_bytes());
             }
             JobEvent::Recurs { .. } => self.use_nothing(),
-            JobEvent::Started { .. } | JobEvent::Ready | JobEvent::Ended { .. } => {}
+            JobEvent::Started { .. } => {
+                let started = self.expectant.as_mut().and_then(|waiting| waiting.started.take());
+                if let Some(started) = started {
+                    // Who waits for the end alone does not listen.
+                    let _ = started.send(());
+                }
+            }
+            JobEvent::Ready | JobEvent::Ended { .. } => {}
         }
     }
 
@@ -216,6 +223,7 @@ async fn finish(outcome: Outcome, heard: Heard, tails: [StreamTail; 2]) -> Finis
         streams: tails.map(|tail| tail.text()),
         critical: last_critical.map(|text| String::from_utf8_lossy(&text).into_owned()),
         exit,
+        outcome,
     }
 }
 

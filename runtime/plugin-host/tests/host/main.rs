@@ -18,6 +18,7 @@ mod loading;
 mod measuring;
 mod overload;
 mod parsing;
+mod programs;
 mod quarantine;
 mod running;
 mod services;

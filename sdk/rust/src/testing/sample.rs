@@ -28,6 +28,7 @@ impl Default for Host {
             settings: BTreeMap::new(),
             http: HttpAnswers::default(),
             channels: ChannelAnswers::default(),
+            programs: Vec::new(),
             state: BTreeMap::new(),
             cpu: cpu(),
             memory: memory(),

@@ -11,7 +11,7 @@ use crate::output;
 /// No node in particular, with the name of this host.
 pub(super) fn around(meters: Option<Arc<dyn Meters>>) -> Surroundings {
     let name = Config::default().name;
-    Surroundings { node: NodeInfo { name, ..NodeInfo::default() }, meters }
+    Surroundings { node: NodeInfo { name, ..NodeInfo::default() }, meters, programs: None }
 }
 
 /// Shows each measurement as it comes.
