@@ -18,6 +18,7 @@ mod identities;
 mod joining;
 mod logs;
 mod permissions;
+mod plugin_programs;
 mod plugins;
 mod processes;
 mod services;

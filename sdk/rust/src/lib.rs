@@ -104,9 +104,10 @@
 //! service publishes; [`config`] has
 //! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
 //! values from one job to the next; [`http`] sends requests,
-//! and [`channel`] opens streams by one. Of `std`, clocks and randomness work, and
-//! files and environment variables where they are granted. There are no sockets,
-//! no threads and no child processes.
+//! and [`channel`] opens streams by one; [`process`] runs programs of the node, and
+//! [`metrics`] measures. Of `std`, clocks and randomness work, and
+//! files and environment variables where they are granted. There are no sockets
+//! and no threads.
 //!
 //! For what is not there for everybody, the plugin asks in a `plugin.toml` beside
 //! its `Cargo.toml`, and the site's admin grants it. What is asked for and not
@@ -124,6 +125,7 @@
 //! settings = [{ name = "bucket", reason = "where copies go" }]
 //! secrets = [{ name = "token", reason = "opens the bucket" }]
 //! directories = [{ path = "/data", access = "read", reason = "what is copied" }]
+//! programs = [{ program = "/usr/bin/git", args = [["log", "--oneline", "*"]], reason = "names copies by commit" }]
 //!
 //! [[asks.http]]
 //! authority = "bucket.example.com"     # https, unless `scheme` says `http`

@@ -142,6 +142,10 @@ impl State {
     fn program(&self, command: Command, has_input: bool) -> Result<Program, Refused> {
         let Command { program: path, arguments, environment, directory, max_time_ms } = command;
         let allowance = &self.call.allowance;
+        if self.call.job.is_empty() {
+            let reason = "there is no job that the program could belong to".to_owned();
+            return Err(Refused::Denied { argument: in_words(&path, &arguments), reason });
+        }
         let Some(granted) = allowance.programs.get(&path) else {
             let reason = format!("the program {path:?} is not granted");
             return Err(Refused::Denied { argument: in_words(&path, &arguments), reason });
