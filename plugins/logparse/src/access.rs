@@ -1,0 +1,192 @@
+//! Access logs of nginx and Apache: one line for each request, in a form that
+//! the server's configuration describes.
+
+mod template;
+
+use drover_sdk::lines::{Event, Level, Name};
+use memchr::memchr;
+
+use crate::levels::LevelName;
+use crate::time;
+use crate::values::{find, float, integer, number_or_text, plain, quoted, text_unless_dash};
+
+pub(crate) use template::{Dialect, Template};
+
+/// What a part of a line means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Meaning {
+    /// A text.
+    Text(Name),
+    /// A number, or a text if it is none.
+    Number(Name),
+    /// The status of the answer, which decides the level as well.
+    Status(Name),
+    /// The first line of the request.
+    Request(RequestNames),
+    /// `10/Oct/2000:13:55:36 -0700`.
+    CommonTime,
+    /// `2000-10-10T13:55:36-07:00`.
+    IsoTime,
+    /// Seconds since 1970, or parts of them.
+    EpochTime,
+    /// Seconds.
+    Seconds(Name),
+    /// Nothing of interest.
+    Ignored,
+}
+
+/// The names of a request's parts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct RequestNames {
+    method: Name,
+    path: Name,
+    query: Name,
+    protocol: Name,
+    /// For what is no request.
+    request: Name,
+}
+
+/// A part of the line with a meaning.
+#[derive(Debug)]
+struct Step {
+    meaning: Meaning,
+    is_quoted: bool,
+    /// What follows it, the quotation mark included; empty at the line's end.
+    stop: Vec<u8>,
+}
+
+/// How bad an answer is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StatusLevels {
+    client_errors: Level,
+    server_errors: Level,
+}
+
+impl StatusLevels {
+    /// Server errors are errors, and everything else is text, unless told
+    /// otherwise.
+    pub(crate) fn new(client: Option<LevelName>, server: Option<LevelName>) -> Self {
+        Self {
+            client_errors: client.map_or(Level::Text, Level::from),
+            server_errors: server.map_or(Level::Error, Level::from),
+        }
+    }
+
+    fn of(self, status: i64) -> Level {
+        match status {
+            400..500 => self.client_errors,
+            500..600 => self.server_errors,
+            _ => Level::Text,
+        }
+    }
+}
+
+/// The length of a common time.
+const COMMON_TIME: usize = 26;
+
+impl Template {
+    /// Parses one line.
+    pub(crate) fn parse(
+        &self,
+        line: &[u8],
+        levels: StatusLevels,
+        event: &mut Event<'_>,
+    ) -> Option<()> {
+        let mut rest = line.strip_prefix(&self.start[..])?;
+        for step in &self.steps {
+            let stop = &step.stop[..];
+            let (value, has_escapes) = if step.is_quoted {
+                quoted(rest)?
+            } else if step.meaning == Meaning::CommonTime && rest.len() >= COMMON_TIME {
+                (&rest[..COMMON_TIME], false)
+            } else {
+                (&rest[..find(stop, rest)?], false)
+            };
+            rest = rest[value.len()..].strip_prefix(stop)?;
+            step.meaning.take(value, has_escapes, levels, event)?;
+        }
+        rest.is_empty().then_some(())
+    }
+}
+
+impl Meaning {
+    /// Takes a value; none if it cannot be one of the kind.
+    #[inline]
+    fn take(
+        self,
+        value: &[u8],
+        has_escapes: bool,
+        levels: StatusLevels,
+        event: &mut Event<'_>,
+    ) -> Option<()> {
+        match self {
+            Self::Text(name) => match has_escapes {
+                false => text_unless_dash(event, name, value),
+                true => event.text(name, &plain(value, true)),
+            },
+            Self::Number(name) => match integer(value) {
+                Some(number) => event.integer(name, number),
+                None if value == b"-" => {}
+                None => number_or_text(event, name, value),
+            },
+            Self::Status(name) => {
+                if value != b"-" {
+                    let status = integer(value)?;
+                    event.integer(name, status);
+                    event.level(levels.of(status));
+                }
+            }
+            Self::Request(names) => match has_escapes {
+                false => names.take(value, event),
+                true => names.take(&plain(value, true), event),
+            },
+            Self::CommonTime => event.time_ms(time::common_log(value)?),
+            Self::IsoTime => {
+                let (time, rest) = time::iso(value, &time::Clock::default())?;
+                rest.is_empty().then_some(())?;
+                event.time_ms(time);
+            }
+            Self::EpochTime => event.time_ms(time::since_1970(value)?),
+            Self::Seconds(name) => match float(value) {
+                Some(seconds) => event.float(name, seconds),
+                // Of several servers that were asked in turn.
+                None => text_unless_dash(event, name, value),
+            },
+            Self::Ignored => {}
+        }
+        Some(())
+    }
+}
+
+impl RequestNames {
+    /// Takes `GET /path?query HTTP/1.1`, and whatever else clients send.
+    #[inline]
+    fn take(self, request: &[u8], event: &mut Event<'_>) {
+        let is_method = |length: usize| {
+            (1..=32).contains(&length)
+                && request[..length].iter().all(|c| c.is_ascii_alphabetic() || *c == b'-')
+        };
+        let method =
+            request.iter().position(|byte| *byte == b' ').filter(|length| is_method(*length));
+        let Some(method) = method else { return text_unless_dash(event, self.request, request) };
+        let target = &request[method + 1..];
+        // Only a client that is up to something has a blank in its path.
+        let (target, protocol) = match target.iter().rposition(|byte| *byte == b' ') {
+            Some(index) if target[index + 1..].starts_with(b"HTTP/") => {
+                (&target[..index], &target[index + 1..])
+            }
+            _ => (target, &[][..]),
+        };
+        event.text(self.method, &request[..method]);
+        match memchr(b'?', target) {
+            Some(mark) => {
+                event.text(self.path, &target[..mark]);
+                event.text(self.query, &target[mark + 1..]);
+            }
+            None => event.text(self.path, target),
+        }
+        if !protocol.is_empty() {
+            event.text(self.protocol, protocol);
+        }
+    }
+}

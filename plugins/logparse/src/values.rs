@@ -1,0 +1,229 @@
+//! Fields as logs write them: quoted texts, numbers, and `-` for nothing.
+
+use std::borrow::Cow;
+
+use drover_sdk::lines::{Event, Name};
+use memchr::{memchr, memchr2};
+
+/// Where `byte` is. Most values are shorter than what a fast search needs to
+/// get going.
+#[inline]
+pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
+    let start = &text[..text.len().min(16)];
+    match start.iter().position(|other| *other == byte) {
+        Some(index) => Some(index),
+        None => memchr(byte, &text[start.len()..]).map(|index| start.len() + index),
+    }
+}
+
+/// Where `stop` is; an empty one is at the end.
+#[inline]
+pub(crate) fn find(stop: &[u8], text: &[u8]) -> Option<usize> {
+    let [first, others @ ..] = stop else { return Some(text.len()) };
+    let mut from = 0;
+    loop {
+        let index = from + find_byte(*first, &text[from..])?;
+        if text[index + 1..].starts_with(others) {
+            return Some(index);
+        }
+        from = index + 1;
+    }
+}
+
+/// What is before the closing quotation mark of a text that begins after the
+/// opening one, and whether there are escapes in it.
+#[inline]
+pub(crate) fn quoted(text: &[u8]) -> Option<(&[u8], bool)> {
+    let first = memchr2(b'"', b'\\', text)?;
+    if text[first] == b'"' {
+        return Some((&text[..first], false));
+    }
+    let mut at = first;
+    loop {
+        // Whatever is escaped is not the end.
+        at += 2;
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some((&text[..at], true));
+        }
+    }
+}
+
+/// A quoted text as it was meant: `\"`, `\\`, `\n`, `\r`, `\t`, `\/`, `\xHH` and
+/// `\uHHHH`. Other escapes stay as they are.
+pub(crate) fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(index) = memchr(b'\\', rest) {
+        plain.extend_from_slice(&rest[..index]);
+        let escape = &rest[index..];
+        let length = match escape {
+            [_, b'n', ..] => put(&mut plain, b"\n", 2),
+            [_, b'r', ..] => put(&mut plain, b"\r", 2),
+            [_, b't', ..] => put(&mut plain, b"\t", 2),
+            [_, b'b', ..] => put(&mut plain, b"\x08", 2),
+            [_, b'f', ..] => put(&mut plain, b"\x0c", 2),
+            [_, c @ (b'"' | b'\\' | b'/' | b'\'' | b']'), ..] => put(&mut plain, &[*c], 2),
+            [_, b'x', ..] => match hex(escape, 2..4) {
+                Some(byte) => put(&mut plain, &[byte as u8], 4),
+                None => put(&mut plain, b"\\", 1),
+            },
+            [_, b'u', ..] => unicode(escape, &mut plain),
+            _ => put(&mut plain, b"\\", 1),
+        };
+        rest = &escape[length..];
+    }
+    plain.extend_from_slice(rest);
+    plain
+}
+
+fn put(plain: &mut Vec<u8>, bytes: &[u8], length: usize) -> usize {
+    plain.extend_from_slice(bytes);
+    length
+}
+
+/// Writes the character of `\uHHHH`, or of two of these that are one.
+fn unicode(escape: &[u8], plain: &mut Vec<u8>) -> usize {
+    let Some(first) = hex(escape, 2..6) else { return put(plain, b"\\", 1) };
+    let low = match escape.get(6..8) {
+        Some(b"\\u") if (0xd800..0xdc00).contains(&first) => hex(escape, 8..12),
+        _ => None,
+    };
+    let (code, length) = match low {
+        Some(low @ 0xdc00..0xe000) => (0x10000 + ((first - 0xd800) << 10) + (low - 0xdc00), 12),
+        _ => (first, 6),
+    };
+    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    put(plain, character.encode_utf8(&mut [0; 4]).as_bytes(), length)
+}
+
+fn hex(text: &[u8], place: std::ops::Range<usize>) -> Option<u32> {
+    text.get(place)?
+        .iter()
+        .try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// A text without its escapes, copied only if it has any.
+pub(crate) fn plain(text: &[u8], has_escapes: bool) -> Cow<'_, [u8]> {
+    if has_escapes { Cow::Owned(unescaped(text)) } else { Cow::Borrowed(text) }
+}
+
+/// A whole number of digits, all of the text.
+#[inline]
+pub(crate) fn integer(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // 18 digits always fit.
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(if is_negative { -number } else { number })
+}
+
+/// A number with a fraction, all of the text.
+pub(crate) fn float(text: &[u8]) -> Option<f64> {
+    let looks_right = text.len() <= 32
+        && text.iter().any(u8::is_ascii_digit)
+        && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+    let number: f64 = looks_right.then(|| std::str::from_utf8(text).ok()?.parse().ok())??;
+    number.is_finite().then_some(number)
+}
+
+/// Adds a value as the number that it is, or else as a text. Digits behind a
+/// zero are a text: they are somebody's number, not an amount.
+pub(crate) fn number_or_text(event: &mut Event<'_>, name: Name, value: &[u8]) {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let is_code = matches!(digits, [b'0', b'0'..=b'9', ..]);
+    match digits.first() {
+        Some(b'0'..=b'9') if !is_code => {}
+        _ => return event.text(name, value),
+    }
+    if let Some(number) = integer(value) {
+        event.integer(name, number);
+    } else if value.contains(&b'.')
+        && let Some(number) = float(value)
+    {
+        event.float(name, number);
+    } else {
+        event.text(name, value);
+    }
+}
+
+/// Adds a text unless it is empty or the `-` that stands for nothing.
+#[inline]
+pub(crate) fn text_unless_dash(event: &mut Event<'_>, name: Name, value: &[u8]) {
+    if !matches!(value, [] | [b'-']) {
+        event.text(name, value);
+    }
+}
+
+/// Constants for the names of a module's fields, and the list of them.
+macro_rules! names {
+    ($($name:ident $text:literal),* $(,)?) => {
+        #[allow(clippy::upper_case_acronyms, reason = "they are the names of constants")]
+        #[allow(non_camel_case_types, reason = "they are the names of constants")]
+        enum Index { $($name),* }
+
+        $(const $name: drover_sdk::lines::Name =
+            drover_sdk::lines::Name::of(Index::$name as u16);)*
+
+        /// The fields that are known beforehand.
+        pub(crate) const NAMES: &[&str] = &[$($text),*];
+    };
+}
+pub(crate) use names;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_text_ends_at_the_first_mark_that_is_not_escaped() {
+        assert_eq!(quoted(br#"a b" c"#), Some((&b"a b"[..], false)));
+        assert_eq!(quoted(br#"a\"b" c"#), Some((&br#"a\"b"#[..], true)));
+        assert_eq!(quoted(br#"a\\" c"#), Some((&br"a\\"[..], true)));
+        assert_eq!(quoted(br#"a\""#), None);
+        assert_eq!(quoted(b"a\\"), None);
+        assert_eq!(quoted(b"a"), None);
+    }
+
+    #[test]
+    fn escapes_become_what_they_stand_for_and_others_stay() {
+        assert_eq!(
+            unescaped(br#"\"a\\b\x41\u00e4\ud83d\ude00\q\x4"#),
+            "\"a\\bAä😀\\q\\x4".as_bytes()
+        );
+        assert_eq!(unescaped(br"\ud83d\u0041 \"), "\u{fffd}A \\".as_bytes());
+    }
+
+    #[test]
+    fn numbers_are_numbers_only_as_a_whole() {
+        assert_eq!(integer(b"-12"), Some(-12));
+        assert_eq!(integer(b"999999999999999999"), Some(999_999_999_999_999_999));
+        for text in ["", "-", "1x", "9999999999999999999", "1.5", " 1"] {
+            assert_eq!(integer(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(float(b"0.25"), Some(0.25));
+        for text in ["", ".", "nan", "inf", "1e999", "1.2.3"] {
+            assert_eq!(float(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn stops_of_several_bytes_are_found_as_a_whole() {
+        assert_eq!(find(b" [", b"a b [c"), Some(3));
+        assert_eq!(find(b"", b"abc"), Some(3));
+        assert_eq!(find(b" [", b"a b c "), None);
+        assert_eq!(find_byte(b'x', b"0123456789abcdefghx"), Some(18));
+    }
+}
