@@ -16,6 +16,7 @@ mod host_commands;
 mod http;
 mod identities;
 mod joining;
+mod log_lines;
 mod logs;
 mod permissions;
 mod plugin_programs;
