@@ -66,18 +66,20 @@ fn every_template_makes_a_project_whose_tests_pass() {
     let cache = compiled();
     // One SDK for all, which is built once.
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/rust");
-    for (template, passed) in [("service", "1 passed"), ("parser", "2 passed")] {
-        let new = ["new", template, "--template", template, "--sdk", text(&sdk)];
+    for (template, name, passed) in
+        [("service", "ticker", "1 passed"), ("parser", "sensors", "2 passed")]
+    {
+        let new = ["new", name, "--template", template, "--sdk", text(&sdk)];
         let _ = desk.plugin(&new).ok();
-        assert!(!desk.path(template).join("vendor").exists());
-        let test = ["test", "--path", template, "--cache", text(&cache)];
+        assert!(!desk.path(name).join("vendor").exists());
+        let test = ["test", "--path", name, "--cache", text(&cache)];
         let tested = desk.plugin(&test);
         assert!(tested.stdout.contains(passed), "{tested:?}");
         let _ = tested.ok();
-        let built = desk.plugin(&["build", "--path", template, "--cache", text(&cache)]).ok();
-        assert!(built.contains(&format!("{template}/{template}.wasm")), "{built}");
+        let built = desk.plugin(&["build", "--path", name, "--cache", text(&cache)]).ok();
+        assert!(built.contains(&format!("{name}/{name}.wasm")), "{built}");
     }
-    let run = ["run", "service/service.wasm", "tick", "every=1", "--cache", text(&cache)];
+    let run = ["run", "ticker/ticker.wasm", "tick", "every=1", "--cache", text(&cache)];
     let mut service = Process::spawn(&mut desk.command(&run));
     service.wait_for_log("published {\"ticks\":1}");
     service.signal(Signal::SIGINT);
