@@ -15,7 +15,6 @@
 mod choice;
 mod listing;
 mod slots;
-mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -24,6 +23,7 @@ use std::time::Duration;
 
 use drover_api::{Level, NextVersion, RefusedPlugin, Timestamp};
 use drover_grants::Grants;
+use drover_watch::{Wakes, Watched, Watcher};
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
@@ -37,7 +37,6 @@ use crate::plugin::{Loaded, chain};
 use crate::registry::{DirectoryView, Label};
 use choice::{Choice, Choices};
 use slots::{Action, LoadFailure, Slots, Verdict};
-pub use watch::{Watched, Watcher};
 
 /// Time between two looks though nothing was heard: what heals a lost event,
 /// and finds changes behind links and on file systems that tell nothing.
@@ -126,7 +125,7 @@ fn watcher() -> Option<Arc<Watcher>> {
         let rescan_ms = RESCAN_DEAF.as_millis();
         tracing::warn!(%error, rescan_ms, "cannot watch the plugin directory, looking at it again and again; raise fs.inotify.max_user_instances");
     };
-    Watcher::new().map(Arc::new).map_err(told).ok()
+    Watcher::new(Wakes::OnEntries).map(Arc::new).map_err(told).ok()
 }
 
 /// A load that has ended: of what, with which grants, and how.

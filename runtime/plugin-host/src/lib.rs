@@ -77,7 +77,7 @@ pub use compile::{CompileError, compile};
 pub use compiler::{CompilerCommand, CompilerError};
 pub use component::NotAComponent;
 pub use describe::DescribeError;
-pub use directory::{PluginDirectory, Watched, Watcher};
+pub use directory::PluginDirectory;
 pub use feed::Published;
 pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
 pub use job::{Caller, Job, Outcome, Said};

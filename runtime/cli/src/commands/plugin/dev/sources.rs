@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_plugin_host::{Watched, Watcher};
+use drover_watch::{Wakes, Watched, Watcher};
 use tokio::time::timeout;
 
 /// How long it has to be quiet before a change is taken for a whole one.
@@ -40,7 +40,7 @@ pub(super) struct Sources {
 impl Sources {
     /// Watches the project in `dir`, in a tokio runtime.
     pub(super) fn watch(dir: &Path) -> anyhow::Result<Self> {
-        let watcher = Watcher::new()
+        let watcher = Watcher::new(Wakes::OnEntries)
             .context("cannot watch the project; raise fs.inotify.max_user_instances")?;
         let mut sources = Self {
             dir: dir.to_owned(),

@@ -1,8 +1,10 @@
-//! Hears that something changed in the plugin directory or in a folder of it.
+//! Hears that something changed in directories.
 //!
 //! By inotify, bare: what is wanted of it is a wake-up, after which the
 //! directory is looked at as a whole. So no event is read for what it says, and
 //! one that is lost costs the time until the next look and nothing else.
+
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,10 +16,9 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-/// What wakes: entries that come, go or are renamed, files that are closed
-/// after they were written, and rights that change. Not each write: a file that
-/// grows is looked at again anyway.
-const WAKING: WatchFlags = WatchFlags::CREATE
+/// Entries that come, go or are renamed, files that are closed after they were
+/// written, and rights that change.
+const ENTRIES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
@@ -27,9 +28,21 @@ const WAKING: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
+/// What wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wakes {
+    /// Entries that come, go or are renamed, files that are closed after they
+    /// were written, and rights that change. Not each write.
+    OnEntries,
+    /// Each write as well.
+    OnWrites,
+}
+
 /// A watch on some directories.
+#[derive(Debug)]
 pub struct Watcher {
     inotify: AsyncFd<OwnedFd>,
+    waking: WatchFlags,
 }
 
 /// The directories that one look has found. To be made in a look and given to
@@ -42,23 +55,27 @@ pub struct Watched {
 }
 
 impl Watcher {
-    /// A watch on nothing. To be called in a tokio runtime.
+    /// To be called in a tokio runtime.
     ///
     /// # Errors
     ///
-    /// If the user has too many already.
+    /// If the system has no more watchers for this user.
     #[expect(
         deprecated,
         reason = "its heir is unsafe, for types that change their descriptor; this one does not"
     )]
-    pub fn new() -> io::Result<Self> {
+    pub fn new(wakes: Wakes) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { inotify: AsyncFd::new(inotify)? })
+        let waking = match wakes {
+            Wakes::OnEntries => ENTRIES,
+            Wakes::OnWrites => ENTRIES.union(WatchFlags::MODIFY),
+        };
+        Ok(Self { inotify: AsyncFd::new(inotify)?, waking })
     }
 
     /// Watches a directory; one that is watched already stays so.
     pub fn watch(&self, directory: &Path, watched: &mut Watched) {
-        match inotify::add_watch(self.inotify.get_ref(), directory, WAKING) {
+        match inotify::add_watch(self.inotify.get_ref(), directory, self.waking) {
             Ok(watch) => drop(watched.watches.insert(watch)),
             Err(error) => watched.error = Some(error.into()),
         }
@@ -76,7 +93,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// If the system tells of no more changes.
+    /// If the system does not say any more.
     pub async fn changed(&self) -> io::Result<()> {
         let mut ready = self.inotify.readable().await?;
         loop {
@@ -95,6 +112,7 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::time::Duration;
 
     use tempfile::TempDir;
@@ -106,7 +124,7 @@ mod tests {
     async fn whatever_happens_to_an_entry_is_heard() {
         let directory = TempDir::new().unwrap();
         let (one, two) = (directory.path().join("one"), directory.path().join("two"));
-        let watcher = Watcher::new().unwrap();
+        let watcher = Watcher::new(Wakes::OnEntries).unwrap();
         let mut watched = Watched::default();
         watcher.watch(directory.path(), &mut watched);
         assert!(watched.error.is_none());
@@ -126,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_watched_any_more_is_not_heard() {
         let directory = TempDir::new().unwrap();
-        let watcher = Watcher::new().unwrap();
+        let watcher = Watcher::new(Wakes::OnEntries).unwrap();
         let mut watched = Watched::default();
         watcher.watch(directory.path(), &mut watched);
         watcher.watch_only(&Watched::default(), &watched);
@@ -136,12 +154,22 @@ mod tests {
         assert!(timeout(Duration::from_millis(50), watcher.changed()).await.is_err());
     }
 
+    #[tokio::test]
+    async fn a_write_is_heard_where_it_is_to_be() {
+        let directory = TempDir::new().unwrap();
+        let mut file = fs::File::create(directory.path().join("file")).unwrap();
+        let watcher = Watcher::new(Wakes::OnWrites).unwrap();
+        watcher.watch(directory.path(), &mut Watched::default());
+        file.write_all(b"1").unwrap();
+        timeout(Duration::from_secs(30), watcher.changed()).await.unwrap().unwrap();
+    }
+
     #[test]
     fn a_directory_that_is_not_there_is_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _context = runtime.enter();
         let mut watched = Watched::default();
-        Watcher::new().unwrap().watch(Path::new("/nowhere"), &mut watched);
+        Watcher::new(Wakes::OnEntries).unwrap().watch(Path::new("/nowhere"), &mut watched);
         assert!(watched.error.is_some());
     }
 }
