@@ -35,9 +35,9 @@ pub use manager::{
     open,
 };
 pub use spec::{
-    CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, Places, ProcessLimits,
-    ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, SpecContext, SpecError,
-    StdinPolicy,
+    CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ParseSpec, Places,
+    ProcessLimits, ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, SpecContext,
+    SpecError, StdinPolicy,
 };
 pub use tree::Tree;
 pub use usage::{TreeUsage, UsageSampler};

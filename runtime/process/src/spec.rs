@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use arguments::{SpecContext, SpecError};
 pub use cron::CronSchedule;
@@ -70,6 +71,9 @@ pub struct ProcessSpec {
     pub stats_interval: Duration,
     /// Which levels of the output go where.
     pub levels: LevelTexts,
+    /// What parses the plain lines of the output.
+    #[serde(default)]
+    pub parse: Option<ParseSpec>,
     /// The user that the child runs as, by name or number; the agent's own if
     /// nothing is said.
     pub user: Option<String>,
@@ -186,6 +190,18 @@ pub struct LevelTexts {
     pub loglevels_db: Option<String>,
     /// Which of those are sent to the controller.
     pub loglevels_ac: Option<String>,
+}
+
+/// The parser that plain lines go through: those that do not say in the level
+/// protocol what they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParseSpec {
+    /// The plugin.
+    pub plugin: String,
+    /// One of its formats.
+    pub format: String,
+    /// What it wants to know of the format.
+    pub options: Map<String, Value>,
 }
 
 /// What a child and its descendants may use; absent: no limit of their own.

@@ -229,6 +229,7 @@ fn spec(program: Program, context: &SpecContext) -> ProcessSpec {
         on_agent_restart: OnAgentRestart::End,
         stats_interval: context.stats_interval,
         levels: LevelTexts { loglevels: Some("-".to_owned()), ..LevelTexts::default() },
+        parse: None,
         user: program.user,
         group: None,
         limits: ProcessLimits {

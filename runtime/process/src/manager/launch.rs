@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::ManagerConfig;
 use crate::keeper::{Launch, Limits, Stdin};
 use crate::spec::{
-    Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ProcessLimits, ProcessSpec,
-    RestartPolicy, Script, StdinPolicy,
+    Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ParseSpec, ProcessLimits,
+    ProcessSpec, RestartPolicy, Script, StdinPolicy,
 };
 
 /// Where programs are looked for when the command says nothing.
@@ -33,6 +33,7 @@ pub(super) struct Note<'a> {
     grace: Duration,
     stats_interval: Duration,
     levels: Cow<'a, LevelTexts>,
+    parse: Option<Cow<'a, ParseSpec>>,
 }
 
 impl<'a> Note<'a> {
@@ -48,6 +49,7 @@ impl<'a> Note<'a> {
             grace: spec.grace,
             stats_interval: spec.stats_interval,
             levels: Cow::Borrowed(&spec.levels),
+            parse: spec.parse.as_ref().map(Cow::Borrowed),
         }
     }
 
@@ -74,6 +76,7 @@ impl<'a> Note<'a> {
             on_agent_restart: self.on_agent_restart,
             stats_interval: self.stats_interval,
             levels: self.levels.into_owned(),
+            parse: self.parse.map(Cow::into_owned),
             user: None,
             group: None,
             limits: ProcessLimits::default(),

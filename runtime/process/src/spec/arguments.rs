@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::template::Places;
 use super::{
-    CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ProcessLimits,
-    ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, StdinPolicy,
+    CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ParseSpec,
+    ProcessLimits, ProcessSpec, ReadyPattern, Recurrence, RestartPolicy, Script, StdinPolicy,
 };
 use take::Arguments;
 
@@ -70,6 +70,7 @@ impl ProcessSpec {
     /// | `on_agent_restart` | `"adopt"` or `"end"`; adopt if `max_time` is `-1` |
     /// | `stats_interval` | a time |
     /// | `loglevels`, `loglevels_db`, `loglevels_ac` | level sets, as text or one number |
+    /// | `parse` | an object of `plugin`, `format` and `options`: what parses lines of the output that have no level |
     /// | `user`, `group` | names or numbers |
     /// | `limits` | an object of `memory`, `processes`, `open_files`, `nice` |
     ///
@@ -180,6 +181,7 @@ impl Program {
                 loglevels_db: args.level_set("loglevels_db")?,
                 loglevels_ac: args.level_set("loglevels_ac")?,
             },
+            parse: parse(&mut args)?,
             user: args.word_or_number("user")?,
             group: args.word_or_number("group")?,
             limits: limits(&mut args)?,
@@ -298,6 +300,22 @@ fn on_agent_restart(args: &mut Arguments, max_time: MaxTime) -> Result<OnAgentRe
 fn stats_interval(args: &mut Arguments, context: &SpecContext) -> Result<Duration, SpecError> {
     let interval = args.time("stats_interval")?.filter(|interval| !interval.is_zero());
     Ok(interval.unwrap_or(context.stats_interval).max(Duration::from_millis(100)))
+}
+
+fn parse(args: &mut Arguments) -> Result<Option<ParseSpec>, SpecError> {
+    let Some(mut parse) = args.object("parse")? else { return Ok(None) };
+    let missing = |key| move || SpecError::new(key, "is missing: name the plugin and its format");
+    let found = ParseSpec {
+        plugin: parse.word("plugin")?.ok_or_else(missing("parse.plugin"))?,
+        format: parse.word("format")?.ok_or_else(missing("parse.format"))?,
+        options: match parse.take("options") {
+            None => Map::new(),
+            Some(Value::Object(options)) => options.clone(),
+            Some(other) => return Err(take::refused("parse.options", other, "an object")),
+        },
+    };
+    parse.refuse_the_rest()?;
+    Ok(Some(found))
 }
 
 fn limits(args: &mut Arguments) -> Result<ProcessLimits, SpecError> {

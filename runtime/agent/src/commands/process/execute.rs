@@ -177,6 +177,8 @@ pub(super) fn schema(is_script: bool) -> Value {
         "loglevels": number_or_text("Levels that are looked at at all, such as 1-5 or *."),
         "loglevels_db": number_or_text("Levels that are stored on the node."),
         "loglevels_ac": number_or_text("Levels that go to the controller."),
+        "parse": json!({ "type": ["object", "null"], "description":
+            "What parses lines of its output that have no level: plugin, format, options." }),
         "user": number_or_text("The user that it runs as."),
         "group": number_or_text("Its group."),
         "limits": json!({ "type": ["object", "null"], "description":

@@ -51,6 +51,7 @@ fn every_argument_is_read() {
         "restart_delay_max": 0.5, "recurring_period": 100, "start_delay": 2, "after": ["db"],
         "ready": "^listening", "queue": "q", "grace": "1s", "on_agent_restart": "adopt",
         "stats_interval": 120, "loglevels": "*", "loglevels_db": "1-5", "loglevels_ac": 9,
+        "parse": {"plugin": "logparse", "format": "regex", "options": {"pattern": "x"}},
         "user": "nobody", "group": 1000,
         "limits": {"memory": "1 GiB", "processes": 50, "open_files": 64, "nice": -5},
     }));
@@ -66,6 +67,9 @@ fn every_argument_is_read() {
     assert_eq!(spec.recurrence, Some(Recurrence::Every(Duration::from_secs(100))));
     assert!(spec.ready.as_ref().unwrap().is_in(b"listening on 80"));
     assert_eq!(spec.levels.loglevels_ac.as_deref(), Some("9"));
+    let parse = spec.parse.as_ref().unwrap();
+    assert_eq!((parse.plugin.as_str(), parse.format.as_str()), ("logparse", "regex"));
+    assert_eq!(parse.options["pattern"], "x");
     assert_eq!((spec.user.as_deref(), spec.group.as_deref()), (Some("nobody"), Some("1000")));
     assert_eq!(spec.limits.memory, Some(1 << 30));
     assert_eq!(spec.limits.nice, Some(-5));
