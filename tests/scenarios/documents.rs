@@ -135,6 +135,14 @@ fn the_readmes_service_is_a_valid_configuration_with_every_key() {
 }
 
 #[test]
+fn the_readmes_sources_are_a_valid_configuration() {
+    let shown = drover_agent::Config::parse(&block("toml", "# sources in agent.toml")).unwrap();
+    let nginx = &shown.sources["nginx"];
+    let kernel = &shown.sources["kernel"];
+    assert_eq!((nginx.from, nginx.counters), (kernel.from, kernel.counters), "the defaults");
+}
+
+#[test]
 fn the_readmes_controller_configuration_has_every_key_with_its_default() {
     let text = block("toml", "# controller.toml");
     let shown = drover_controller::Config::parse(&text).unwrap();

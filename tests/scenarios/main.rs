@@ -23,6 +23,7 @@ mod plugin_programs;
 mod plugins;
 mod processes;
 mod services;
+mod sources;
 mod startup;
 mod wamp_callers;
 

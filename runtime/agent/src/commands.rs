@@ -13,6 +13,7 @@ mod old_names;
 mod plugin;
 mod process;
 mod service;
+mod source;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -34,7 +35,7 @@ pub(crate) use old_names::in_new_words;
 
 /// Every row.
 const TABLE: &[&[Row]] =
-    &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS, service::ROWS];
+    &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS, service::ROWS, source::ROWS];
 
 /// One of the host's own commands.
 pub(crate) struct Row {
@@ -279,6 +280,6 @@ mod tests {
 
     #[test]
     fn the_hosts_names_are_reserved() {
-        assert_eq!(reserved(), ["agent", "job", "log", "plugin", "process", "service"]);
+        assert_eq!(reserved(), ["agent", "job", "log", "plugin", "process", "service", "source"]);
     }
 }

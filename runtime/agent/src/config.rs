@@ -3,6 +3,7 @@
 mod logs;
 mod plugins;
 mod processes;
+mod sources;
 mod startup;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use crate::services::{self, ServiceSpec};
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
 pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
+pub use sources::SourceSettings;
+pub(crate) use sources::SourceTable;
 pub use startup::Startup;
 pub(crate) use startup::{PREFIX, StartupJob};
 
@@ -90,6 +93,9 @@ pub struct Config {
     /// Services that run whenever the agent does, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, ServiceSpec>,
+    /// Log files that are followed, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourceSettings>,
     /// Programs that run whenever the agent starts.
     #[serde(skip_serializing_if = "Startup::is_empty")]
     pub startup: Startup,
@@ -164,6 +170,7 @@ impl Default for Config {
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
             services: BTreeMap::new(),
+            sources: BTreeMap::new(),
             startup: Startup::default(),
         }
     }
@@ -407,7 +414,8 @@ impl Config {
             }
             None => {
                 self.plugins.iter().try_for_each(|(name, plugin)| plugin.check(name, self))?;
-                self.services.iter().try_for_each(|(name, spec)| check_service(name, spec))
+                self.services.iter().try_for_each(|(name, spec)| check_service(name, spec))?;
+                self.sources.iter().try_for_each(|(name, source)| source.check(name))
             }
         }
     }

@@ -17,6 +17,7 @@
 //! [`processes`] has the child processes, whose parent is a program of its own;
 //! [`startup`] runs those that the configuration wants; [`services`] are those that
 //! plugins offer.
+//! [`sources`] follows log files, whose lines plugins parse.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -35,6 +36,7 @@ mod plugins;
 mod processes;
 mod recording;
 mod services;
+mod sources;
 mod startup;
 
 use std::sync::Arc;
@@ -47,8 +49,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, Startup,
-    StatsdSettings, WhenFull, default_data_dir,
+    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, SourceSettings,
+    Startup, StatsdSettings, WhenFull, default_data_dir,
 };
 
 pub use drover_process::run_keeper;
@@ -143,6 +145,7 @@ impl Agent {
             },
         })
         .context("cannot start the plugin host")?;
+        processes.parse_with(host.clone());
         let (services, supervisor) = Services::open(&config)?;
         Ok(Self {
             config,
@@ -186,6 +189,7 @@ impl Agent {
             startup,
         } = self;
         let store = logs.store().clone();
+        let followed = config.sources.clone();
         let node = Node::new(&config, host, logs, processes, services, stop.clone());
         let loaded = CancellationToken::new();
 
@@ -210,6 +214,7 @@ impl Agent {
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
         tasks.spawn(supervisor.run(node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
+        tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
         let mut outcome = Ok(());

@@ -10,6 +10,7 @@
 //! a thread of its own; [`metrics`](crate::metrics) have a task.
 
 mod job;
+mod parsed;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::config::{LogSettings, WhenFull};
 use crate::metrics::Metrics;
 
 pub(crate) use job::JobLog;
+pub(crate) use parsed::PlainLines;
 
 /// What the longest record may take of a message: it may become four times as
 /// long when it is no text, and its envelope comes on top.
@@ -96,9 +98,22 @@ impl Logs {
 
     /// Where all that a job says goes.
     pub(crate) fn of_job(&self, source: Source, levels: JobLevels) -> JobLog {
-        let JobLevels { heard, store, forward } = levels;
+        JobLog::new(self.clone(), Arc::new(self.origin(source, levels)), levels.heard)
+    }
+
+    /// What becomes of records from `source`.
+    pub(crate) fn origin(&self, source: Source, levels: JobLevels) -> Origin {
+        let JobLevels { store, forward, .. } = levels;
         let forward = forward.unwrap_or(self.shared.forward);
-        let origin = Origin { store, forward, source: Arc::new(source) };
-        JobLog::new(self.clone(), Arc::new(origin), heard)
+        Origin { store, forward, source: Arc::new(source) }
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The longest record in bytes; longer messages become several.
+    pub(crate) fn longest(&self) -> usize {
+        self.shared.longest
     }
 }

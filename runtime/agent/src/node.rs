@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::logs::Logs;
 use crate::processes::Processes;
 use crate::services::Services;
+use crate::sources::Sources;
 use crate::{Config, commands};
 
 /// A cheap handle on the node.
@@ -36,6 +37,7 @@ struct Shared {
     logs: Logs,
     processes: Processes,
     services: Services,
+    sources: Sources,
     max_message_bytes: usize,
     revision: watch::Sender<u64>,
     running: Mutex<HashMap<JobId, RunningJob>>,
@@ -75,6 +77,7 @@ impl Node {
             logs,
             processes,
             services,
+            sources: Sources::new(config.sources.keys()),
             max_message_bytes: config.max_message_bytes(),
             // From the start time, so that a restarted agent never repeats one.
             revision: watch::Sender::new(started.0),
@@ -115,6 +118,11 @@ impl Node {
         &self.shared.services
     }
 
+    /// What is known of the log files that are followed.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.shared.sources
+    }
+
     pub(crate) fn max_message_bytes(&self) -> usize {
         self.shared.max_message_bytes
     }
@@ -153,7 +161,8 @@ impl Node {
         let log = trouble.borrow().as_ref().map(|why| format!("the log cannot be written: {why}"));
         let grants = self.grants_trouble();
         let grants = grants.as_ref().map(|why| format!("the grants cannot be used: {why}"));
-        let troubles: Vec<_> = log.into_iter().chain(grants).collect();
+        let sources = self.sources().troubles();
+        let troubles: Vec<_> = log.into_iter().chain(grants).chain(sources).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use drover_api::{JobError, JobId, JobState};
+use drover_plugin_host::Host;
 use drover_process::{
     JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, Outcome, OutputStream, ProcessManager,
     SpecContext, open,
@@ -83,6 +84,8 @@ struct Expectant {
 /// The listeners, and those whom they are to tell.
 struct Listeners {
     logs: Logs,
+    /// Who parses lines, until the shutdown: it has a handle on the processes too.
+    host: Mutex<Option<Host>>,
     tasks: Mutex<JoinSet<()>>,
     expectants: Mutex<HashMap<JobId, Expectant>>,
 }
@@ -114,8 +117,8 @@ impl Processes {
         keeper: &KeeperCommand,
         logs: Logs,
     ) -> anyhow::Result<(Self, ManagerTask)> {
-        let listeners =
-            Arc::new(Listeners { logs, tasks: Mutex::default(), expectants: Mutex::default() });
+        let (host, tasks, expectants) = Default::default();
+        let listeners = Arc::new(Listeners { logs, host, tasks, expectants });
         let observer: Observer = {
             let listeners = Arc::clone(&listeners);
             Arc::new(move |job: &JobInfo| listeners.listen(job))
@@ -125,6 +128,12 @@ impl Processes {
         let windows = Windows::default();
         let (context, runtime) = (Arc::new(config.spec_context()), Handle::current());
         Ok((Self { manager, context, listeners, windows, runtime }, task))
+    }
+
+    /// Says whose parsers are meant where a command has its lines parsed. To be
+    /// called before the task runs.
+    pub(crate) fn parse_with(&self, host: Host) {
+        *lock(&self.listeners.host) = Some(host);
     }
 
     pub(crate) fn manager(&self) -> &ProcessManager {
@@ -160,6 +169,7 @@ impl Processes {
     pub(crate) async fn shutdown(&self) {
         // Somebody may have done it before.
         let _ = self.manager.shutdown().await;
+        *lock(&self.listeners.host) = None;
         let mut tasks = std::mem::take(&mut *lock(&self.listeners.tasks));
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
@@ -176,7 +186,8 @@ impl Listeners {
     fn listen(&self, job: &JobInfo) -> mpsc::Sender<JobEvent> {
         let (events, happens) = mpsc::channel(EVENTS);
         let expectant = lock(&self.expectants).remove(&job.id);
-        let listener = listener::Listener::new(&self.logs, job, expectant);
+        let host = lock(&self.host).clone();
+        let listener = listener::Listener::new(&self.logs, host, job, expectant);
         self.tasks().spawn(listener.run(happens));
         events
     }

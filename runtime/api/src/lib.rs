@@ -18,6 +18,7 @@ mod plugin;
 pub mod procedures;
 mod result;
 mod service;
+mod source;
 mod stream_tail;
 mod time;
 
@@ -34,5 +35,6 @@ pub use plugin::{
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
 pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};
+pub use source::{SourceFile, SourceState, SourceStatus};
 pub use stream_tail::StreamTail;
 pub use time::Timestamp;

@@ -16,4 +16,5 @@ pub(crate) mod plugin;
 pub(crate) mod ps;
 mod report;
 pub(crate) mod service;
+pub(crate) mod sources;
 pub(crate) mod stats;

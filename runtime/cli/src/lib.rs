@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Stats(command) => commands::stats::run(&command),
         Command::Service(command) => commands::service::run(command),
         Command::Logs(command) => commands::logs::run(command),
+        Command::Sources(command) => commands::sources::run(&command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Completions(command) => commands::completions::run(&command),
         Command::Keeper(command) => commands::keeper::run(&command),
@@ -81,6 +82,8 @@ enum Command {
     Service(commands::service::Service),
     /// Show what jobs said
     Logs(commands::logs::Logs),
+    /// List the log files that a node follows
+    Sources(commands::sources::Sources),
     /// Try plugins without a controller, and show those of nodes
     Plugin(commands::plugin::Plugin),
     /// Print the completions of a shell

@@ -7,7 +7,7 @@ use drover_logs::statsd::ScopeId;
 use drover_logs::store::{Batch, LossyAppender, Origin, StoreClosed};
 use drover_logs::{LevelSet, Message, OutputParser, Part, Stream};
 
-use super::Logs;
+use super::{Logs, PlainLines};
 use crate::config::WhenFull;
 
 /// Who hears of messages beside the log.
@@ -30,6 +30,10 @@ pub(crate) struct JobLog {
     scope: Option<ScopeId>,
     /// The beginning of a line of metrics whose end has not come.
     metric: Vec<u8>,
+    /// Where a plugin parses plain lines.
+    plain: Option<PlainLines>,
+    /// Whether what a parser holds back is all that comes of it.
+    is_pausing: bool,
 }
 
 impl JobLog {
@@ -48,15 +52,36 @@ impl JobLog {
             lossy,
             scope: None,
             metric: Vec::new(),
+            plain: None,
+            is_pausing: false,
         }
+    }
+
+    /// Has plain lines parsed: those of no level of their own.
+    pub(crate) fn parse_plain(&mut self, plain: PlainLines) {
+        self.plain = Some(plain);
+    }
+
+    /// Whether a parser holds lines back.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.plain.as_ref().is_some_and(PlainLines::is_holding)
+    }
+
+    /// Has [`JobLog::write`] take what a parser holds back: nothing comes for
+    /// now that could belong to it.
+    pub(crate) fn pause(&mut self) {
+        self.is_pausing = true;
     }
 
     /// Takes bytes of one stream, which say in the level protocol what they are.
     /// `also` is given every message that is looked at.
     pub(crate) fn output(&mut self, stream: Stream, bytes: &[u8], also: Also<'_>) {
-        let Self { logs, origin, heard, parsers, batch, scope, metric, .. } = self;
+        let Self { logs, origin, heard, parsers, batch, scope, metric, plain, .. } = self;
         let time = Timestamp::now();
         parsers[stream as usize].feed(bytes, |message| match message.level {
+            _ if plain.as_mut().is_some_and(|plain| plain.take(stream, message)) => {
+                also(stream, message);
+            }
             level if !heard.contains(level) => {}
             Level::STATSD => take_metrics(logs, origin, scope, metric, message),
             _ => {
@@ -68,10 +93,14 @@ impl JobLog {
 
     /// Takes what a program left unfinished at its end: lines and blocks.
     pub(crate) fn end_output(&mut self, also: Also<'_>) {
-        let Self { logs, origin, heard, parsers, batch, scope, metric, .. } = self;
+        self.is_pausing = true;
+        let Self { logs, origin, heard, parsers, batch, scope, metric, plain, .. } = self;
         let time = Timestamp::now();
         for (parser, stream) in parsers.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
             parser.finish(|message| match message.level {
+                _ if plain.as_mut().is_some_and(|plain| plain.take(stream, message)) => {
+                    also(stream, message);
+                }
                 level if !heard.contains(level) => {}
                 Level::STATSD => take_metrics(logs, origin, scope, metric, message),
                 _ => {
@@ -106,6 +135,11 @@ impl JobLog {
     ///
     /// The log is closed.
     pub(crate) async fn write(&mut self) -> Result<(), StoreClosed> {
+        let is_pausing = std::mem::take(&mut self.is_pausing);
+        if let Some(plain) = &mut self.plain {
+            let longest = self.logs.shared.longest;
+            plain.parse(&mut self.batch, self.heard, longest, is_pausing).await;
+        }
         if self.batch.is_empty() {
             return Ok(());
         }

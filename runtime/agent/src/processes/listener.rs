@@ -9,16 +9,22 @@ use drover_logs::store::StoreClosed;
 use drover_logs::{
     LevelSet, Message, Part, ResultCollector, ResultData, ResultDataError, Source, Stream,
 };
-use drover_process::{Cause, JobEvent, JobInfo, Outcome, OutputStream, ProcessSpec, TreeUsage};
+use drover_plugin_host::{Host, ParserSpec};
+use drover_process::{
+    Cause, JobEvent, JobInfo, Outcome, OutputStream, ParseSpec, ProcessSpec, TreeUsage,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Expectant, Finished, Live};
-use crate::logs::{JobLevels, JobLog, Logs};
+use crate::logs::{JobLevels, JobLog, Logs, PlainLines};
 
 /// How long whoever waits for a job waits for the log to take what it said.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long lines are held back that later ones may belong to.
+const HELD: Duration = Duration::from_secs(2);
 
 /// The longest text that a result tells of level 9.
 const CRITICAL_BYTES: usize = 64 << 10;
@@ -61,7 +67,12 @@ pub(crate) fn levels_of(spec: &ProcessSpec) -> Result<JobLevels, JobError> {
 }
 
 impl Listener {
-    pub(super) fn new(logs: &Logs, job: &JobInfo, expectant: Option<Expectant>) -> Self {
+    pub(super) fn new(
+        logs: &Logs,
+        host: Option<Host>,
+        job: &JobInfo,
+        expectant: Option<Expectant>,
+    ) -> Self {
         let JobInfo { id, spec, .. } = job;
         let source =
             Source { job: id.clone(), domain: spec.domain.clone(), name: spec.name.clone() };
@@ -75,7 +86,12 @@ impl Listener {
             critical: Default::default(),
             last_critical: None,
         };
-        let log = logs.of_job(source, levels);
+        let mut log = logs.of_job(source, levels);
+        if let Some((host, parse)) = host.zip(spec.parse.clone()) {
+            let ParseSpec { plugin, format, options } = parse;
+            let spec = ParserSpec { plugin, format, options: Value::Object(options) };
+            log.parse_plain(PlainLines::new(host, &spec));
+        }
         Self {
             id: id.clone(),
             log,
@@ -87,7 +103,7 @@ impl Listener {
     }
 
     pub(super) async fn run(mut self, mut happens: mpsc::Receiver<JobEvent>) {
-        while let Some(event) = happens.recv().await {
+        while let Some(event) = self.next(&mut happens).await {
             if let JobEvent::Ended { outcome } = event {
                 return self.end(outcome).await;
             }
@@ -101,6 +117,20 @@ impl Listener {
         // The manager ended first: the next agent takes the job over.
         self.end_output();
         let _ = self.log.write().await;
+    }
+
+    /// What happens next. Lines that a parser holds back meanwhile are written
+    /// when nothing does.
+    async fn next(&mut self, happens: &mut mpsc::Receiver<JobEvent>) -> Option<JobEvent> {
+        if self.log.is_holding() {
+            if let Ok(event) = timeout(HELD, happens.recv()).await {
+                return event;
+            }
+            self.log.pause();
+            // A log that is closed is met at the next event.
+            let _ = self.log.write().await;
+        }
+        happens.recv().await
     }
 
     async fn take(&mut self, event: JobEvent) {
