@@ -5,6 +5,7 @@
 //! stable code, see [`failure`], and says what was being done.
 
 mod call;
+pub(crate) mod dialog;
 pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod messages;

@@ -10,10 +10,12 @@
 //! container should be like in people's words; the other modules are the
 //! operations.
 
+mod capture;
 mod container;
 mod description;
 mod engine;
 mod ensure;
+mod events;
 mod image;
 mod models;
 mod network;
@@ -47,6 +49,7 @@ plugin!(
     container::stats::stats,
     container::stats::stats_live,
     container::exec::exec,
+    container::exec::attach,
     container::archive::copy_in,
     container::archive::copy_out,
     ensure::ensure,
@@ -80,4 +83,6 @@ plugin!(
     system::version,
     system::disk_use,
     system::events_between,
+    events::events,
+    capture::capture,
 );

@@ -10,15 +10,15 @@ use serde_json::Value;
 
 /// One exchange that a test expects.
 pub(crate) struct Exchange {
-    request: &'static str,
+    request: String,
     status: u16,
     body: Vec<u8>,
 }
 
 /// The engine answers `request`, such as `POST /containers/web/start`, with
 /// `status` and `body`. The version in the path is left out.
-pub(crate) fn on(request: &'static str, status: u16, body: impl Into<Vec<u8>>) -> Exchange {
-    Exchange { request, status, body: body.into() }
+pub(crate) fn on(request: impl Into<String>, status: u16, body: impl Into<Vec<u8>>) -> Exchange {
+    Exchange { request: request.into(), status, body: body.into() }
 }
 
 /// An answer of JSON.
@@ -64,9 +64,13 @@ pub(crate) fn run_with(
     arguments: &Value,
     exchanges: Vec<Exchange>,
 ) -> Outcome {
+    run_in(host(data), operation, arguments, exchanges)
+}
+
+/// A host whose plugin has spoken with the engine before, and a job with `data`.
+pub(crate) fn host(data: Vec<u8>) -> Host {
     let state = [("api-version".to_owned(), b"1.41".to_vec())].into();
-    let host = Host { job_data: data, state, ..Host::default() };
-    run_in(host, operation, arguments, exchanges)
+    Host { job_data: data, state, ..Host::default() }
 }
 
 /// Like [`run`], in a host of the test's own.

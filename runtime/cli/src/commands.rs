@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod completions;
+pub(crate) mod containers;
 pub(crate) mod controller;
 mod daemon;
 pub(crate) mod exec;

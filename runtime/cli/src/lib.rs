@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Ps(command) => commands::ps::run(&command),
         Command::Kill(command) => commands::kill::run(&command),
         Command::Stats(command) => commands::stats::run(&command),
+        Command::Containers(command) => commands::containers::run(&command),
         Command::Service(command) => commands::service::run(command),
         Command::Logs(command) => commands::logs::run(command),
         Command::Sources(command) => commands::sources::run(&command),
@@ -78,6 +79,8 @@ enum Command {
     Kill(commands::kill::Kill),
     /// Show what the programs on a node use
     Stats(commands::stats::Stats),
+    /// List the containers of a node
+    Containers(commands::containers::Containers),
     /// Start, stop and follow services of plugins
     Service(commands::service::Service),
     /// Show what jobs said

@@ -69,6 +69,7 @@ const LIFE_CYCLE: &[&str] = &[
 const CREATE: &[&str] = &[
     "POST /v1.41/containers/create",
     "POST /v1.41/containers/web/exec",
+    "POST /v1.41/containers/web/attach?stream=true&stdin=true",
     "DELETE /v1.41/containers/web?force=true",
     "GET /v1.41/containers/web/archive?path=/etc",
     "PUT /v1.41/containers/web/archive?path=/",
@@ -86,7 +87,6 @@ const NEVER: &[&str] = &[
     "POST /v1.41/plugins/pull",
     "POST /v1.41/commit",
     "GET /v1.41/secrets",
-    "POST /v1.41/containers/web/attach",
     "GET /v1.41/containers/web/attach/ws",
     "GET /v1.41/containers/web/export",
     "POST /containers/create",

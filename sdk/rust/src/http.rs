@@ -56,7 +56,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::body::{Incoming, Upload};
+pub use self::body::{Incoming, Upload, wait};
 pub use self::error::Error;
 
 /// How much of an answer [`Response::ok`] puts into its error, in bytes.

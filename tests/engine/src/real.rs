@@ -38,8 +38,8 @@ impl RealEngine {
     pub fn start() -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
-            "a Docker Engine needs root: run the tests as root, or leave these out with \
-             `--exclude drover-engine-tests`"
+            "a Docker Engine needs root: run the tests as root, or leave out what has one with \
+             `--exclude drover-engine-tests` and `--skip real_engine`"
         );
         let folder = tempfile::Builder::new().prefix("engine-").tempdir().unwrap();
         let group = folder.path().file_name().unwrap().to_string_lossy().into_owned();

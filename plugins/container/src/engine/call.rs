@@ -6,7 +6,8 @@ use std::io::Read;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use drover_sdk::Failure;
-use drover_sdk::http::Response;
+use drover_sdk::channel::Channel;
+use drover_sdk::http::{Incoming, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -126,6 +127,19 @@ impl<'a> Call<'a> {
             is_settled_anew = true;
         }
     }
+
+    /// Sends the request and makes a stream in both directions of its
+    /// connection. The version is settled: whoever opens a stream has asked for
+    /// something before.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be reached, or refuses.
+    pub(crate) fn open(self) -> Result<Channel, Failure> {
+        let Self { engine, what, method, path, headers, body, .. } = self;
+        let path = format!("/v{}{path}", engine.version());
+        transport::open(&Request { method, path, headers, body }, &what)
+    }
 }
 
 /// What the engine answered.
@@ -153,10 +167,14 @@ impl Reply {
 
     /// Passes an answer on.
     pub(crate) fn pass<T>(self) -> Result<Passed<T>, Failure> {
-        let (mut json, what) = self.text()?;
-        // An engine ends its answers with a line end.
-        json.truncate(json.trim_end().len());
-        RawValue::from_string(json).map(Passed::new).map_err(|error| nonsense(&what, &error))
+        let (json, what) = self.text()?;
+        passed(json, &what)
+    }
+
+    /// Passes an answer on; none if it is empty.
+    pub(crate) fn pass_any<T>(self) -> Result<Option<Passed<T>>, Failure> {
+        let (json, what) = self.text()?;
+        (!json.is_empty()).then(|| passed(json, &what)).transpose()
     }
 
     /// The bytes of the answer, unless there are more than `limit`.
@@ -176,6 +194,11 @@ impl Reply {
         Messages::new(Box::new(self.response.body), self.what)
     }
 
+    /// The answer, for who reads others beside it.
+    pub(crate) fn into_incoming(self) -> Incoming {
+        self.response.body
+    }
+
     /// The answer as it comes.
     pub(crate) fn into_body(self) -> Box<dyn Read> {
         Box::new(self.response.body)
@@ -187,6 +210,12 @@ impl Reply {
         let text = String::from_utf8(self.bytes(ANSWER)?);
         Ok((text.map_err(|error| nonsense(&what, &error))?, what))
     }
+}
+
+fn passed<T>(mut json: String, what: &str) -> Result<Passed<T>, Failure> {
+    // An engine ends its answers with a line end.
+    json.truncate(json.trim_end().len());
+    RawValue::from_string(json).map(Passed::new).map_err(|error| nonsense(what, &error))
 }
 
 /// The engine ended its answer too early.

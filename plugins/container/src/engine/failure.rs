@@ -26,6 +26,12 @@ pub(crate) const FORBIDDEN: &str = "forbidden";
 /// There is more than an answer can hold.
 pub(crate) const TOO_LONG: &str = "too-long";
 
+/// Whether the same request may well succeed a while later: the engine is away,
+/// or has a problem of its own.
+pub(crate) fn may_pass(failure: &Failure) -> bool {
+    [ENGINE_UNREACHABLE, ENGINE_BROKEN, ENGINE_FAILED].contains(&failure.code.as_str())
+}
+
 /// What the engine answers when it refuses.
 #[derive(Deserialize)]
 struct Refusal {

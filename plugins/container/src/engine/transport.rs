@@ -1,9 +1,10 @@
 //! The way to the engine: one request, one answer whose body is read as it comes.
 
 use drover_sdk::Failure;
+use drover_sdk::channel::{self, Channel};
 use drover_sdk::http::{self, Error, Response};
 
-use super::failure::{DENIED, ENGINE_BROKEN, ENGINE_UNREACHABLE, INVALID};
+use super::failure::{self, DENIED, ENGINE_BROKEN, ENGINE_UNREACHABLE, INVALID};
 
 /// The engine, as the admin's grant names it.
 const ENGINE: &str = "http://docker";
@@ -26,12 +27,24 @@ impl Request {
 /// Sends a request to the engine and waits for the head of the answer. `what`
 /// completes "cannot …" in errors.
 pub(crate) fn send(request: &Request, what: &str) -> Result<Response, Failure> {
+    call(request).send().map_err(|error| failed(&error, request, what))
+}
+
+/// Sends a request to the engine and makes a stream in both directions of its
+/// connection. `what` completes "cannot …" in errors.
+pub(crate) fn open(request: &Request, what: &str) -> Result<Channel, Failure> {
+    channel::open(call(request), "tcp").map_err(|error| match error {
+        Error::Status { status, body } => {
+            failure::refused(status, &failure::words(body.as_bytes()), what)
+        }
+        error => failed(&error, request, what),
+    })
+}
+
+fn call(request: &Request) -> http::Request {
     let Request { method, path, headers, body } = request;
-    let mut call = http::Request::new(*method, format!("{ENGINE}{path}")).body(body.clone());
-    for (name, value) in headers {
-        call = call.header(*name, value);
-    }
-    call.send().map_err(|error| failed(&error, request, what))
+    let call = http::Request::new(*method, format!("{ENGINE}{path}")).body(body.clone());
+    headers.iter().fold(call, |call, (name, value)| call.header(*name, value))
 }
 
 fn failed(error: &Error, request: &Request, what: &str) -> Failure {

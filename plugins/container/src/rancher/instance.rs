@@ -112,8 +112,11 @@ pub(super) fn delegate(engine: &Engine, event: &Event) -> Result<Value, Failure>
         working_dir: None,
         tty: false,
         privileged: false,
+        input: None,
         detach: false,
         keep: 1 << 20,
+        // Whoever publishes the reports expects replies.
+        is_live: false,
     };
     let mut last = String::new();
     for _ in 0..ATTEMPTS {

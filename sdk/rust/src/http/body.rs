@@ -1,6 +1,7 @@
 //! Bodies: of requests as they are written, of answers as they are read.
 
 use std::io::{self, Cursor, Read, Write};
+use std::time::Duration;
 
 #[cfg(target_family = "wasm")]
 use super::wasi as host;
@@ -60,6 +61,58 @@ impl Incoming {
     #[cfg(target_family = "wasm")]
     pub(super) fn from_host(incoming: host::Incoming) -> Self {
         Self(Source::Host(incoming))
+    }
+
+    /// Reads what is there, without waiting: none if that is nothing yet, empty
+    /// at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the answer breaks off.
+    pub fn read_now(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match &mut self.0 {
+            Source::Bytes(bytes) => {
+                let mut left = Vec::new();
+                bytes.read_to_end(&mut left)?;
+                Ok(Some(left))
+            }
+            #[cfg(target_family = "wasm")]
+            Source::Host(incoming) => incoming.read_now(),
+        }
+    }
+}
+
+/// Waits until one of these answers can be read, has ended or is broken, for who
+/// reads many at once: at most so long. Which ones they are.
+#[must_use]
+pub fn wait(answers: &[&Incoming], at_most: Duration) -> Vec<usize> {
+    let at_once: Vec<_> = answers
+        .iter()
+        .enumerate()
+        .filter(|(_, answer)| answer.is_ready())
+        .map(|(index, _)| index)
+        .collect();
+    #[cfg(target_family = "wasm")]
+    if at_once.is_empty() {
+        let answers = answers.iter().filter_map(|answer| match &answer.0 {
+            Source::Bytes(_) => None,
+            Source::Host(incoming) => Some(incoming),
+        });
+        return host::wait(&answers.collect::<Vec<_>>(), at_most);
+    }
+    #[cfg(not(target_family = "wasm"))]
+    let _ = at_most;
+    at_once
+}
+
+impl Incoming {
+    /// Whether nothing has to be waited for.
+    fn is_ready(&self) -> bool {
+        match &self.0 {
+            Source::Bytes(_) => true,
+            #[cfg(target_family = "wasm")]
+            Source::Host(incoming) => incoming.is_ready(),
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! Requests through `wasi:http`.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use super::{Error, Request, Response};
+use crate::bindings::network::wasi::clocks::monotonic_clock::subscribe_duration;
 use crate::bindings::network::wasi::http::outgoing_handler::handle;
 use crate::bindings::network::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method,
     OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
 };
+use crate::bindings::network::wasi::io::poll::poll;
 use crate::bindings::network::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 /// What is read at once, in bytes.
@@ -147,6 +150,35 @@ pub(crate) struct Incoming {
     // The child before its parent, which are dropped in this order.
     stream: InputStream,
     _body: IncomingBody,
+}
+
+impl Incoming {
+    /// Whether there is something that was read from the host already.
+    pub(super) fn is_ready(&self) -> bool {
+        self.at < self.left.len()
+    }
+
+    pub(super) fn read_now(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.is_ready() {
+            let left = std::mem::take(&mut self.left).split_off(self.at);
+            self.at = 0;
+            return Ok(Some(left));
+        }
+        match self.stream.read(CHUNK) {
+            Ok(bytes) => Ok((!bytes.is_empty()).then_some(bytes)),
+            Err(StreamError::Closed) => Ok(Some(Vec::new())),
+            Err(error) => Err(of_stream(error)),
+        }
+    }
+}
+
+/// Waits until one of these can go on; which ones.
+pub(super) fn wait(answers: &[&Incoming], at_most: Duration) -> Vec<usize> {
+    let late = subscribe_duration(u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX));
+    let streams: Vec<_> = answers.iter().map(|answer| answer.stream.subscribe()).collect();
+    let pollables: Vec<_> = streams.iter().chain([&late]).collect();
+    let ready = poll(&pollables).into_iter().map(|index| index as usize);
+    ready.filter(|index| *index < answers.len()).collect()
 }
 
 impl Read for Incoming {
