@@ -14,6 +14,7 @@ mod plugin;
 mod process;
 mod service;
 mod source;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

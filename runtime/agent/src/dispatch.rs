@@ -16,11 +16,13 @@ use drover_wamp::{ApplicationError, Invocation, Payload, Principal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::{self as own, Ends, Ready, Request, passed};
 use crate::logs::JobLevels;
 use crate::node::{Node, Reserved};
 use crate::recording::{self, Unwritten};
+use crate::streams::{self, Streams};
 
 /// Progress reports between a plugin and the link; more make the plugin wait.
 const PROGRESS_BACKLOG: usize = 8;
@@ -107,7 +109,8 @@ async fn run_command(
             (answered(node, command, answer, (started, start.elapsed())), None)
         }
         Ok(Accepted { work: Work::OfPlugin { command: own, plugin, operation }, _reserved }) => {
-            let (outcome, unwritten) = run_job(node, call, own, plugin, operation).await;
+            let ran = run_job(node, call, own, plugin, operation).await;
+            let (outcome, unwritten) = ran.unwrap_or_else(|error| (Outcome::refused(error), None));
             (outcome.into_result(node.id(), command), unwritten)
         }
         Err(error) => (Outcome::refused(error).into_result(node.id(), command), None),
@@ -161,6 +164,13 @@ fn accept(node: &Node, command: &Command) -> Result<Accepted, JobError> {
 
 fn work(command: Command) -> Result<Work, JobError> {
     if let Some(ready) = own::find(&command.cmd)? {
+        if command.streaming.is_some() {
+            let message = format!(
+                "`{}` has no streams: `streaming` is for operations of plugins",
+                command.cmd
+            );
+            return Err(JobError::new(ErrorCode::InvalidCommand, message));
+        }
         return Ok(Work::Own { command, ready });
     }
     let Some((plugin, operation)) = command.target() else {
@@ -214,15 +224,20 @@ async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
     }
 }
 
-/// Runs a job of a plugin to its end, and passes its progress on and takes down
-/// what it says meanwhile.
+/// Runs a job of a plugin to its end, passes on its progress and its streams, and
+/// takes down what it says meanwhile.
+///
+/// # Errors
+///
+/// If the caller wants streams that it could not hear of.
 async fn run_job(
     node: &Node,
     call: &Invocation,
     command: Command,
     plugin: String,
     operation: String,
-) -> (Outcome, Option<Unwritten>) {
+) -> Result<(Outcome, Option<Unwritten>), JobError> {
+    let (streams, of_plugin) = streams::open(node, call, &command).await?;
     let (reports, progress) = mpsc::channel(PROGRESS_BACKLOG);
     let Command { id, args, data, timeout_ms, .. } = command;
     let source = Source { job: id.clone(), domain: plugin.clone(), name: operation.clone() };
@@ -238,15 +253,31 @@ async fn run_job(
         said: None,
         cancel: call.cancelled().clone(),
         caller: call.caller.as_deref().map(caller),
+        streams: of_plugin,
     };
     let running = recording::run(node.host(), job, log);
     if !call.wants_progress {
-        return running.await;
+        return Ok(running.await);
     }
+    let Streams { input, outlet } = streams;
+    let has_failed = CancellationToken::new();
+    let running = async {
+        let ran = running.await;
+        drop(input);
+        if ran.0.state != JobState::Ok {
+            has_failed.cancel();
+        }
+        ran
+    };
+    let passing = async {
+        if let Some(outlet) = outlet {
+            streams::pass_on(outlet, node, call, &id, &has_failed).await;
+        }
+    };
     // The job holds the sender, so passing ends with the job, and after its
     // last report.
-    let (ran, ()) = tokio::join!(running, pass_progress(call, &id, progress));
-    ran
+    let (ran, (), ()) = tokio::join!(running, pass_progress(call, &id, progress), passing);
+    Ok(ran)
 }
 
 /// Who calls, as the plugin gets to know it. What the router does not tell is empty.
@@ -261,7 +292,7 @@ fn caller(principal: &Principal) -> Caller {
 
 async fn pass_progress(call: &Invocation, id: &JobId, mut reports: mpsc::Receiver<Value>) {
     while let Some(progress) = reports.recv().await {
-        let report = Progress { id: id.clone(), progress };
+        let report = Progress::report(id.clone(), progress);
         match Payload::one(&report) {
             // A session that has ended cancels the job by itself.
             Ok(payload) => drop(call.progress(payload).await),

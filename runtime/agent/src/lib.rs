@@ -38,6 +38,7 @@ mod recording;
 mod services;
 mod sources;
 mod startup;
+mod streams;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use crate::logs::Logs;
 use crate::processes::Processes;
 use crate::services::Services;
 use crate::sources::Sources;
+use crate::streams::{Inputs, Windows};
 use crate::{Config, commands};
 
 /// A cheap handle on the node.
@@ -38,6 +39,8 @@ struct Shared {
     processes: Processes,
     services: Services,
     sources: Sources,
+    windows: Windows,
+    inputs: Inputs,
     max_message_bytes: usize,
     revision: watch::Sender<u64>,
     running: Mutex<HashMap<JobId, RunningJob>>,
@@ -78,6 +81,8 @@ impl Node {
             processes,
             services,
             sources: Sources::new(config.sources.keys()),
+            windows: Windows::default(),
+            inputs: Inputs::default(),
             max_message_bytes: config.max_message_bytes(),
             // From the start time, so that a restarted agent never repeats one.
             revision: watch::Sender::new(started.0),
@@ -121,6 +126,16 @@ impl Node {
     /// What is known of the log files that are followed.
     pub(crate) fn sources(&self) -> &Sources {
         &self.shared.sources
+    }
+
+    /// How much output may be on its way to callers.
+    pub(crate) fn windows(&self) -> &Windows {
+        &self.shared.windows
+    }
+
+    /// What callers send to jobs of plugins.
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.shared.inputs
     }
 
     pub(crate) fn max_message_bytes(&self) -> usize {

@@ -12,7 +12,6 @@
 
 mod listener;
 mod of_plugins;
-mod window;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -35,7 +34,6 @@ use crate::logs::Logs;
 
 pub(crate) use listener::levels_of;
 pub(crate) use of_plugins::OfPlugins;
-pub(crate) use window::{Window, Windows};
 
 /// Events of a job between the manager and its listener: few, since each may
 /// hold 64 KiB of output, and the child waits where they are full.
@@ -47,7 +45,6 @@ pub(crate) struct Processes {
     manager: ProcessManager,
     context: Arc<SpecContext>,
     listeners: Arc<Listeners>,
-    windows: Windows,
     /// Where the tasks are that listen and those that see to programs of plugins.
     runtime: Handle,
 }
@@ -125,9 +122,8 @@ impl Processes {
         };
         let (manager, task) = open(manager_config(config, keeper), observer)
             .context("cannot start the process manager")?;
-        let windows = Windows::default();
         let (context, runtime) = (Arc::new(config.spec_context()), Handle::current());
-        Ok((Self { manager, context, listeners, windows, runtime }, task))
+        Ok((Self { manager, context, listeners, runtime }, task))
     }
 
     /// Says whose parsers are meant where a command has its lines parsed. To be
@@ -143,11 +139,6 @@ impl Processes {
     /// What commands are read against.
     pub(crate) fn context(&self) -> &SpecContext {
         &self.context
-    }
-
-    /// How much output may be on its way to callers.
-    pub(crate) fn windows(&self) -> &Windows {
-        &self.windows
     }
 
     /// Has the listener of a job, which is about to be submitted, tell how it

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Gid, JobId, Nid, NodeId};
+use crate::{Gid, JobId, Nid, NodeId, Streaming};
 
 /// A request to one node.
 ///
-/// On the link: `{id, gid, nid, cmd, args, data, timeout_ms}`, of which only
-/// `cmd` must be there.
+/// On the link: `{id, gid, nid, cmd, args, data, timeout_ms, streaming}`, of which
+/// only `cmd` must be there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     /// The id of the job that the command becomes. The node makes one up if it
@@ -34,6 +34,9 @@ pub struct Command {
     /// More than the node's maximum is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The streams that an operation of a plugin has while it runs; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<Streaming>,
 }
 
 impl Command {
@@ -48,6 +51,7 @@ impl Command {
             args: Map::new(),
             data: String::new(),
             timeout_ms: None,
+            streaming: None,
         }
     }
 

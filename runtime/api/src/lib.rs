@@ -20,6 +20,7 @@ mod result;
 mod service;
 mod source;
 mod stream_tail;
+mod streaming;
 mod time;
 
 pub use command::Command;
@@ -37,4 +38,5 @@ pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
 pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};
 pub use source::{SourceFile, SourceState, SourceStatus};
 pub use stream_tail::StreamTail;
+pub use streaming::{StreamPart, Streaming};
 pub use time::Timestamp;

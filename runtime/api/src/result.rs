@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Gid, JobError, JobId, Nid, Timestamp};
+use crate::{Gid, JobError, JobId, Nid, StreamPart, Timestamp};
 
 /// How far a job has come. The last four are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -177,7 +177,26 @@ pub struct Progress {
     /// The job's id.
     pub id: JobId,
     /// What the operation reported; its shape is the operation's own.
+    #[serde(default)]
     pub progress: Value,
+    /// What is told of the job's streams; then `progress` says nothing. Absent
+    /// unless the command has `streaming`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamPart>,
+}
+
+impl Progress {
+    /// A report of an operation's own.
+    #[must_use]
+    pub fn report(id: JobId, progress: Value) -> Self {
+        Self { id, progress, stream: None }
+    }
+
+    /// What is told of a job's streams.
+    #[must_use]
+    pub fn stream(id: JobId, part: StreamPart) -> Self {
+        Self { id, progress: Value::Null, stream: Some(part) }
+    }
 }
 
 #[cfg(test)]

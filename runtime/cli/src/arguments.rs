@@ -25,10 +25,15 @@ impl Arguments {
     /// The same with what stands for standard input read from there. Done
     /// before anything is opened that would not wait for a person.
     pub(crate) fn with_input(mut self) -> Result<Self, Failure> {
-        if self.args.as_deref() == Some("-") {
+        if self.reads_stdin() {
             self.args = Some(input::read("the arguments")?);
         }
         Ok(self)
+    }
+
+    /// Whether they are read from standard input.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.args.as_deref() == Some("-")
     }
 
     /// Puts the arguments together; `schema` is that of the operation.

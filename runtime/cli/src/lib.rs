@@ -11,12 +11,15 @@ mod commands;
 mod config_file;
 mod controller;
 mod exit;
+mod feed;
 mod input;
 mod jobs;
 mod log_lines;
 mod output;
 mod render;
 mod streams;
+mod transfer;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use crate::output::{self, Stream};
 /// are counted.
 const PRINT_BACKLOG: usize = 64;
 
-/// The most that is read from standard input at once.
+/// The most that is read at once.
 const READ_BYTES: usize = 128 << 10;
 
 /// A part of what is to be printed.
@@ -65,11 +65,18 @@ impl Printer {
     }
 }
 
+/// What is read, piece by piece, and why it could not be read on.
+pub(crate) type Chunks = mpsc::Receiver<io::Result<Vec<u8>>>;
+
 /// Reads standard input to its end, no faster than it is taken.
-pub(crate) fn read_stdin() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+pub(crate) fn read_stdin() -> io::Result<Chunks> {
+    read(io::stdin())
+}
+
+/// Reads something to its end, no faster than it is taken.
+pub(crate) fn read(mut input: impl Read + Send + 'static) -> io::Result<Chunks> {
     let (tell, read) = mpsc::channel(1);
-    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-        let mut input = io::stdin().lock();
+    thread::Builder::new().name("input".to_owned()).spawn(move || {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let chunk = match input.read(&mut buffer) {

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
         "drover:plugin/log": async,
         "drover:plugin/process": async | trappable,
         "drover:plugin/state": async,
+        "drover:plugin/streams": trappable,
         "drover:plugin/sysinfo": async,
     },
     with: {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::children::Children;
 use crate::failure::plain;
 use crate::feed::Feed;
+use crate::imports::Ends;
 use crate::job::{Caller, Said};
 use crate::records::{Records, cut, record};
 
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) operation: String,
     pub(crate) caller: Option<Caller>,
     pub(crate) data: Vec<u8>,
+    /// Its ends of the job's streams, until the plugin asks for them.
+    pub(crate) streams: Ends,
     /// What it may touch: nothing while a plugin describes itself.
     pub(crate) allowance: Allowance,
     /// None: it may run for ever.
@@ -56,6 +59,7 @@ impl Call {
             operation: String::new(),
             caller: None,
             data: Vec::new(),
+            streams: Ends::default(),
             allowance: Allowance::default(),
             deadline: Some(deadline),
             progress: None,

@@ -144,6 +144,7 @@ const OFFERED: &[(&str, &str)] = &[
     ("drover:plugin/metrics", "0.1"),
     ("drover:plugin/process", "0.1"),
     ("drover:plugin/state", "0.1"),
+    ("drover:plugin/streams", "0.1"),
     ("drover:plugin/sysinfo", "0.1"),
     ("wasi:cli/", "0.2"),
     ("wasi:clocks/", "0.2"),

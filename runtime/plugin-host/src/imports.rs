@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod process;
 mod state;
+mod streams;
 mod sysinfo;
 
 use drover_grants::Asks;
@@ -19,6 +20,7 @@ use crate::bindings::drover::plugin;
 use crate::instance::State;
 
 pub(crate) use metrics::Measuring;
+pub(crate) use streams::Ends;
 
 /// A linker with what every plugin may call and what this one asks for, which
 /// is granted, or else the plugin does not load. WASI's sockets are in it and
@@ -32,6 +34,7 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     plugin::job::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::metrics::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    plugin::streams::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     if !asks.settings.is_empty() || !asks.secrets.is_empty() {
         plugin::config::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }

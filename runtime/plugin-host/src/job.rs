@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::pipe::{PipeReader, PipeWriter};
+
 /// A request to run an operation.
 #[derive(Debug)]
 pub struct Job {
@@ -32,6 +34,17 @@ pub struct Job {
     pub cancel: CancellationToken,
     /// Who asked for it, if that is known.
     pub caller: Option<Caller>,
+    /// What goes in and out while it runs.
+    pub streams: JobStreams,
+}
+
+/// The streams of a job; see `wit/streams.wit`.
+#[derive(Debug, Default)]
+pub struct JobStreams {
+    /// What the plugin reads after `data`; none: it reads `data` alone.
+    pub input: Option<PipeReader>,
+    /// Takes what the plugin writes; none: it is told that nobody wants any.
+    pub output: Option<PipeWriter>,
 }
 
 /// Who asked for a job.

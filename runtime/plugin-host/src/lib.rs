@@ -55,6 +55,7 @@ mod notice;
 mod pace;
 mod parsed;
 mod parser;
+mod pipe;
 mod plugin;
 mod programs;
 mod quarantine;
@@ -80,12 +81,13 @@ pub use describe::DescribeError;
 pub use directory::PluginDirectory;
 pub use feed::Published;
 pub use host::{Host, HostConfig, HostError, Inspection, LoadError};
-pub use job::{Caller, Job, Outcome, Said};
+pub use job::{Caller, Job, JobStreams, Outcome, Said};
 pub use limits::{LimitOverrides, Limits};
 pub use names::unknown;
 pub use notice::Notice;
 pub use parsed::{Event, FieldValue, Parsed};
 pub use parser::{Parser, ParserSpec};
+pub use pipe::{Gone, PipeReader, PipeWriter, pipe};
 pub use plugin::Refusal;
 pub use programs::{
     Doing, Ending, NotStarted, Program, ProgramControl, ProgramOutput, ProgramStream, Programs,

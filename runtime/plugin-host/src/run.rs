@@ -93,6 +93,7 @@ impl Run {
                     operation: job.operation.clone(),
                     caller: job.caller,
                     data: job.data,
+                    streams: job.streams.into(),
                     allowance,
                     deadline,
                     progress: job.progress,

@@ -103,11 +103,11 @@
 //! [`log`] writes records, [`job`] knows the job that is running, [`feed`] is where a
 //! service publishes; [`config`] has
 //! the admin's settings and secrets, [`sysinfo`] the machine; [`state`] keeps
-//! values from one job to the next; [`http`] sends requests,
-//! and [`channel`] opens streams by one; [`process`] runs programs of the node, and
-//! [`metrics`] measures. Of `std`, clocks and randomness work, and
-//! files and environment variables where they are granted. There are no sockets
-//! and no threads.
+//! values from one job to the next; [`streams`] are what a caller sends and receives
+//! while the job runs; [`http`] sends requests, and [`channel`] opens streams by one;
+//! [`process`] runs programs of the node, and [`metrics`] measures. Of `std`, clocks
+//! and randomness work, and files and environment variables where they are granted.
+//! There are no sockets and no threads.
 //!
 //! For what is not there for everybody, the plugin asks in a `plugin.toml` beside
 //! its `Cargo.toml`, and the site's admin grants it. What is asked for and not
@@ -163,6 +163,7 @@ mod operation;
 mod plugin;
 pub mod process;
 pub mod state;
+pub mod streams;
 pub mod sysinfo;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

@@ -26,6 +26,7 @@ pub(crate) mod metrics;
 pub(crate) mod process;
 mod sample;
 pub(crate) mod state;
+pub(crate) mod streams;
 
 pub use process::{Program, Ran};
 
@@ -59,6 +60,10 @@ pub struct Host {
     pub job_id: String,
     /// What [`job::data`](crate::job::data) gives.
     pub job_data: Vec<u8>,
+    /// What [`streams::input`](crate::streams::input) gives after `job_data`.
+    pub input: Vec<u8>,
+    /// Whether there is no [`streams::output`](crate::streams::output).
+    pub wants_no_output: bool,
     /// What [`job::command`](crate::job::command) gives.
     pub command: String,
     /// What [`job::plugin`](crate::job::plugin) gives.
@@ -114,6 +119,11 @@ pub struct Heard {
     pub samples: Vec<Sample>,
     /// What it wrote into each stream of [`channel`](crate::channel) that it ended.
     pub sent: Vec<Vec<u8>>,
+    /// What it wrote to [`streams::output`](crate::streams::output); none if it
+    /// did not ask for that.
+    pub output: Option<Vec<u8>>,
+    /// Whether it asked for [`streams::input`](crate::streams::input).
+    pub has_asked_for_input: bool,
     /// What is in the state at the end.
     pub state: BTreeMap<String, Vec<u8>>,
 }

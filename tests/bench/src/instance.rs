@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use drover_api::{JobId, JobState};
 use drover_grants::Grants;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Surroundings};
+use drover_plugin_host::{
+    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Surroundings,
+};
 use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +99,7 @@ impl Hosted {
             said: None,
             cancel: CancellationToken::new(),
             caller: None,
+            streams: JobStreams::default(),
         });
         let outcome = outcome.await;
         ensure!(outcome.state == JobState::Ok, "the plugin host failed: {:?}", outcome.error);

@@ -107,7 +107,7 @@ fn follow(request: Request<'_>) -> Running<'_> {
 async fn tell(request: Request<'_>, report: &Followed) -> Result<(), JobError> {
     let Request { call, command, .. } = request;
     let progress = serde_json::to_value(report).map_err(|error| internal(&error))?;
-    let report = Progress { id: command.id.clone(), progress };
+    let report = Progress::report(command.id.clone(), progress);
     let payload = Payload::one(&report).map_err(|error| internal(&error))?;
     // A session that has ended cancels the job by itself.
     let _ = call.progress(payload).await;

@@ -4,16 +4,15 @@ mod execute;
 mod stats;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use data_encoding::BASE64;
 use drover_api::{ErrorCode, JobError, JobId, OperationKind};
 use drover_process::{Found, JobStatus, KillReport, ManagerError, Phase, ProcessSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Alias, Answer, Ends, Request, Row, arguments_of, no_arguments, passed};
+use super::streams::{InputArguments, TakenArguments, input, taken};
+use super::{Alias, Answer, Ends, Request, Row, arguments_of, no_arguments};
 use execute::execute;
 
 pub(super) const ROWS: &[Row] = &[
@@ -53,9 +52,9 @@ pub(super) const ROWS: &[Row] = &[
         ends: Ends::ByItself,
         doc: "Writes to the standard input of a job that was run with `stdin=open`.\nAnswers \
               when the program's pipe has taken all of it; `eof=true` closes it after that.",
-        arguments: arguments_of::<StdinArguments>,
+        arguments: arguments_of::<InputArguments>,
         returns: || json!({ "type": "null" }),
-        run: |request| Box::pin(stdin(request)),
+        run: |request| Box::pin(input(request)),
     },
     Row {
         name: "process.taken",
@@ -125,79 +124,6 @@ pub(super) const ROWS: &[Row] = &[
         run: |request| Box::pin(stats::stats_all(request)),
     },
 ];
-
-/// Arguments of `process.stdin`.
-#[derive(Debug, Deserialize, JsonSchema)]
-struct StdinArguments {
-    /// The job.
-    #[schemars(with = "String")]
-    id: JobId,
-    /// What to write.
-    #[serde(default)]
-    text: String,
-    /// The same for what is no text, in base64; comes after `text`.
-    #[serde(default)]
-    base64: String,
-    /// Whether that was the last.
-    #[serde(default)]
-    eof: bool,
-}
-
-async fn stdin(request: Request<'_>) -> Result<Answer, JobError> {
-    let Request { node, call, command } = request;
-    let arguments: StdinArguments = request.arguments()?;
-    let id = arguments.id.clone();
-    let limit = command.timeout_ms.map(Duration::from_millis);
-    let (code, reason) = tokio::select! {
-        biased;
-        written = write(request, arguments) => return written,
-        () = call.cancelled().cancelled() => (ErrorCode::Cancelled, "its caller went away"),
-        _ = passed(limit) => (ErrorCode::Timeout, "its time has passed"),
-        () = node.stop().cancelled() => (ErrorCode::ShuttingDown, "the agent is shutting down"),
-    };
-    let message = format!("writing to job {id} was broken off, perhaps half-way: {reason}");
-    Err(JobError::new(code, message))
-}
-
-async fn write(request: Request<'_>, arguments: StdinArguments) -> Result<Answer, JobError> {
-    let StdinArguments { id, text, base64, eof } = arguments;
-    let mut bytes = text.into_bytes();
-    let binary = BASE64.decode(base64.as_bytes());
-    bytes.extend(binary.map_err(|error| {
-        JobError::new(ErrorCode::InvalidArguments, format!("`base64` is none: {error}"))
-    })?);
-    let writer =
-        request.node.processes().manager().stdin(&id).await.map_err(|error| in_words(&error))?;
-    if !bytes.is_empty() {
-        writer.write(&bytes).await.map_err(|error| {
-            let message = format!("job {id} does not read its standard input any more: {error}");
-            JobError::new(ErrorCode::Failed, message)
-        })?;
-    }
-    if eof {
-        writer.close().await;
-    }
-    Ok(Value::Null.into())
-}
-
-/// Arguments of `process.taken`.
-#[derive(Debug, Deserialize, JsonSchema)]
-struct TakenArguments {
-    /// The job.
-    #[schemars(with = "String")]
-    id: JobId,
-    /// How many bytes, beside those of earlier calls.
-    bytes: u64,
-}
-
-fn taken(request: Request<'_>) -> Result<Answer, JobError> {
-    let TakenArguments { id, bytes } = request.arguments()?;
-    if request.node.processes().windows().take(&id, bytes) {
-        return Ok(Value::Null.into());
-    }
-    let message = format!("no job with the id {id} runs with a `window`");
-    Err(JobError::new(ErrorCode::UnknownJob, message))
-}
 
 /// Arguments of `process.kill`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -293,7 +219,7 @@ fn status(job: &JobStatus) -> Value {
     status
 }
 
-fn in_words(error: &ManagerError) -> JobError {
+pub(super) fn in_words(error: &ManagerError) -> JobError {
     let code = match error {
         ManagerError::Duplicate(_) => ErrorCode::DuplicateId,
         ManagerError::Unknown(_) | ManagerError::NotRunning(_) => ErrorCode::UnknownJob,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError, JobId, Level, Record, Timestamp};
 use drover_logs::Source;
-use drover_plugin_host::{Job, Outcome, Published, RunningService, Said};
+use drover_plugin_host::{Job, JobStreams, Outcome, Published, RunningService, Said};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -88,6 +88,7 @@ impl Run {
             arguments: spec.args.clone(),
             data: Vec::new(),
             caller: None,
+            streams: JobStreams::default(),
             timeout: None,
             progress: None,
             said: Some(said),

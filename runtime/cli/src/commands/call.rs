@@ -1,5 +1,7 @@
 //! `drover call`: runs one operation on one node.
 
+mod streamed;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +15,7 @@ use super::report;
 use crate::address::Address;
 use crate::arguments::Arguments;
 use crate::exit::{Exit, Failure};
+use crate::transfer::Files;
 use crate::{controller, input, output};
 
 /// What the link may take on top of the job's own deadline.
@@ -33,6 +36,8 @@ pub(crate) struct Call {
     cmd: String,
     #[command(flatten)]
     arguments: Arguments,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     job: JobFlags,
     #[command(flatten)]
@@ -65,6 +70,7 @@ impl JobFlags {
 }
 
 pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
+    one_reads_stdin(&call.arguments, &call.files)?;
     let data = call.job.data()?;
     let arguments = call.arguments.with_input()?;
     let result = controller::runtime()?.block_on(async {
@@ -79,12 +85,29 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
             cmd: call.cmd,
             data,
             timeout_ms: call.job.timeout.map(milliseconds),
+            streaming: None,
         };
-        let result = call_node(&session, node, &command).await;
+        let result = match call.files.is_none() {
+            true => call_node(&session, node, &command).await,
+            false => streamed::call_node(&session, node, command, &call.files).await,
+        };
         session.close().await;
         result
     })?;
-    report::result(&result, &format!("on node {}", call.node), call.job.json)
+    let place = format!("on node {}", call.node);
+    match call.files.writes_stdout() {
+        true => report::beside_output(&result, &place, call.job.json),
+        false => report::result(&result, &place, call.job.json),
+    }
+}
+
+/// Checks that only one of them wants standard input.
+pub(super) fn one_reads_stdin(arguments: &Arguments, files: &Files) -> Result<(), Failure> {
+    if arguments.reads_stdin() && files.reads_stdin() {
+        let message = "standard input cannot be both --args and --input";
+        return Err(Failure::text(Exit::Usage, message));
+    }
+    Ok(())
 }
 
 /// The schema of an operation's arguments; null where the node does not know

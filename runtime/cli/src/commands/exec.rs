@@ -2,7 +2,6 @@
 
 mod attached;
 mod ending;
-mod feed;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::call::milliseconds;
 use super::report;
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
+use crate::feed::WINDOW;
 use crate::{controller, output};
 use attached::Attached;
 
@@ -173,7 +173,7 @@ impl Exec {
             ("max_restart", json!(self.restart)),
             ("max_time", if self.detach { json!(-1) } else { Value::Null }),
             ("stdin", if passes_stdin { json!("open") } else { Value::Null }),
-            ("window", if self.detach { Value::Null } else { json!(attached::WINDOW) }),
+            ("window", if self.detach { Value::Null } else { json!(WINDOW) }),
         ])
     }
 }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_left_to_the_node() {
         let arguments = exec(&["--", "df", "-h"]).arguments(false);
-        let expected = json!({ "cmd": "df", "args": ["-h"], "window": attached::WINDOW });
+        let expected = json!({ "cmd": "df", "args": ["-h"], "window": WINDOW });
         assert_eq!(Value::Object(arguments), expected);
     }
 

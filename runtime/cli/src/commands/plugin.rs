@@ -16,9 +16,7 @@ mod surroundings;
 mod test;
 mod trial;
 
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -27,6 +25,7 @@ use clap::{Args, Subcommand};
 use super::daemon;
 use crate::controller;
 use crate::exit::{Exit, Failure};
+use crate::whole_file::WholeFile;
 
 /// Makes plugins and tries them without a controller, grants them what they ask
 /// for, and shows those of nodes
@@ -80,23 +79,12 @@ pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
     }
 }
 
-/// Writes a file that others see whole or not at all. One that is there keeps
-/// who may read it.
+/// Writes a file that others see whole or not at all.
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    // A link stays one, and its target is written.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let write = || {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let permissions = match fs::metadata(&path) {
-            Ok(metadata) => metadata.permissions(),
-            Err(_) => Permissions::from_mode(0o644),
-        };
-        let mut file = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file().set_permissions(permissions)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok::<_, io::Error>(())
+        let file = WholeFile::begin(path)?;
+        file.file().write_all(bytes)?;
+        file.keep()
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -37,6 +37,23 @@ pub(super) fn result(result: &JobResult, place: &str, as_json: bool) -> Result<E
     ending(result, place, as_json)
 }
 
+/// The same where standard output is the job's own: the answer goes to standard
+/// error as well.
+pub(super) fn beside_output(
+    result: &JobResult,
+    place: &str,
+    as_json: bool,
+) -> Result<Exit, Failure> {
+    if as_json {
+        output::note(&serde_json::to_string_pretty(result)?);
+    } else if result.state == JobState::Ok {
+        output::note(&render::value(&result.data));
+    } else {
+        output::note(&failure(result, place));
+    }
+    Ok(result.into())
+}
+
 /// The same where all that the job said has been shown.
 pub(super) fn ending(result: &JobResult, place: &str, as_json: bool) -> Result<Exit, Failure> {
     if as_json {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use drover_api::{ErrorCode, JobError, JobId, JobState};
 use drover_grants::{Grants, GrantsFile, Manifest, embed};
 use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, Limits, LoadError, Outcome, Surroundings,
+    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, LoadError, Outcome, Surroundings,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -147,6 +147,7 @@ pub(crate) fn job(operation: &str, arguments: Value) -> Job {
         said: None,
         cancel: CancellationToken::new(),
         caller: None,
+        streams: JobStreams::default(),
     }
 }
 

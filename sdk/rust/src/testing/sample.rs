@@ -18,6 +18,8 @@ impl Default for Host {
         Self {
             job_id: "test".to_owned(),
             job_data: Vec::new(),
+            input: Vec::new(),
+            wants_no_output: false,
             command: "sample.test".to_owned(),
             plugin: PluginInfo { name: "sample".to_owned(), version: Some("0.1.0".to_owned()) },
             node: NodeInfo { gid: 1, nid: 1, name: "sample".to_owned(), labels: Vec::new() },

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Answer, Request, passed};
 use super::{in_words, lost};
-use crate::processes::{Live, Window, levels_of};
+use crate::processes::{Live, levels_of};
+use crate::streams::Window;
 
 /// Chunks of output between a listener and its caller; more hold the child back.
 const LIVE_BACKLOG: usize = 4;
@@ -47,7 +48,7 @@ pub(super) async fn execute(request: Request<'_>, read: ReadSpec) -> Result<Answ
     let mut expected = processes.expect(id, call.wants_progress.then_some(live));
     processes.manager().submit(id.clone(), spec).await.map_err(|error| in_words(&error))?;
 
-    let window = window.map(|size| processes.windows().open(id, size));
+    let window = window.map(|size| node.windows().open(id, size));
     let is_cut_short = CancellationToken::new();
     let telling = tell_all(request, output, window, is_cut_short.clone());
     // All that was written comes before the answer.
@@ -107,7 +108,7 @@ async fn tell_all(
     while let Some(live) = output.recv().await {
         if let Some(window) = &mut window {
             tokio::select! {
-                () = window.room() => {}
+                _ = window.room() => {}
                 () = is_cut_short.cancelled() => {}
             }
             if !window.has_room() {
@@ -133,7 +134,7 @@ fn in_json(live: &Live) -> Value {
 }
 
 async fn tell(request: Request<'_>, progress: Value) {
-    let report = Progress { id: request.command.id.clone(), progress };
+    let report = Progress::report(request.command.id.clone(), progress);
     match Payload::one(&report) {
         // A session that has ended cancels the job by itself.
         Ok(payload) => drop(request.call.progress(payload).await),

@@ -12,42 +12,31 @@ use std::pin::pin;
 
 use anyhow::Context;
 use data_encoding::BASE64;
-use drover_api::{Command, JobId, JobResult, JobState, NodeStatus, Progress, procedures};
+use drover_api::{Command, JobResult, JobState, NodeStatus, Progress, procedures};
 use drover_wamp::{CallOptions, Client, Payload, RunningCall};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use super::ending::{BROKEN_PIPE, exit_of, remark, unanswered};
-use super::feed::feed;
-use crate::controller;
 use crate::exit::{Exit, Failure};
+use crate::feed::{Fed, Takings};
 use crate::output::{self, Stream};
-use crate::streams::{Chunk, Printed, Printer};
-
-/// Bytes of output that may be on their way: enough for a fast link over some
-/// distance, and far below what a session holds for a slow receiver.
-pub(super) const WINDOW: u64 = 1 << 20;
-
-/// After so many printed bytes the node is told.
-const ACKNOWLEDGED: u64 = WINDOW / 4;
+use crate::streams::{Chunk, Printed, Printer, read_stdin};
 
 /// A program that runs for this one.
 pub(super) struct Attached<'a> {
     session: &'a Client,
     node: &'a NodeStatus,
-    id: JobId,
+    fed: Fed,
     program: String,
     running: RunningCall,
     as_json: bool,
     printer: Printer,
     printed: Printed,
-    /// Bytes that were printed and that the node was not told of.
-    taken: u64,
-    telling: JoinSet<()>,
+    takings: Takings,
     interrupts: Signal,
     /// Why the job is to end before its time.
     ended_by: Option<EndedBy>,
@@ -96,18 +85,24 @@ impl<'a> Attached<'a> {
         let id = command.id;
         let running = session.start(&procedure, payload, CallOptions::default()).await;
         let running = running.map_err(|error| unanswered(error, &program, node, &id))?;
-        let (taken, telling, ended_by) = (0, JoinSet::new(), None);
+        let fed = Fed {
+            session: session.clone(),
+            node: node.description.id(),
+            id,
+            input: "process.stdin",
+            taken: "process.taken",
+        };
+        let (takings, ended_by) = (Takings::new(fed.clone()), None);
         Ok(Self {
             session,
             node,
-            id,
+            fed,
             program,
             running,
             as_json,
             printer,
             printed,
-            taken,
-            telling,
+            takings,
             interrupts,
             ended_by,
         })
@@ -116,18 +111,19 @@ impl<'a> Attached<'a> {
     /// Waits for the end of the program.
     pub(super) async fn run(mut self, passes_stdin: bool) -> Result<Exit, Failure> {
         let (accept, accepted) = oneshot::channel();
-        let (session, node, id) = (self.session, self.node.description.id(), self.id.clone());
+        let fed = self.fed.clone();
         let feeding = async {
             // A job that is never accepted reads nothing.
             match accepted.await {
-                Ok(()) if passes_stdin => feed(session, node, &id).await,
+                Ok(()) if passes_stdin => feed(&fed).await,
                 _ => Ok(()),
             }
         };
         if let Waited::LongEnough = self.follow(accept, feeding).await? {
             return Ok(Exit::Cancelled);
         }
-        let Self { session, node, id, program, running, as_json, printer, .. } = self;
+        let Self { session, node, fed: Fed { id, .. }, program, running, as_json, printer, .. } =
+            self;
         drop(printer);
         let mut ended_by = self.ended_by;
         if let Waited::LongEnough =
@@ -195,7 +191,7 @@ impl<'a> Attached<'a> {
                     },
                 },
                 Some(printed) = printed.recv() => match printed {
-                    Ok(bytes) => self.tell_taken(bytes),
+                    Ok(bytes) => self.takings.add(bytes),
                     Err(error) => {
                         self.ended_by.get_or_insert(EndedBy::Output(error));
                         self.running.cancel();
@@ -239,26 +235,20 @@ impl<'a> Attached<'a> {
                 room.send(Chunk { stream, bytes, is_own: false });
             }
             // The result has the ends of both.
-            _ => self.tell_taken(bytes.len()),
+            _ => self.takings.add(bytes.len()),
         }
         Ok(())
     }
+}
 
-    /// Makes room for more output.
-    fn tell_taken(&mut self, bytes: usize) {
-        while self.telling.try_join_next().is_some() {}
-        self.taken += u64::try_from(bytes).unwrap_or(u64::MAX);
-        if self.taken < ACKNOWLEDGED {
-            return;
-        }
-        let bytes = std::mem::take(&mut self.taken);
-        let (session, node) = (self.session.clone(), self.node.description.id());
-        let command = command("process.taken", json!({ "id": self.id, "bytes": bytes }));
-        self.telling.spawn(async move {
-            // A job that has ended needs no room.
-            let _ = controller::run(&session, node, &command).await;
-        });
+/// Passes standard input to a program. What could be read is all there is.
+async fn feed(fed: &Fed) -> Result<(), String> {
+    let input = read_stdin().map_err(|error| error.to_string())?;
+    let passed = fed.feed(input).await;
+    if passed.is_err() {
+        fed.end().await;
     }
+    passed
 }
 
 /// Waits until all that waits is printed.
@@ -277,12 +267,4 @@ async fn print_the_rest(
             _ = interrupts.recv() => return Waited::LongEnough,
         }
     }
-}
-
-pub(super) fn command(cmd: &str, arguments: Value) -> Command {
-    let args = match arguments {
-        Value::Object(args) => args,
-        _ => Map::new(),
-    };
-    Command { args, ..Command::new(cmd) }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use drover_api::{JobId, JobState};
-use drover_plugin_host::{Host, Job, Outcome};
+use drover_plugin_host::{Host, Job, JobStreams, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -148,6 +148,7 @@ async fn once(
         said: None,
         cancel: CancellationToken::new(),
         caller: None,
+        streams: JobStreams::default(),
     })
     .await
 }

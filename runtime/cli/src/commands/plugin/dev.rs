@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 use drover_api::OperationKind;
-use drover_plugin_host::Host;
+use drover_plugin_host::{Host, JobStreams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -153,7 +153,7 @@ impl Shop {
         let cancel = CancellationToken::new();
         self.job = Some(cancel.clone());
         self.jobs.spawn(async move {
-            let shown = live::run(&host, wish, &cancel).await;
+            let shown = live::run(&host, wish, JobStreams::default(), &cancel).await;
             let shown = shown
                 .map_err(Failure::from)
                 .and_then(|result| report::ending(&result, "", false).map(drop));

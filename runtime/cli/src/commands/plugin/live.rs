@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{Command, JobResult, NodeId, OperationKind};
-use drover_plugin_host::{Host, Job, Outcome, Published, Said};
+use drover_plugin_host::{Host, Job, JobStreams, Outcome, Published, Said};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ pub(super) struct Wish {
 pub(super) async fn run(
     host: &Host,
     wish: Wish,
+    streams: JobStreams,
     cancel: &CancellationToken,
 ) -> anyhow::Result<JobResult> {
     let (reports, mut progress) = mpsc::channel(8);
@@ -55,6 +56,7 @@ pub(super) async fn run(
         said: Some(said),
         cancel: cancel.clone(),
         caller: None,
+        streams,
     };
     let mut lines = Lines::default();
     let (feed, mut values) = mpsc::channel(SAID);

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use drover_api::{Command, JobResult, NodeId};
 use drover_grants::{Grants, GrantsFile, PluginName};
-use drover_plugin_host::{Host, Job};
+use drover_plugin_host::{Host, Job, JobStreams};
 use tokio_util::sync::CancellationToken;
 
 use self::cases::{Case, Cases};
@@ -142,6 +142,7 @@ async fn run_case(host: &Host, plugin: &str, case: &Case) -> JobResult {
         said: None,
         cancel: CancellationToken::new(),
         caller: None,
+        streams: JobStreams::default(),
     };
     host.run(job).await.into_result(NodeId::new(0, 0), command)
 }
