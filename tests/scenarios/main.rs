@@ -25,6 +25,7 @@ mod processes;
 mod services;
 mod sources;
 mod startup;
+mod streams;
 mod wamp_callers;
 
 use drover_tests::Site;
