@@ -80,9 +80,15 @@ fn a_plugin_that_crashes_again_and_again_is_put_away_and_let_out() {
         log.contains("`guests` is in quarantine").then_some(()).ok_or(log)
     });
 
+    site.wait_for_node("a", |node| {
+        let trouble = node.description.trouble.as_deref().unwrap_or_default();
+        trouble.contains("`guests` is in quarantine") && trouble.contains("oh no")
+    });
+
     let said = site.drover(&["plugin", "release", "a", "guests"]).ok();
     assert!(said.contains("gets jobs again"), "{said}");
     assert_eq!(site.drover(&["call", "a", "guests.echo", "value=7"]).ok(), "7\n");
+    site.wait_for_node("a", |node| node.description.trouble.is_none());
     let said = site.drover(&["plugin", "release", "a", "guests"]).ok();
     assert!(said.contains("no quarantine"), "{said}");
     let errors = site.drover(&["plugin", "release", "a", "gests"]).failed(4);

@@ -177,7 +177,13 @@ impl Node {
         let grants = self.grants_trouble();
         let grants = grants.as_ref().map(|why| format!("the grants cannot be used: {why}"));
         let sources = self.sources().troubles();
-        let troubles: Vec<_> = log.into_iter().chain(grants).chain(sources).collect();
+        let plugins = self.host().statuses().plugins.into_iter();
+        let quarantined = plugins.filter_map(|plugin| {
+            let (name, reason) = (plugin.name, plugin.quarantine?.reason);
+            Some(format!("plugin `{name}` is in quarantine: {reason}"))
+        });
+        let parts = log.into_iter().chain(grants).chain(sources);
+        let troubles: Vec<_> = parts.chain(quarantined).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 

@@ -15,6 +15,9 @@ use crate::node::Node;
 /// How long the plugins that load first wait for the others to be told with them.
 const TELL_PLUGINS: Duration = Duration::from_secs(2);
 
+/// How long after the end of a quarantine it is over for sure.
+const RELEASED: Duration = Duration::from_millis(10);
+
 /// The job to which records about plugins belong.
 const OWN_JOB: &str = "drover.plugins";
 
@@ -41,11 +44,26 @@ async fn tell_changes(node: &Node, loaded: &CancellationToken) {
     // All that was there at first is told at once, unless it takes long.
     let _ = timeout(TELL_PLUGINS, loaded.cancelled()).await;
     node.changed();
-    while revision.changed().await.is_ok() {
-        node.changed();
+    loop {
+        tokio::select! {
+            changed = revision.changed() => match changed {
+                Ok(()) => node.changed(),
+                // The host lives as long as the node.
+                Err(_) => std::future::pending().await,
+            },
+            () = next_release(node) => node.changed(),
+        }
     }
-    // The host lives as long as the node.
-    std::future::pending::<()>().await;
+}
+
+/// Waits until the first plugin is out of its quarantine, which nobody tells.
+async fn next_release(node: &Node) {
+    let plugins = node.host().statuses().plugins;
+    let ends = plugins.iter().filter_map(|plugin| Some(plugin.quarantine.as_ref()?.until));
+    match ends.min() {
+        Some(end) => tokio::time::sleep(end.since(Timestamp::now()) + RELEASED).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn record_notices(node: &Node) {
