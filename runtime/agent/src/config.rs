@@ -121,6 +121,8 @@ pub struct Limits {
     pub services: u32,
     /// The longest answer of a job.
     pub answer: ByteSize,
+    /// What a job in a plugin holds open at the same time: files, streams and so on.
+    pub handles: u32,
     /// The largest plugin file.
     pub component: ByteSize,
     /// What all jobs of one plugin may use of the processors, in cores; all
@@ -187,6 +189,7 @@ impl Default for Limits {
             waiting_jobs: host.waiting_jobs,
             services: host.services,
             answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
+            handles: host.handles,
             component: ByteSize::b(host.component_bytes),
             cores: host.cores,
             programs: host.programs,
@@ -336,6 +339,12 @@ impl Config {
                 "must be at most 4096",
             ),
             (
+                !plugins::is_handles(self.limits.handles),
+                "limits.handles",
+                self.limits.handles.to_string(),
+                plugins::HANDLES,
+            ),
+            (
                 self.limits.cores.is_some_and(|cores| !plugins::is_share(cores)),
                 "limits.cores",
                 format!("{:?}", self.limits.cores),
@@ -473,6 +482,7 @@ impl Config {
             waiting_jobs: self.limits.waiting_jobs,
             services: self.limits.services,
             answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
+            handles: self.limits.handles,
             component_bytes: self.limits.component.as_u64(),
             cores: self.limits.cores,
             programs: self.limits.programs,
@@ -588,6 +598,7 @@ mod tests {
             ("[limits]\nmax_deadline = \"1s\"", "limits.max_deadline"),
             ("[limits]\nrunning_jobs = 0", "limits.running_jobs"),
             ("[limits]\nanswer = \"17 MiB\"", "limits.answer"),
+            ("[limits]\nhandles = 1", "limits.handles"),
             ("[limits]\nservices = 5000", "limits.services"),
             ("[services.\"a b\"]\noperation = \"a.b\"", "services.a b"),
             ("[services.a]\noperation = \"a\"", "<plugin>.<operation>"),

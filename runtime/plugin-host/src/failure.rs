@@ -2,6 +2,7 @@
 
 use drover_api::{ErrorCode, JobError};
 use serde_json::json;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -37,6 +38,13 @@ pub(crate) fn explain(
         );
         return JobError::new(ErrorCode::InvalidAnswer, message).with_detail(detail);
     }
+    if is_full(error) {
+        let message = format!(
+            "`{subject}` crashed: it holds {} files, streams and other things open, and may hold no more at once; have it close what it no longer needs, or raise the limit `handles`",
+            limits.handles
+        );
+        return JobError::new(ErrorCode::Trapped, message).with_detail(detail);
+    }
     if has_refused {
         let message = format!(
             "`{subject}` asked for more than its {} MiB of memory and crashed; give it less to do at once, or raise the limit",
@@ -66,6 +74,11 @@ fn cause(error: &wasmtime::Error) -> String {
 /// has no type for it, only words.
 fn is_too_long(error: &wasmtime::Error) -> bool {
     error.root_cause().to_string().contains("fuel allocated for hostcalls")
+}
+
+/// Whether the instance wanted one more handle than it may have.
+fn is_full(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
 }
 
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {
@@ -131,6 +144,13 @@ mod tests {
         let error = explain("a.b", &error, "memory allocation failed", true, &Limits::default());
         assert_eq!(error.code, ErrorCode::OutOfMemory);
         assert!(error.message.contains("64 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_handle_too_many_is_told_with_the_limits_name() {
+        let error = wasmtime::Error::from(ResourceTableError::Full);
+        let error = explain("a.b", &error.context("opening"), "", false, &Limits::default());
+        assert!(error.message.contains("holds 1000") && error.message.contains("`handles`"));
     }
 
     #[test]

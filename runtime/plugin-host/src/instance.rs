@@ -26,9 +26,6 @@ use crate::network::Courier;
 use crate::surroundings::Surroundings;
 use crate::system::System;
 
-/// WASI resources that an instance holds at the same time, such as streams.
-const RESOURCES: usize = 1_000;
-
 /// Room in a call's data for what is not the answer itself.
 const HOSTCALL_SLACK: usize = 64 << 10;
 
@@ -79,7 +76,7 @@ pub(crate) fn store(
     let (surroundings, measuring) = (Arc::clone(&shared.surroundings), Measuring::default());
     let wasi = wasi(&call.allowance, streams)?;
     let mut table = ResourceTable::new();
-    table.set_max_capacity(RESOURCES);
+    table.set_max_capacity(limits.handles as usize);
     let memory = MemoryLimiter::new(limits.memory_bytes, call.memory.clone());
     let courier = Courier::new(&call, &shared.network);
     let state = State {

@@ -28,6 +28,9 @@ pub struct Limits {
     /// The longest answer of an operation, in bytes of JSON text. It also
     /// bounds what an instance may hand to the host in any one call.
     pub answer_bytes: usize,
+    /// What an instance holds open at the same time: files, directories, streams,
+    /// requests, timers.
+    pub handles: u32,
     /// The largest component file, in bytes.
     pub component_bytes: u64,
     /// What all jobs of one plugin may use of the processors, in cores; none:
@@ -59,6 +62,8 @@ pub struct LimitOverrides {
     pub waiting_jobs: Option<u32>,
     /// See [`Limits::answer_bytes`].
     pub answer_bytes: Option<usize>,
+    /// See [`Limits::handles`].
+    pub handles: Option<u32>,
     /// See [`Limits::cores`].
     pub cores: Option<f64>,
     /// See [`Limits::programs`].
@@ -79,6 +84,7 @@ impl Default for Limits {
             waiting_jobs: 1024,
             services: 256,
             answer_bytes: 16 << 20,
+            handles: 1000,
             component_bytes: 64 << 20,
             cores: None,
             programs: 8,
@@ -103,6 +109,7 @@ impl Limits {
             waiting_jobs: own.waiting_jobs.unwrap_or(self.waiting_jobs),
             services: self.services,
             answer_bytes: own.answer_bytes.unwrap_or(self.answer_bytes),
+            handles: own.handles.unwrap_or(self.handles),
             cores: own.cores.or(self.cores),
             programs: own.programs.unwrap_or(self.programs),
             plugin_programs: own.plugin_programs.unwrap_or(self.plugin_programs),

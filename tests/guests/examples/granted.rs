@@ -22,6 +22,7 @@ plugin!(
     replace,
     forget,
     keys,
+    open_often,
 );
 
 /// Counts the cores.
@@ -46,6 +47,13 @@ fn environment() -> BTreeMap<String, String> {
 #[task]
 fn read(path: String) -> io::Result<String> {
     fs::read_to_string(path)
+}
+
+/// Opens a file so often and keeps it open; how often that was done.
+#[task]
+fn open_often(path: String, times: u32) -> io::Result<usize> {
+    let files = (0..times).map(|_| fs::File::open(&path)).collect::<io::Result<Vec<_>>>()?;
+    Ok(files.len())
 }
 
 /// Writes a file.

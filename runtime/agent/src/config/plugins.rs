@@ -36,6 +36,9 @@ pub struct PluginSettings {
     /// The longest answer of a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<ByteSize>,
+    /// What a job holds open at the same time: files, streams and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handles: Option<u32>,
     /// What all its jobs together may use of the processors, in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<f64>,
@@ -59,6 +62,7 @@ impl PluginSettings {
             answer_bytes: self
                 .answer
                 .map(|answer| usize::try_from(answer.as_u64()).unwrap_or(usize::MAX)),
+            handles: self.handles,
             cores: self.cores,
             programs: self.programs,
             plugin_programs: self.plugin_programs,
@@ -101,6 +105,12 @@ impl PluginSettings {
                 "must not be above `max_message`, which carries it",
             ),
             (
+                self.handles.is_some_and(|handles| !is_handles(handles)),
+                "handles",
+                format!("{:?}", self.handles),
+                HANDLES,
+            ),
+            (
                 self.cores.is_some_and(|cores| !is_share(cores)),
                 "cores",
                 format!("{:?}", self.cores),
@@ -121,6 +131,13 @@ pub(super) const SHARE: &str = "must be from 0.01 to 1024";
 
 pub(super) fn is_share(cores: f64) -> bool {
     (0.01..=1024.0).contains(&cores)
+}
+
+/// The rule for what a job holds open.
+pub(super) const HANDLES: &str = "must be from 16 to 100000";
+
+pub(super) fn is_handles(handles: u32) -> bool {
+    (16..=100_000).contains(&handles)
 }
 
 pub(super) fn is_memory(memory: ByteSize) -> bool {
@@ -171,6 +188,7 @@ mod tests {
             ("max_deadline = \"1s\"", "plugins.a.max_deadline"),
             ("running_jobs = 0", "plugins.a.running_jobs"),
             ("answer = \"17 MiB\"", "plugins.a.answer"),
+            ("handles = 100001", "plugins.a.handles"),
             ("cores = 0.0", "plugins.a.cores"),
             ("cores = nan", "plugins.a.cores"),
             ("memroy = \"1 MiB\"", "memroy"),

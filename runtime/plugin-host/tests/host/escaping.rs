@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use drover_api::JobState;
+use drover_api::{ErrorCode, JobState};
 use drover_plugin_host::{Host, Job, Limits, Outcome};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::kit::{grants, host_with, job, packed};
+use crate::kit::{assert_says, error, grants, host_with, job, packed};
 
 const SECRET: &str = "what nobody may read";
 
@@ -216,6 +216,20 @@ async fn no_race_leads_outside() {
     });
     for text in texts.as_array().unwrap() {
         assert_eq!(text, "inside");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_files_are_too_many_and_are_closed_again() {
+    let site = Site::new().await;
+    let open = |times| json!({"path": "/w/file", "times": times});
+    assert_eq!(site.answer("open_often", open(900)).await, 900);
+    let outcome = site.run("open_often", open(1_000)).await;
+    let message = &error(&outcome, ErrorCode::Trapped).message;
+    assert_says(message, &["`a.open_often`", "holds 1000 files", "`handles`"]);
+    // What it held is closed before its answer is there.
+    for _ in 0..20 {
+        assert_eq!(site.answer("open_often", open(900)).await, 900);
     }
 }
 
