@@ -100,6 +100,40 @@ fn a_plugin_is_packed_refused_granted_and_runs_without_a_new_start() {
     assert!(!log.contains("hunter2"), "{log}");
 }
 
+/// What is granted twice is granted by neither file, so lines that change what is
+/// there go where it is.
+#[test]
+fn lines_are_added_to_the_file_that_names_the_plugin() {
+    let site = site();
+    let text = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    for directory in ["a/plugins", "a/grants.d", "data"] {
+        fs::create_dir_all(site.path(directory)).unwrap();
+    }
+    let manifest = "name = \"backup\"\n[asks]\n\
+        settings = [{ name = \"bucket\", reason = \"r\" }]\n\
+        state = { size = \"2 MiB\", reason = \"r\" }\n\
+        sysinfo = { reason = \"r\" }\n";
+    fs::write(site.path("plugin.toml"), manifest).unwrap();
+    fs::write(site.path("a/grants.toml"), "[other]\n").unwrap();
+    fs::write(site.path("a/grants.d/backup.toml"), "# ours\n[backup]\nstate = \"1 MiB\"\n")
+        .unwrap();
+    fs::write(site.path("a/agent.toml"), format!("data_dir = {:?}\n", text("a"))).unwrap();
+    let (file, target) = (component("granted"), text("a/plugins/backup.wasm"));
+    let manifest = text("plugin.toml");
+    let pack = ["plugin", "pack", file.to_str().unwrap(), "--manifest", &manifest, "-o", &target];
+    let _ = local(&pack).ok();
+
+    let config = text("a/agent.toml");
+    let grant = ["plugin", "grant", "backup", "--config", &config];
+    let said = local(&[&grant[..], &["--set", "bucket=nightly", "--yes"]].concat());
+    assert!(said.stderr.contains("grants.d/backup.toml"), "{said:?}");
+    let _ = said.ok();
+    let grants = fs::read_to_string(site.path("a/grants.d/backup.toml")).unwrap();
+    assert!(grants.starts_with("# ours\n[backup]\nstate = \"2"), "{grants}");
+    assert_eq!(fs::read_to_string(site.path("a/grants.toml")).unwrap(), "[other]\n");
+    assert!(local(&grant).stderr.contains("granted all that it asks for"));
+}
+
 #[test]
 fn inspecting_shows_what_a_plugin_asks_for() {
     let site = site();

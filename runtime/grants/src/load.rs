@@ -84,6 +84,25 @@ impl Grants {
         Self::load_with(file, directory, [])
     }
 
+    /// The file in which a plugin has its grants: the first that has some for it,
+    /// and `file` if none has.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Grants::load`].
+    pub fn file_of(
+        plugin: &PluginName,
+        file: &Path,
+        directory: &Path,
+    ) -> Result<PathBuf, GrantsError> {
+        for path in paths(file, directory)? {
+            if read_file(&path)?.is_some_and(|grants| grants.plugins.contains_key(plugin)) {
+                return Ok(path);
+            }
+        }
+        Ok(file.to_owned())
+    }
+
     /// The same with `more`, which was said on a command line.
     ///
     /// # Errors
@@ -94,20 +113,11 @@ impl Grants {
         directory: &Path,
         more: impl IntoIterator<Item = GrantsFile>,
     ) -> Result<Self, GrantsError> {
-        let mut paths = list(directory)
-            .map_err(|source| GrantsError::Read { path: directory.to_owned(), source })?;
-        paths.insert(0, file.to_owned());
         let mut merged = BTreeMap::new();
-        for path in paths {
-            let text = match read_text(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(GrantsError::Read { path, source }),
-            };
-            let grants = GrantsFile::parse(&text);
-            let grants =
-                grants.map_err(|source| GrantsError::Wrong { path: path.clone(), source })?;
-            merge(&mut merged, grants, &path)?;
+        for path in paths(file, directory)? {
+            if let Some(grants) = read_file(&path)? {
+                merge(&mut merged, grants, &path)?;
+            }
         }
         for grants in more {
             merge(&mut merged, grants, Path::new("the command line"))?;
@@ -127,6 +137,25 @@ impl Grants {
     pub(crate) fn of(&self, plugin: &str) -> Option<&Granted> {
         self.plugins.get(plugin)
     }
+}
+
+/// All files of grants, in the order in which they are read.
+fn paths(file: &Path, directory: &Path) -> Result<Vec<PathBuf>, GrantsError> {
+    let mut paths = list(directory)
+        .map_err(|source| GrantsError::Read { path: directory.to_owned(), source })?;
+    paths.insert(0, file.to_owned());
+    Ok(paths)
+}
+
+/// What a file grants; none if it is not there.
+fn read_file(path: &Path) -> Result<Option<GrantsFile>, GrantsError> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(GrantsError::Read { path: path.to_owned(), source }),
+    };
+    let grants = GrantsFile::parse(&text);
+    grants.map(Some).map_err(|source| GrantsError::Wrong { path: path.to_owned(), source })
 }
 
 /// The `*.toml` of a directory, in the order of their names.
@@ -291,6 +320,26 @@ mod tests {
         let a = &grants.of("a").unwrap().grants;
         assert_eq!((a.sysinfo, a.env.len(), a.settings.len()), (true, 2, 2));
         assert!(grants.of("b").is_some() && grants.of("c").is_none());
+    }
+
+    #[test]
+    fn a_plugin_has_its_grants_in_the_file_that_names_it() {
+        let fixture = Fixture::new(&[
+            ("grants.toml", "[a]\nsysinfo = true"),
+            ("grants.d/one.toml", "[b]\n[c]"),
+            ("grants.d/two.toml", "[a]\n[c]"),
+        ]);
+        for (plugin, file) in [
+            ("a", "grants.toml"),
+            ("b", "grants.d/one.toml"),
+            ("c", "grants.d/one.toml"),
+            ("d", "grants.toml"),
+        ] {
+            let path = |name: &str| fixture.0.path().join(name);
+            let plugin = plugin.parse().unwrap();
+            let found = Grants::file_of(&plugin, &path("grants.toml"), &path("grants.d"));
+            assert_eq!(found.unwrap(), path(file), "{plugin}");
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::exit::{Exit, Failure};
 use crate::{config_file, output};
 
 /// Shows what a plugin of this host asks for and is not granted, and writes it
-/// into the agent's grants if you agree. A running agent applies it within
+/// into the agent's grants if you agree: into the file that names the plugin, or
+/// else into `grants`. A running agent applies it within
 /// seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Grant {
@@ -74,7 +75,8 @@ pub(crate) fn run(command: &Grant) -> Result<Exit, Failure> {
     let mut lines = missing.lines().clone();
     choose(command, &mut lines)?;
     let unknown = lines.unknown();
-    let text = read(&config.grants)?;
+    let path = Grants::file_of(&command.name, &config.grants, &config.grants_dir())?;
+    let text = read(&path)?;
     output::answer(&format!("[{name}]\n{lines}"))?;
     if !unknown.is_empty() {
         let message =
@@ -82,13 +84,13 @@ pub(crate) fn run(command: &Grant) -> Result<Exit, Failure> {
         return Err(Failure::text(Exit::Usage, message));
     }
     let edited = add_lines(&text, &command.name, &lines)
-        .with_context(|| format!("cannot add to {}", config.grants.display()))?;
-    if !command.yes && !is_agreed(&config.grants)? {
+        .with_context(|| format!("cannot add to {}", path.display()))?;
+    if !command.yes && !is_agreed(&path)? {
         output::note("nothing is granted");
         return Ok(Exit::Failed);
     }
-    write_whole(&config.grants, edited.as_bytes())?;
-    output::note(&format!("granted in {}", config.grants.display()));
+    write_whole(&path, edited.as_bytes())?;
+    output::note(&format!("granted in {}", path.display()));
     let grants = Grants::load(&config.grants, &config.grants_dir())?;
     match decide(name, &asks, &grants) {
         Decision::Allowed { .. } => Ok(Exit::Done),
