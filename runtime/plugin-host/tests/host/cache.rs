@@ -121,6 +121,18 @@ async fn code_of_another_host_is_compiled_again() {
     assert_eq!(site.compilations(), 2);
 }
 
+/// Compiled without bounds on time: an engine of ours would never stop it.
+#[tokio::test]
+async fn code_of_another_engine_is_compiled_again() {
+    let site = Site::new();
+    site.run_once().await;
+    let engine = wasmtime::Engine::new(&wasmtime::Config::new()).unwrap();
+    let component = fs::read(component("answer_garbage")).unwrap();
+    fs::write(site.cached("cwasm"), engine.precompile_component(&component).unwrap()).unwrap();
+    site.run_once().await;
+    assert_eq!(site.compilations(), 2);
+}
+
 #[tokio::test]
 async fn no_scratch_files_are_left() {
     let site = Site::new();

@@ -7,11 +7,13 @@
 )]
 
 mod cache;
+mod components;
 mod describing;
 mod directory;
 mod ending;
 mod escaping;
 mod granting;
+mod hostile;
 mod http;
 mod kit;
 mod loading;
