@@ -8,6 +8,7 @@
 
 mod cache;
 mod components;
+mod contract;
 mod describing;
 mod directory;
 mod ending;
