@@ -13,6 +13,7 @@ mod exec;
 mod full_disk;
 mod grants;
 mod host_commands;
+mod hostile;
 mod http;
 mod identities;
 mod joining;
