@@ -6,22 +6,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use drover_api::{JobId, JobState};
 use drover_grants::Grants;
 use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Surroundings,
+    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Patience, Surroundings,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::latency::{self, Sample};
+use crate::latency::{self, Latencies, Sample};
 
 mod contract {
     wasmtime::component::bindgen!({
@@ -56,21 +56,22 @@ impl Hosted {
         operation: &str,
         cache_dir: &Path,
     ) -> anyhow::Result<Self> {
-        let host = Host::start(HostConfig {
-            cache_dir: cache_dir.to_owned(),
-            compiler: CompilerCommand {
-                program: drover.to_owned(),
-                args: vec!["compile-component".into()],
-            },
-            limits: Limits::default(),
-            reserved: Vec::new(),
-            grants: Grants::default(),
-            state_dir: cache_dir.join("state"),
-            surroundings: Surroundings::default(),
-        })
-        .context("cannot start the plugin host")?;
+        let host = start_host(drover, cache_dir, Grants::default())?;
+        Self::in_host(&host, component, operation).await
+    }
+
+    /// Loads the plugin beside others.
+    ///
+    /// # Errors
+    ///
+    /// If the host refuses it.
+    pub(crate) async fn in_host(
+        host: &Host,
+        component: &Path,
+        operation: &str,
+    ) -> anyhow::Result<Self> {
         let plugin = host.load_file(component).await.context("the plugin host refused it")?;
-        Ok(Self { host, plugin: plugin.name, operation: operation.to_owned() })
+        Ok(Self { host: host.clone(), plugin: plugin.name, operation: operation.to_owned() })
     }
 
     /// Keeps so many runs of the operation under way for `time`.
@@ -88,22 +89,51 @@ impl Hosted {
     }
 
     async fn run(&self) -> anyhow::Result<()> {
-        let outcome = self.host.run(Job {
-            id: JobId::generate(),
-            plugin: self.plugin.clone(),
-            operation: self.operation.clone(),
-            arguments: Map::new(),
-            data: Vec::new(),
-            timeout: None,
-            progress: None,
-            said: None,
-            cancel: CancellationToken::new(),
-            caller: None,
-            streams: JobStreams::default(),
-        });
-        let outcome = outcome.await;
+        let outcome = self.host.run(job(&self.plugin, &self.operation, Map::new())).await;
         ensure!(outcome.state == JobState::Ok, "the plugin host failed: {:?}", outcome.error);
         Ok(())
+    }
+}
+
+/// A plugin host in this process; `drover` compiles for it as it does for an agent.
+///
+/// # Errors
+///
+/// If it does not start.
+pub(crate) fn start_host(drover: &Path, cache_dir: &Path, grants: Grants) -> anyhow::Result<Host> {
+    let config = HostConfig {
+        cache_dir: cache_dir.to_owned(),
+        compiler: CompilerCommand {
+            program: drover.to_owned(),
+            args: vec!["compile-component".into()],
+        },
+        // Nobody is kept away from doing harm again.
+        limits: Limits {
+            patience: Patience { failures: 0, ..Patience::default() },
+            ..Limits::default()
+        },
+        reserved: Vec::new(),
+        grants,
+        state_dir: cache_dir.join("state"),
+        surroundings: Surroundings::default(),
+    };
+    Host::start(config).context("cannot start the plugin host")
+}
+
+/// A job with its usual time.
+pub(crate) fn job(plugin: &str, operation: &str, arguments: Map<String, Value>) -> Job {
+    Job {
+        id: JobId::generate(),
+        plugin: plugin.to_owned(),
+        operation: operation.to_owned(),
+        arguments,
+        data: Vec::new(),
+        timeout: None,
+        progress: None,
+        said: None,
+        cancel: CancellationToken::new(),
+        caller: None,
+        streams: JobStreams::default(),
     }
 }
 
@@ -155,6 +185,27 @@ impl Bare {
         latency::measure(1, time, || self.plugin.run()).await
     }
 
+    /// Runs the operation again and again in one instance.
+    ///
+    /// # Errors
+    ///
+    /// If a run fails.
+    pub(crate) async fn measure_kept(&self, time: Duration) -> anyhow::Result<Sample> {
+        let refused = |error| anyhow!("bare wasmtime failed: {error:#}");
+        let (mut store, kept) = self.plugin.instance().await.map_err(refused)?;
+        let started = Instant::now();
+        let mut latencies = Latencies::new();
+        let mut begun = started;
+        while begun < started + time {
+            let outcome = self.plugin.call_in(&mut store, &kept).await.map_err(refused)?;
+            outcome.map_err(|error| anyhow!("the bare plugin failed: {error:?}"))?;
+            let ended = Instant::now();
+            latencies.record(ended - begun, 1);
+            begun = ended;
+        }
+        Ok(latencies.sample(started.elapsed()))
+    }
+
     /// The same in so many lanes on threads apart from the one that asks, one
     /// for each core: what any host must pay that keeps plugins away from its
     /// link.
@@ -193,20 +244,31 @@ impl Plugin {
         outcome.map(drop).map_err(|error| anyhow!("the bare plugin failed: {error:?}"))
     }
 
-    async fn call(
-        &self,
-    ) -> wasmtime::Result<Result<String, contract::exports::drover::plugin::operations::Error>>
-    {
+    async fn call(&self) -> wasmtime::Result<Answer> {
+        let (mut store, instance) = self.instance().await?;
+        self.call_in(&mut store, &instance).await
+    }
+
+    async fn instance(&self) -> wasmtime::Result<(Store<State>, contract::OperationsPlugin)> {
         let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
         let mut store = Store::new(&self.engine, state);
         store.set_epoch_deadline(u64::MAX / 2);
-        let plugin = self.component.instantiate_async(&mut store).await?;
-        plugin
-            .drover_plugin_operations()
-            .call_run(&mut store, &self.operation, &self.arguments)
-            .await
+        let instance = self.component.instantiate_async(&mut store).await?;
+        Ok((store, instance))
+    }
+
+    async fn call_in(
+        &self,
+        store: &mut Store<State>,
+        instance: &contract::OperationsPlugin,
+    ) -> wasmtime::Result<Answer> {
+        let operations = instance.drover_plugin_operations();
+        operations.call_run(store, &self.operation, &self.arguments).await
     }
 }
+
+/// What an operation gives back.
+type Answer = Result<String, contract::exports::drover::plugin::operations::Error>;
 
 fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
     let mut pool = PoolingAllocationConfig::new();
