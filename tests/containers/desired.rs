@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{Node, on_both};
 
-fn ensure(node: &Node, change: Value) -> Value {
+fn ensure(node: &Node, change: &Value) -> Value {
     let mut wanted = json!({
         "name": "wanted", "timeout": 0,
         "container": { "image": "busybox:1", "command": ["sleep", "1000"], "environment": { "A": "1" } },
@@ -22,27 +22,27 @@ fn ensure(node: &Node, change: Value) -> Value {
 #[test]
 fn a_described_container_is_made_changed_and_replaced_only_as_far_as_it_differs() {
     on_both(|node| {
-        let dry = ensure(node, json!({ "dry_run": true }));
+        let dry = ensure(node, &json!({ "dry_run": true }));
         assert_eq!((&dry["actions"], &dry["id"]), (&json!(["create", "start"]), &Value::Null));
-        let made = ensure(node, json!({}));
+        let made = ensure(node, &json!({}));
         assert_eq!(made["actions"], json!(["create", "start"]));
         let nothing =
             json!({ "id": made["id"], "changed": false, "actions": [], "differences": [] });
-        assert_eq!(ensure(node, json!({})), nothing);
+        assert_eq!(ensure(node, &json!({})), nothing);
 
         let memory = json!({ "container": { "memory": 67_108_864, "memory_swap": 134_217_728 } });
-        let updated = ensure(node, memory.clone());
+        let updated = ensure(node, &memory);
         assert_eq!((&updated["actions"], &updated["id"]), (&json!(["update"]), &made["id"]));
-        assert_eq!(ensure(node, memory)["changed"], false);
+        assert_eq!(ensure(node, &memory)["changed"], false);
 
         let other = json!({ "container": { "environment": { "A": "2" } } });
         let mut dry = other.clone();
         dry["dry_run"] = json!(true);
-        assert!(ensure(node, dry)["actions"].as_array().unwrap().contains(&json!("replace")));
+        assert!(ensure(node, &dry)["actions"].as_array().unwrap().contains(&json!("replace")));
         assert_eq!(node.call("inspect", json!({ "container": "wanted" }))["Id"], made["id"]);
-        let replaced = ensure(node, other.clone());
+        let replaced = ensure(node, &other);
         assert_ne!(replaced["id"], made["id"]);
-        assert_eq!(ensure(node, other.clone())["changed"], false);
+        assert_eq!(ensure(node, &other)["changed"], false);
         let shown = node.call("inspect", json!({ "container": "wanted" }));
         assert_eq!(
             (&shown["Config"]["Env"][0], &shown["State"]["Running"]),
@@ -51,8 +51,8 @@ fn a_described_container_is_made_changed_and_replaced_only_as_far_as_it_differs(
 
         let mut stopped = other;
         stopped["running"] = json!(false);
-        assert_eq!(ensure(node, stopped.clone())["actions"], json!(["stop"]));
-        assert_eq!(ensure(node, stopped)["changed"], false);
+        assert_eq!(ensure(node, &stopped)["actions"], json!(["stop"]));
+        assert_eq!(ensure(node, &stopped)["changed"], false);
 
         let absent = |dry: bool| node.call("absent", json!({ "name": "wanted", "dry_run": dry }));
         assert_eq!(absent(true)["actions"], json!(["remove"]));

@@ -8,9 +8,11 @@ use drover_api::{JobId, JobState};
 use drover_engine_tests::{Client, REGISTRY, RealEngine, base_image};
 use drover_grants::{Grants, GrantsFile};
 use drover_herd::Engine;
-use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Outcome, Surroundings};
+use drover_plugin_host::{
+    CompilerCommand, Host, HostConfig, Job, Limits, Outcome, Said, Surroundings,
+};
 use drover_tests::{compiled, component};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -150,11 +152,13 @@ impl Node {
         Running { tasks, progress, cancel }
     }
 
-    /// Starts a service; what it publishes is its progress.
+    /// Starts a service; what it publishes is its progress, and so are its records
+    /// as `{"level": …, "record": …}`.
     pub(crate) fn serve(&self, operation: &str, name: &str, arguments: Value) -> Running {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         let (feed, mut published) = mpsc::channel(REPORTS);
         let (reports, progress) = mpsc::channel(REPORTS);
+        let (said, mut heard) = mpsc::channel(REPORTS);
         let cancel = CancellationToken::new();
         let job = Job {
             id: format!("service.{name}").parse().unwrap(),
@@ -164,7 +168,7 @@ impl Node {
             data: Vec::new(),
             timeout: None,
             progress: None,
-            said: None,
+            said: Some(said),
             cancel: cancel.clone(),
             caller: None,
         };
@@ -176,7 +180,16 @@ impl Node {
                     let _ = reports.send(serde_json::from_str(&value.json).unwrap()).await;
                 }
             };
-            tokio::join!(service.ended(), pass_on).0
+            let tell = async {
+                while let Some(said) = heard.recv().await {
+                    if let Said::Record(record) = said {
+                        let level = u64::from(record.level.0);
+                        let value = json!({ "level": level, "record": record.data });
+                        let _ = reports.send(value).await;
+                    }
+                }
+            };
+            tokio::join!(service.ended(), pass_on, tell).0
         };
         tasks.spawn_on(running, self.runtime.handle());
         Running { tasks, progress, cancel }
@@ -235,5 +248,5 @@ impl Refusal {
 
 /// A container that runs a shell script.
 pub(crate) fn shell(script: &str) -> Value {
-    serde_json::json!({ "image": "busybox:1", "command": ["sh", "-c", script] })
+    json!({ "image": "busybox:1", "command": ["sh", "-c", script] })
 }

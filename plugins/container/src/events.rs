@@ -61,11 +61,12 @@ fn follow(filters: &Filters, mark: &mut Mark, outage: &mut Option<Outage>) -> Re
         log::operator(format_args!("the engine's events are followed again; {why}"));
         feed::publish(&Interruption { outage: Interrupted { from, until, why } })?;
     }
+    let since = mark.nanoseconds;
     for event in serde_json::Deserializer::from_reader(body).into_iter::<Box<RawValue>>() {
         let event = event.map_err(|error| broken_off(WHAT, &error))?;
         let told: Told = serde_json::from_str(event.get()).unwrap_or_default();
         // The engine begins with the moment that is asked for.
-        if told.time_nano != 0 && told.time_nano <= mark.nanoseconds {
+        if told.time_nano != 0 && told.time_nano <= since {
             continue;
         }
         match feed::publish(&event) {

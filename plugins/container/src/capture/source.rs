@@ -39,6 +39,8 @@ pub(super) struct Source {
 /// How far the output of a container was written, by the engine's time.
 struct Mark {
     key: String,
+    /// What is no later was written before it was followed.
+    since: String,
     time: String,
     is_saved: bool,
 }
@@ -62,7 +64,12 @@ impl Source {
             rest: Vec::new(),
             stdout: Levels::default(),
             stderr: Levels::default(),
-            mark: Mark { key, time: known.unwrap_or_default(), is_saved: true },
+            mark: Mark {
+                key,
+                since: known.clone().unwrap_or_default(),
+                time: known.unwrap_or_default(),
+                is_saved: true,
+            },
             is_started_again: false,
         })
     }
@@ -142,11 +149,13 @@ impl Source {
         };
         if !time.is_empty() {
             // Times of the engine have the same length, so they compare as text.
-            if time <= self.mark.time.as_str() {
+            if time <= self.mark.since.as_str() {
                 return;
             }
-            time.clone_into(&mut self.mark.time);
-            self.mark.is_saved = false;
+            if time > self.mark.time.as_str() {
+                time.clone_into(&mut self.mark.time);
+                self.mark.is_saved = false;
+            }
         }
         let levels = match stream {
             Stream::Stdout => &mut self.stdout,
