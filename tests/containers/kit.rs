@@ -145,6 +145,7 @@ impl Node {
             said: None,
             cancel: cancel.clone(),
             caller: None,
+            streams: None,
         };
         let host = self.host.clone();
         let mut tasks = JoinSet::new();
@@ -171,6 +172,7 @@ impl Node {
             said: Some(said),
             cancel: cancel.clone(),
             caller: None,
+            streams: None,
         };
         let service = self.host.start_service(job, feed).unwrap();
         let mut tasks = JoinSet::new();
