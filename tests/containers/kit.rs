@@ -9,7 +9,7 @@ use drover_engine_tests::{Client, REGISTRY, RealEngine, base_image};
 use drover_grants::{Grants, GrantsFile};
 use drover_herd::Engine;
 use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, Limits, Outcome, Said, Surroundings,
+    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Outcome, Said, Surroundings,
 };
 use drover_tests::{compiled, component};
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ impl Node {
             said: None,
             cancel: cancel.clone(),
             caller: None,
-            streams: None,
+            streams: JobStreams::default(),
         };
         let host = self.host.clone();
         let mut tasks = JoinSet::new();
@@ -172,7 +172,7 @@ impl Node {
             said: Some(said),
             cancel: cancel.clone(),
             caller: None,
-            streams: None,
+            streams: JobStreams::default(),
         };
         let service = self.host.start_service(job, feed).unwrap();
         let mut tasks = JoinSet::new();
