@@ -182,6 +182,34 @@ fn a_source_waits_for_its_plugin_and_fields_choose_records() {
 }
 
 #[test]
+fn a_web_servers_log_is_searched_by_status() {
+    let site = site();
+    site.add_plugin("a", "logparse.wasm", &fs::read(component("logparse")).unwrap());
+    let log = Log::of(&site);
+    let line = |path: &str, status: u16| {
+        format!(
+            "192.0.2.7 - - [21/Nov/2026:08:00:00 +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"-\"\n"
+        )
+    };
+    let text = [line("/a", 200), line("/b", 502), "no such line\n".into(), line("/c", 503)];
+    fs::write(&log.path, text.concat()).unwrap();
+    let config = log.source("plugin = \"logparse\"\nformat = \"nginx\"\n");
+    let agent = site.start_agent(1, "a", &config);
+    site.wait_until_ready("a", 1);
+    wait_until_read(&site, &log);
+    let query = ["logs", "a", "--field", "status>=500", "--field", "path!=/c", "--json"];
+    let shown = site.drover(&query).ok();
+    let record: StoredRecord = serde_json::from_str(&shown).unwrap();
+    assert_eq!((record.level, record.time.0), (drover_api::Level::ERROR, 1_795_248_000_000));
+    assert_eq!((source(&site).lines, source(&site).unparsed), (4, 1));
+    end(agent, Signal::SIGTERM);
+    let job = Some("source.app".parse().unwrap());
+    let counted = Filter { job, levels: "10".parse().unwrap(), ..Filter::default() };
+    let counted = records_in(&site.path("a/logs"), &counted);
+    assert!(counted.iter().any(|series| series.text().contains("status:502")), "{counted:?}");
+}
+
+#[test]
 fn lines_of_a_parser_that_fails_are_kept_as_they_are() {
     let site = site();
     add_parser(&site);
