@@ -68,7 +68,7 @@ impl Cases {
     pub(super) fn parse(text: &str, is_json: bool, dir: &Path) -> Result<Self, String> {
         // A path as it would be written within quotes, in both languages.
         let dir = Value::from(dir.to_string_lossy()).to_string();
-        let text = text.replace(PROJECT, dir.trim_matches('"'));
+        let text = text.replace(PROJECT, &dir[1..dir.len() - 1]);
         let mut cases: Self = match is_json {
             true => serde_json::from_str(&text).map_err(|error| error.to_string())?,
             false => toml::from_str(&text).map_err(|error| error.to_string())?,
