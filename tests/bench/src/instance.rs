@@ -17,6 +17,7 @@ use drover_plugin_host::{
 use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -284,9 +285,30 @@ fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
     let component = Component::from_file(&engine, component)?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    // An empty task calls nothing of ours.
-    linker.define_unknown_imports_as_traps(&component)?;
+    trap_ours(&mut linker, &engine, &component)?;
     let component = contract::OperationsPluginPre::new(linker.instantiate_pre(&component)?)?;
     let (operation, arguments) = (operation.to_owned(), "{}".to_owned());
     Ok(Plugin { engine, component, operation, arguments })
+}
+
+/// Links what the component imports of ours, which an empty task does not call.
+/// `define_unknown_imports_as_traps` would take WASI of a later patch for unknown.
+fn trap_ours(
+    linker: &mut Linker<State>,
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<()> {
+    for (name, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if !name.starts_with("drover:plugin/") {
+            continue;
+        }
+        let mut instance = linker.instance(name)?;
+        for (name, item) in interface.exports(engine) {
+            if matches!(item.ty, ComponentItem::ComponentFunc(_)) {
+                instance.func_new(name, |_, _, _, _| Err(wasmtime::Error::msg("not called")))?;
+            }
+        }
+    }
+    Ok(())
 }
