@@ -170,7 +170,7 @@ fn is_own(name: &str) -> bool {
 /// `<std::net::TcpStream as ureq::Stream>::connect`; none for those of C.
 fn crate_of(name: &str) -> Option<&str> {
     let start = name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
-    let start = ["dyn ", "mut ", "const "].iter().fold(start, |s, word| s.trim_start_matches(word));
+    let start = ["mut ", "const ", "dyn "].iter().fold(start, |s, word| s.trim_start_matches(word));
     let (krate, _) = start.split_once("::")?;
     let is_word = krate.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     (is_word && !krate.is_empty()).then_some(krate)

@@ -139,8 +139,11 @@ impl Log {
             }
             ensure!(events == self.lines, "the plugin found {events} events");
             rounds += 1;
+            let took = begin.elapsed();
+            if took >= time {
+                return Ok((self.lines * rounds) as f64 / took.as_secs_f64());
+            }
         }
-        Ok((self.lines * rounds) as f64 / begin.elapsed().as_secs_f64())
     }
 
     /// Lines per second of a parser in this process.
@@ -150,7 +153,7 @@ impl Log {
         time: Duration,
     ) -> anyhow::Result<f64> {
         let (begin, mut rounds) = (Instant::now(), 0);
-        while begin.elapsed() < time {
+        loop {
             let mut events = 0;
             for batch in &self.batches {
                 let parsed = answer(Some(&mut *parser), batch, false);
