@@ -33,7 +33,7 @@ impl Outgoing {
         let body = body.map_err(|()| Error::Invalid("it has a body already".to_owned()))?;
         let stream = body.as_ref().map(OutgoingBody::write).transpose();
         let stream = stream.map_err(|()| Error::Invalid("it has a body already".to_owned()))?;
-        let answer = handle(outgoing, Some(options(request))).map_err(of_code)?;
+        let answer = handle(outgoing, options(request)).map_err(of_code)?;
         let mut outgoing = Self { stream, body, answer };
         let mut rest = whole.as_deref().unwrap_or_default();
         while !rest.is_empty() {
@@ -117,14 +117,19 @@ fn method(name: &str) -> Method {
     }
 }
 
-fn options(request: &Request) -> RequestOptions {
+/// None without limits of its own: the host keeps one of the instance's handles
+/// for each, as long as the instance lives.
+fn options(request: &Request) -> Option<RequestOptions> {
+    if request.timeout.is_none() && request.idle_timeout.is_none() {
+        return None;
+    }
     let options = RequestOptions::new();
     let nanoseconds =
         |limit: std::time::Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
     // The host has both; where one had not, the job's deadline is left.
     let _ = options.set_first_byte_timeout(request.timeout.map(nanoseconds));
     let _ = options.set_between_bytes_timeout(request.idle_timeout.map(nanoseconds));
-    options
+    Some(options)
 }
 
 fn response(answer: IncomingResponse) -> Result<Response, Error> {
