@@ -33,7 +33,15 @@ docker-registry serve "$folder/registry.yml" >"$folder/registry.log" 2>&1 </dev/
 start
 while read -r order; do
     case $order in
-        kill) kill -9 "$engine"; wait "$engine" ;;
+        kill)
+            kill -9 "$engine"
+            wait "$engine"
+            # Its containerd dies with it. The next engine would wait in vain for
+            # one that is dead and not reaped yet.
+            pidfile=$folder/exec/containerd/containerd.pid
+            read -r containerd <"$pidfile" && kill -9 "$containerd"
+            rm -f "$pidfile"
+            ;;
         start) start ;;
     esac
     echo "$order"
