@@ -18,7 +18,7 @@ fn start(node: &Node, name: &str, script: &str, is_labelled: bool) {
 fn records_until(node: &Node, capture: &mut Running, last: &str) -> Vec<(u64, String)> {
     let mut seen: Vec<(u64, String)> = Vec::new();
     while seen.last().is_none_or(|(_, record)| record != last) {
-        let value = capture.report(node).expect("the service goes on");
+        let Some(value) = capture.report(node) else { panic!("it ended: {:?}", capture.end(node)) };
         let record = value["record"].as_str().unwrap();
         // What it says of itself has no container's name in front.
         if record.split(": ").next().is_some_and(|name| !name.contains(' ')) {
@@ -55,6 +55,10 @@ fn tell(node: &Node, go: impl Fn(), come_back: impl Fn()) {
     let seen = records_until(node, &mut capture, "later: missed");
     assert_eq!(seen, [(5, "later: missed".to_owned())], "nothing comes twice");
 
+    // Many outputs end at once, in whatever order.
+    for index in 0..8 {
+        start(node, &format!("busy{index}"), "sleep 1000", true);
+    }
     go();
     come_back();
     start(node, "last", "echo again", true);

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use drover_api::{JobId, JobState};
-use drover_engine_tests::{Client, REGISTRY, RealEngine, base_image};
+use drover_engine_tests::{Client, RealEngine, simulated};
 use drover_grants::{Grants, GrantsFile};
 use drover_herd::Engine;
 use drover_plugin_host::{
@@ -63,12 +63,7 @@ pub(crate) fn on_both(story: impl Fn(&Node)) {
 /// Tells a story to a new simulated engine.
 pub(crate) fn on_simulated(story: impl Fn(&Node, &Engine)) {
     let folder = TempDir::new().unwrap();
-    let engine = Engine::start(folder.path().join("engine.sock")).unwrap();
-    engine.add_registry(REGISTRY);
-    let path = "/images/create?fromSrc=-&repo=busybox&tag=1";
-    let tar = "Content-Type: application/x-tar\r\n";
-    let imported = Client::new(engine.socket()).ask("POST", path, tar, &base_image());
-    assert_eq!(imported.status, 200, "{imported:?}");
+    let engine = simulated(folder.path());
     story(&Node::at(engine.socket(), EVERYTHING), &engine);
 }
 
@@ -222,6 +217,11 @@ impl Running {
 
     /// How it ends.
     pub(crate) fn outcome(mut self, node: &Node) -> Outcome {
+        self.end(node)
+    }
+
+    /// The same for one that is asked nothing more.
+    pub(crate) fn end(&mut self, node: &Node) -> Outcome {
         node.runtime.block_on(self.tasks.join_next()).unwrap().unwrap()
     }
 

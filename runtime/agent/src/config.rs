@@ -1,5 +1,6 @@
 //! The agent's configuration, read once from a TOML file.
 
+mod limits;
 mod logs;
 mod plugins;
 mod processes;
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use drover_api::NodeId;
-use drover_plugin_host::Patience;
 use drover_process::{Places, SpecContext};
 use serde::{Deserialize, Serialize};
 
 use crate::services::{self, ServiceSpec};
 
+pub use limits::Limits;
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
 pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
@@ -101,52 +102,6 @@ pub struct Config {
     pub startup: Startup,
 }
 
-/// What jobs may use.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Memory of one job in a plugin.
-    pub memory: ByteSize,
-    /// How long a job may take if its command does not say.
-    #[serde(with = "humantime_serde")]
-    pub deadline: Duration,
-    /// How long a job may take whatever its command says.
-    #[serde(with = "humantime_serde")]
-    pub max_deadline: Duration,
-    /// Jobs that run at the same time.
-    pub running_jobs: u32,
-    /// Jobs that wait for their turn; one more is refused as busy.
-    pub waiting_jobs: u32,
-    /// Services that run at the same time, beside the jobs.
-    pub services: u32,
-    /// The longest answer of a job.
-    pub answer: ByteSize,
-    /// What a job in a plugin holds open at the same time: files, streams and so on.
-    pub handles: u32,
-    /// The largest plugin file.
-    pub component: ByteSize,
-    /// What all jobs of one plugin may use of the processors, in cores; all
-    /// there are if it is not set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cores: Option<f64>,
-    /// Programs that one job runs at the same time.
-    pub programs: u32,
-    /// Programs that all jobs of one plugin run at the same time.
-    pub plugin_programs: u32,
-    /// Crashes and timeouts that put a plugin in quarantine; 0: never.
-    pub quarantine_after: u32,
-    /// The time within which they count together.
-    #[serde(with = "humantime_serde")]
-    pub quarantine_within: Duration,
-    /// How long the first quarantine takes; each one that follows takes twice
-    /// as long.
-    #[serde(with = "humantime_serde")]
-    pub quarantine_first: Duration,
-    /// The longest that one takes.
-    #[serde(with = "humantime_serde")]
-    pub quarantine_longest: Duration,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -178,29 +133,8 @@ impl Default for Config {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        let host = drover_plugin_host::Limits::default();
-        Self {
-            memory: ByteSize::b(host.memory_bytes),
-            deadline: host.deadline,
-            max_deadline: host.max_deadline,
-            running_jobs: host.running_jobs,
-            waiting_jobs: host.waiting_jobs,
-            services: host.services,
-            answer: ByteSize::b(u64::try_from(host.answer_bytes).unwrap_or(u64::MAX)),
-            handles: host.handles,
-            component: ByteSize::b(host.component_bytes),
-            cores: host.cores,
-            programs: host.programs,
-            plugin_programs: host.plugin_programs,
-            quarantine_after: host.patience.failures,
-            quarantine_within: host.patience.within,
-            quarantine_first: host.patience.first,
-            quarantine_longest: host.patience.longest,
-        }
-    }
-}
+/// Whether a rule is broken, of which key, by what value, and what it says.
+type Rule = (bool, &'static str, String, &'static str);
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +197,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let quoted = |text: &str| format!("{text:?}");
-        let rules: &[(bool, &'static str, String, &'static str)] = &[
+        let rules: [Rule; 18] = [
             (
                 !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
@@ -307,54 +241,6 @@ impl Config {
                 "max_message",
                 self.max_message.to_string(),
                 "must be from 64 KiB to 1 GiB",
-            ),
-            (
-                !plugins::is_memory(self.limits.memory),
-                "limits.memory",
-                self.limits.memory.to_string(),
-                "must be from 1 MiB to 4 GiB",
-            ),
-            (
-                self.limits.deadline.is_zero(),
-                "limits.deadline",
-                duration_text(self.limits.deadline),
-                "must not be zero",
-            ),
-            (
-                self.limits.max_deadline < self.limits.deadline,
-                "limits.max_deadline",
-                duration_text(self.limits.max_deadline),
-                "must not be below `limits.deadline`",
-            ),
-            (
-                !(1..=1000).contains(&self.limits.running_jobs),
-                "limits.running_jobs",
-                self.limits.running_jobs.to_string(),
-                "must be from 1 to 1000",
-            ),
-            (
-                self.limits.services > 4096,
-                "limits.services",
-                self.limits.services.to_string(),
-                "must be at most 4096",
-            ),
-            (
-                !plugins::is_handles(self.limits.handles),
-                "limits.handles",
-                self.limits.handles.to_string(),
-                plugins::HANDLES,
-            ),
-            (
-                self.limits.cores.is_some_and(|cores| !plugins::is_share(cores)),
-                "limits.cores",
-                format!("{:?}", self.limits.cores),
-                plugins::SHARE,
-            ),
-            (
-                self.limits.quarantine_longest < self.limits.quarantine_first,
-                "limits.quarantine_longest",
-                duration_text(self.limits.quarantine_longest),
-                "must not be below `limits.quarantine_first`",
             ),
             (
                 self.limits.answer > self.max_message,
@@ -417,9 +303,10 @@ impl Config {
                 "must be a loopback address such as \"127.0.0.1:8125\"",
             ),
         ];
-        match rules.iter().find(|(is_broken, ..)| *is_broken) {
+        let mut rules = self.limits.rules().into_iter().chain(rules);
+        match rules.find(|(is_broken, ..)| *is_broken) {
             Some((_, key, value, rule)) => {
-                Err(ConfigError::Range { key: (*key).to_owned(), value: value.clone(), rule })
+                Err(ConfigError::Range { key: key.to_owned(), value, rule })
             }
             None => {
                 self.plugins.iter().try_for_each(|(name, plugin)| plugin.check(name, self))?;
@@ -474,28 +361,7 @@ impl Config {
     /// The limits as the plugin host wants them.
     #[must_use]
     pub fn host_limits(&self) -> drover_plugin_host::Limits {
-        drover_plugin_host::Limits {
-            memory_bytes: self.limits.memory.as_u64(),
-            deadline: self.limits.deadline,
-            max_deadline: self.limits.max_deadline,
-            running_jobs: self.limits.running_jobs,
-            waiting_jobs: self.limits.waiting_jobs,
-            services: self.limits.services,
-            answer_bytes: usize::try_from(self.limits.answer.as_u64()).unwrap_or(usize::MAX),
-            handles: self.limits.handles,
-            component_bytes: self.limits.component.as_u64(),
-            cores: self.limits.cores,
-            programs: self.limits.programs,
-            plugin_programs: self.limits.plugin_programs,
-            patience: Patience {
-                failures: self.limits.quarantine_after,
-                within: self.limits.quarantine_within,
-                first: self.limits.quarantine_first,
-                longest: self.limits.quarantine_longest,
-            },
-            overrides: self.limit_overrides(),
-            ..drover_plugin_host::Limits::default()
-        }
+        self.limits.of_host(self.limit_overrides())
     }
 }
 

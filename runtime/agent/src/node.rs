@@ -6,10 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drover_api::{
-    Command, JobId, NodeDescription, NodeId, NodeOperations, Plugin, PluginSummary, Timestamp,
-    procedures,
-};
+use drover_api::{Command, JobId, NodeDescription, NodeId, NodeOperations, Timestamp, procedures};
 use drover_plugin_host::{Host, Limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +148,7 @@ impl Node {
             labels: shared.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: shared.started,
-            plugins: shared.host.plugins().into_iter().map(summary).collect(),
+            plugins: shared.host.summaries(),
             refused: shared.host.refused(),
             trouble: self.trouble(),
         }
@@ -159,14 +156,10 @@ impl Node {
 
     /// What can be called: all of it, or what is named `cmd`.
     pub(crate) fn operations(&self, cmd: Option<&str>) -> NodeOperations {
-        let mut plugins = self.host().plugins();
-        if let Some(cmd) = cmd {
-            for plugin in &mut plugins {
-                let name = cmd.strip_prefix(&plugin.name).and_then(|rest| rest.strip_prefix('.'));
-                plugin.operations.retain(|operation| Some(&*operation.name) == name);
-            }
-            plugins.retain(|plugin| !plugin.operations.is_empty());
-        }
+        let plugins = match cmd {
+            Some(cmd) => self.host().plugin_with(cmd).into_iter().collect(),
+            None => self.host().plugins(),
+        };
         NodeOperations { plugins, commands: commands::describe(cmd) }
     }
 
@@ -244,10 +237,6 @@ impl Node {
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, RunningJob>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn summary(plugin: Plugin) -> PluginSummary {
-    PluginSummary { name: plugin.name, hash: plugin.hash }
 }
 
 /// A job id that is taken.

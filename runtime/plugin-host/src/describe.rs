@@ -5,6 +5,7 @@ use std::sync::Arc;
 use drover_api::{Operation, OperationKind};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
+use wasmtime::Store;
 
 use crate::Limits;
 use crate::bindings::OperationsPluginPre;
@@ -108,22 +109,46 @@ async fn call(
     limits: &Limits,
     deadline: Instant,
 ) -> Result<Vec<operations::Operation>, DescribeError> {
-    let subject = format!("{plugin}'s describe");
-    let streams = Streams::default();
-    let call = Call::describe(plugin, deadline);
-    let mut store = instance::store(shared, limits, &streams, call)
-        .map_err(|error| DescribeError::Crashed(error.to_string()))?;
+    let mut describing = Describing::new(shared, plugin, limits, deadline)?;
+    let store = &mut describing.store;
     let work = async {
-        let instance = component.instantiate_async(&mut store).await?;
-        instance.drover_plugin_operations().call_describe(&mut store).await
+        let instance = component.instantiate_async(&mut *store).await?;
+        instance.drover_plugin_operations().call_describe(store).await
     };
     let result = shared.ticker.while_polled(work).await;
-    result.map_err(|error| {
-        let has_refused = store.data().memory.has_refused();
-        let stderr = streams.stderr.text();
-        let error = failure::explain(&subject, &error, &stderr, has_refused, limits);
+    result.map_err(|error| describing.crashed(&error))
+}
+
+/// The instance in which a plugin describes itself.
+pub(crate) struct Describing<'a> {
+    pub(crate) store: Store<State>,
+    subject: String,
+    streams: Streams,
+    limits: &'a Limits,
+}
+
+impl<'a> Describing<'a> {
+    pub(crate) fn new(
+        shared: &Shared,
+        plugin: Arc<str>,
+        limits: &'a Limits,
+        deadline: Instant,
+    ) -> Result<Self, DescribeError> {
+        let subject = format!("{plugin}'s describe");
+        let streams = Streams::default();
+        let call = Call::describe(plugin, deadline);
+        let store = instance::store(shared, limits, &streams, call)
+            .map_err(|error| DescribeError::Crashed(error.to_string()))?;
+        Ok(Self { store, subject, streams, limits })
+    }
+
+    /// Why it ended without an answer.
+    pub(crate) fn crashed(&self, error: &wasmtime::Error) -> DescribeError {
+        let has_refused = self.store.data().memory.has_refused();
+        let stderr = self.streams.stderr.text();
+        let error = failure::explain(&self.subject, error, &stderr, has_refused, self.limits);
         DescribeError::Crashed(error.message)
-    })
+    }
 }
 
 fn check(

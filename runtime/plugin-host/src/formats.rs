@@ -9,11 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::Limits;
 use crate::bindings::parsing::LineParserPre;
 use crate::bindings::parsing::exports::drover::plugin::line_parsing;
-use crate::call::Call;
-use crate::describe::{DescribeError, check_length, check_name, compile, parse_schema};
-use crate::failure;
+use crate::describe::{DescribeError, Describing, check_length, check_name, compile, parse_schema};
 use crate::host::Shared;
-use crate::instance::{self, State, Streams};
+use crate::instance::State;
 use crate::schema::ArgumentSchema;
 
 /// Formats of one plugin.
@@ -55,22 +53,14 @@ async fn call(
     limits: &Limits,
     deadline: Instant,
 ) -> Result<Vec<line_parsing::Format>, DescribeError> {
-    let subject = format!("{plugin}'s describe");
-    let streams = Streams::default();
-    let call = Call::describe(plugin, deadline);
-    let mut store = instance::store(shared, limits, &streams, call)
-        .map_err(|error| DescribeError::Crashed(error.to_string()))?;
+    let mut describing = Describing::new(shared, plugin, limits, deadline)?;
+    let store = &mut describing.store;
     let work = async {
-        let instance = component.instantiate_async(&mut store).await?;
-        instance.drover_plugin_line_parsing().call_describe(&mut store).await
+        let instance = component.instantiate_async(&mut *store).await?;
+        instance.drover_plugin_line_parsing().call_describe(store).await
     };
     let result = shared.ticker.while_polled(work).await;
-    result.map_err(|error| {
-        let has_refused = store.data().memory.has_refused();
-        let stderr = streams.stderr.text();
-        let error = failure::explain(&subject, &error, &stderr, has_refused, limits);
-        DescribeError::Crashed(error.message)
-    })
+    result.map_err(|error| describing.crashed(&error))
 }
 
 type Checked = (Vec<LogFormat>, BTreeMap<String, ArgumentSchema>);

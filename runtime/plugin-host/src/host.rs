@@ -1,38 +1,34 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, Read};
+use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use drover_api::{
-    ErrorCode, JobError, Level, LogFormat, Operation, OperationKind, Plugin, PluginList,
-    RefusedPlugin,
+    ErrorCode, JobError, Level, OperationKind, Plugin, PluginList, PluginSummary, RefusedPlugin,
 };
-use drover_grants::{Allowance, Decision, Grants, Manifest, decide};
+use drover_grants::{Allowance, Decision, Grants, decide};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::account::Account;
-use crate::anatomy::{Part, callers, parts};
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand};
-use crate::component::is_offered;
 use crate::directory::{self, PluginDirectory};
 use crate::engine::{DESCRIBING_INSTANCES, PARSING_INSTANCES};
 use crate::epoch::Ticker;
+use crate::inspect::{self, Inspection};
 use crate::job::{Job, Outcome};
 use crate::keep::Keeps;
 use crate::names::unknown;
 use crate::network::Network;
 use crate::notice::{News, Notice};
 use crate::pace::Pace;
-use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_as, name_of};
+use crate::plugin::{Code, Loaded, Refusal, name_as};
 use crate::queue::{Entrance, Full, Places, Queue};
 use crate::records::cut;
 use crate::registry::{DirectoryView, Label, Registry};
@@ -113,36 +109,6 @@ pub enum LoadError {
         /// What was to be loaded.
         path: PathBuf,
     },
-}
-
-/// What can be told of a component file, whether it can be loaded or not.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Inspection {
-    /// The name that the plugin has, or would have.
-    pub name: String,
-    /// SHA-256 of the file, in hexadecimal.
-    pub hash: String,
-    /// The length of the file.
-    pub size_bytes: u64,
-    /// What it says of itself, and what it asks for.
-    pub manifest: Manifest,
-    /// The interfaces that it imports.
-    pub imports: Vec<String>,
-    /// Those of them that this host does not offer.
-    pub not_offered: Vec<String>,
-    /// Of each of those, the functions of its own and of crates that it uses
-    /// that lead to it, as far as they can be found.
-    pub callers: BTreeMap<String, Vec<String>>,
-    /// What takes the room in the file, the largest first.
-    pub parts: Vec<Part>,
-    /// The interfaces that it exports.
-    pub exports: Vec<String>,
-    /// What it offers to operators; empty if it cannot be loaded.
-    pub operations: Vec<Operation>,
-    /// The log lines that it parses; empty if it cannot be loaded.
-    pub formats: Vec<LogFormat>,
-    /// Why it cannot be loaded; none if it can.
-    pub refusal: Option<String>,
 }
 
 /// Loads plugins and runs their operations. Clones are the same host; when the
@@ -284,7 +250,7 @@ impl Host {
     ///
     /// If the file is no component, or the host is shutting down.
     pub async fn inspect(&self, path: &Path) -> Result<Inspection, LoadError> {
-        let work = inspect(self.0.shared.clone(), path.to_owned());
+        let work = inspect::inspect(self.0.shared.clone(), path.to_owned());
         let result = self.on_threads(path, work).await?;
         result.map_err(|source| LoadError::Refused { path: path.to_owned(), source })
     }
@@ -292,7 +258,30 @@ impl Host {
     /// The loaded plugins, by name.
     #[must_use]
     pub fn plugins(&self) -> Vec<Plugin> {
-        self.registry().plugins()
+        self.registry().descriptions().cloned().collect()
+    }
+
+    /// The loaded plugins in short, by name.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<PluginSummary> {
+        let registry = self.registry();
+        let summary = |plugin: &Plugin| PluginSummary {
+            name: plugin.name.clone(),
+            hash: plugin.hash.clone(),
+        };
+        registry.descriptions().map(summary).collect()
+    }
+
+    /// The loaded plugin that has the operation `<plugin>.<operation>`, with
+    /// nothing but that.
+    #[must_use]
+    pub fn plugin_with(&self, cmd: &str) -> Option<Plugin> {
+        let (plugin, operation) = cmd.rsplit_once('.')?;
+        let registry = self.registry();
+        let Plugin { name, hash, operations, .. } = &registry.find(plugin)?.description;
+        let operation = operations.iter().find(|known| known.name == operation)?.clone();
+        let (name, hash) = (name.clone(), hash.clone());
+        Some(Plugin { name, hash, operations: vec![operation], formats: Vec::new() })
     }
 
     /// The files of the plugin directory that are refused, by name.
@@ -571,50 +560,6 @@ async fn load(
 ) -> Result<Loaded, Refusal> {
     let name = name?;
     Code::get(&shared, &path).await?.load(&shared, name).await
-}
-
-async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refusal> {
-    let code = Code::get(&shared, &path).await?;
-    let Interfaces { imports, exports } = code.interfaces();
-    let (hash, size_bytes) = (code.hash.to_string(), code.size);
-    let manifest = code.manifest.clone();
-    let loaded = async { code.load(&shared, name_of(&path, &shared.reserved)?).await }.await;
-    let (operations, formats, refusal) = match loaded {
-        Ok(Loaded { description, .. }) => (description.operations, description.formats, None),
-        Err(refusal) => (Vec::new(), Vec::new(), Some(chain(&refusal))),
-    };
-    let not_offered: Vec<_> = imports.iter().filter(|name| !is_offered(name)).cloned().collect();
-    let (parts, callers) = block_in_place(|| dissect(&path, size_bytes, &not_offered));
-    Ok(Inspection {
-        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        hash,
-        size_bytes,
-        manifest,
-        not_offered,
-        callers,
-        parts,
-        imports,
-        exports,
-        operations,
-        formats,
-        refusal,
-    })
-}
-
-/// What only those who look want to know. A file that is gone by now has none of it.
-fn dissect(
-    path: &Path,
-    size: u64,
-    not_offered: &[String],
-) -> (Vec<Part>, BTreeMap<String, Vec<String>>) {
-    let mut bytes = Vec::new();
-    // What it has grown by since is of no interest.
-    let read = File::open(path).and_then(|file| file.take(size).read_to_end(&mut bytes));
-    if read.is_err() {
-        return Default::default();
-    }
-    let callers = not_offered.iter().map(|import| (import.clone(), callers(&bytes, import)));
-    (parts(&bytes), callers.filter(|(_, callers)| !callers.is_empty()).collect())
 }
 
 fn file_name(path: &Path) -> String {

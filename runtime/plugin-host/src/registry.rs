@@ -98,8 +98,9 @@ impl Registry {
         is_new
     }
 
-    pub(crate) fn plugins(&self) -> Vec<Plugin> {
-        self.serving.values().map(|serving| serving.loaded.description.clone()).collect()
+    /// What serves, by name.
+    pub(crate) fn descriptions(&self) -> impl Iterator<Item = &Plugin> {
+        self.serving.values().map(|serving| &serving.loaded.description)
     }
 
     /// The files that are refused, by name.

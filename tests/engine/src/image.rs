@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::Client;
 use crate::real::installed;
 
 /// The programs that both kinds of engine know.
@@ -10,14 +11,17 @@ const PROGRAMS: [&str; 16] = [
     "test", "top", "touch", "true", "yes",
 ];
 
-/// A tar archive for `POST /images/create?fromSrc=-`: the statically linked
-/// busybox of Debian under the names of its programs.
-///
-/// # Panics
-///
-/// If the set-up did not fetch it.
-#[must_use]
-pub fn base_image() -> Vec<u8> {
+/// Gives an engine the image `busybox:1`.
+pub(crate) fn import_busybox(engine: &Client) {
+    let path = "/images/create?fromSrc=-&repo=busybox&tag=1";
+    let tar = "Content-Type: application/x-tar\r\n";
+    let made = engine.ask("POST", path, tar, &base_image());
+    assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
+}
+
+/// An archive for an image: the statically linked busybox of Debian under the
+/// names of its programs.
+fn base_image() -> Vec<u8> {
     let busybox = fs::read(installed("bin/busybox")).unwrap();
     let mut image = tar::Builder::new(Vec::new());
     folder(&mut image, "bin");

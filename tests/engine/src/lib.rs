@@ -12,9 +12,11 @@ mod client;
 mod image;
 mod normal;
 mod real;
+mod simulated;
 mod story;
 
 pub use client::{Answer, Client, Framing, Reading};
-pub use image::{archive, base_image};
+pub use image::archive;
 pub use real::{REGISTRY, RealEngine};
+pub use simulated::simulated;
 pub use story::{Story, agree};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::Client;
-use crate::image::base_image;
+use crate::image::import_busybox;
 
 /// The registry that a [`RealEngine`] can reach, for push and pull.
 pub const REGISTRY: &str = "127.0.0.1:5000";
@@ -63,10 +63,7 @@ impl RealEngine {
         let done = BufReader::new(process.stdout.take().unwrap());
         let engine = Self { folder, process, line: Mutex::new(Some((orders, done))) };
         engine.wait_until_ready();
-        let path = "/images/create?fromSrc=-&repo=busybox&tag=1";
-        let tar = "Content-Type: application/x-tar\r\n";
-        let made = engine.client().ask("POST", path, tar, &base_image());
-        assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
+        import_busybox(&engine.client());
         engine
     }
 

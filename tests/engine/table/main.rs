@@ -15,18 +15,12 @@ mod registry;
 mod system;
 mod volumes;
 
-use drover_engine_tests::{Client, REGISTRY, Story, agree, base_image};
-use drover_herd::Engine;
+use drover_engine_tests::{Story, agree, simulated};
 
 /// Tells a story to a new simulated engine and to the real one.
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 fn tell(story: impl Fn(&mut Story)) {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::start(folder.path().join("engine.sock")).unwrap();
-    engine.add_registry(REGISTRY);
-    let path = "/images/create?fromSrc=-&repo=busybox&tag=1";
-    let tar = "Content-Type: application/x-tar\r\n";
-    let imported = Client::new(engine.socket()).ask("POST", path, tar, &base_image());
-    assert_eq!(imported.status, 200, "{imported:?}");
+    let engine = simulated(folder.path());
     agree(engine.socket(), story);
 }

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use drover_plugin_host::{LimitOverrides, PluginDirectory};
 use serde::{Deserialize, Serialize};
 
+use super::limits::{HANDLES, SHARE, is_handles, is_memory, is_share};
 use super::{Config, ConfigError};
 
 /// What is different for one plugin: `[plugins.NAME]`. What is left out is as
@@ -126,28 +127,6 @@ impl PluginSettings {
     }
 }
 
-/// The rule for a share of the processors.
-pub(super) const SHARE: &str = "must be from 0.01 to 1024";
-
-pub(super) fn is_share(cores: f64) -> bool {
-    (0.01..=1024.0).contains(&cores)
-}
-
-/// The rule for what a job holds open.
-pub(super) const HANDLES: &str = "must be from 16 to 100000";
-
-pub(super) fn is_handles(handles: u32) -> bool {
-    (16..=100_000).contains(&handles)
-}
-
-pub(super) fn is_memory(memory: ByteSize) -> bool {
-    (ByteSize::mib(1)..=ByteSize::gib(4)).contains(&memory)
-}
-
-fn is_file_name(version: &str) -> bool {
-    !version.is_empty() && !version.starts_with('.') && !version.contains('/')
-}
-
 impl Config {
     /// The plugin directory, with the versions that are pinned.
     #[must_use]
@@ -163,6 +142,10 @@ impl Config {
     pub(super) fn limit_overrides(&self) -> BTreeMap<String, LimitOverrides> {
         self.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.limits())).collect()
     }
+}
+
+fn is_file_name(version: &str) -> bool {
+    !version.is_empty() && !version.starts_with('.') && !version.contains('/')
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Incoming {
 }
 
 /// Waits until one of these answers can be read, has ended or is broken, for who
-/// reads many at once: at most so long. Which ones they are.
+/// reads many at once: at most so long. Which ones they are, in ascending order.
 #[must_use]
 pub fn wait(answers: &[&Incoming], at_most: Duration) -> Vec<usize> {
     let at_once: Vec<_> = answers

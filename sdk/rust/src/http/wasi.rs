@@ -177,13 +177,16 @@ impl Incoming {
     }
 }
 
-/// Waits until one of these can go on; which ones.
+/// Waits until one of these can go on; which ones, in ascending order.
 pub(super) fn wait(answers: &[&Incoming], at_most: Duration) -> Vec<usize> {
     let late = subscribe_duration(u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX));
     let streams: Vec<_> = answers.iter().map(|answer| answer.stream.subscribe()).collect();
     let pollables: Vec<_> = streams.iter().chain([&late]).collect();
-    let ready = poll(&pollables).into_iter().map(|index| index as usize);
-    ready.filter(|index| *index < answers.len()).collect()
+    // WASI says them in any order.
+    let mut ready: Vec<_> = poll(&pollables).into_iter().map(|index| index as usize).collect();
+    ready.retain(|index| *index < answers.len());
+    ready.sort_unstable();
+    ready
 }
 
 impl Read for Incoming {
