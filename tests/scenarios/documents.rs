@@ -1,5 +1,6 @@
 //! What the documents show is what there is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,36 @@ fn the_readmes_grants_and_manifest_are_right_and_fit_together() {
     };
     assert!(missing.lines().is_empty(), "{missing}");
     assert!(missing.troubles()[0].contains("/etc/drover/backup.token"), "{missing}");
+}
+
+/// The crates of ours that the crate in this folder needs, but for its tests.
+fn needs(folder: &Path) -> BTreeSet<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("[dependencies]\n").unwrap();
+    let needs = rest.lines().take_while(|line| !line.starts_with('['));
+    let ours = needs.filter_map(|line| line.strip_prefix("drover-")?.split_whitespace().next());
+    ours.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readmes_arrows_are_those_of_the_manifests() {
+    let mut arrows = BTreeMap::new();
+    let text = block("", "cli -> ");
+    // What is not part of the program has its arrow in words.
+    for line in text.lines().filter(|line| !line.starts_with("plugins, ")) {
+        let (from, to) = line.split_once(" -> ").unwrap();
+        let to: BTreeSet<_> = match to {
+            "nothing of ours" => BTreeSet::new(),
+            to => to.split(", ").map(str::to_owned).collect(),
+        };
+        arrows.extend(from.split(", ").map(|from| (from.to_owned(), to.clone())));
+    }
+    let crates = fs::read_dir(root().join("runtime")).unwrap().map(|entry| entry.unwrap().path());
+    let found = crates.map(|folder| {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, needs(&folder))
+    });
+    assert_eq!(arrows, found.collect());
 }
 
 /// The code blocks of the SDK's guide in one language.

@@ -1,16 +1,13 @@
 //! The services that somebody started, in one file: those come back with the
 //! agent until they are stopped.
 //!
-//! The file is JSON, with a version, and always whole: a new one is written
-//! beside it, synchronised and renamed over it. Only its owner may read it:
-//! arguments can be secrets.
+//! Only its owner may read it: arguments can be secrets.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
+use drover_snapshot::Found;
 use serde::{Deserialize, Serialize};
 
 use super::ServiceSpec;
@@ -23,7 +20,6 @@ pub(super) type Specs = BTreeMap<String, ServiceSpec>;
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
-    version: u32,
     services: Specs,
 }
 
@@ -38,17 +34,18 @@ impl Remembered {
     /// Reads the file; one that is missing is empty, one that is damaged is put
     /// aside.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let services = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Specs::new(),
-            Err(error) => return Err(error),
-            Ok(text) => match serde_json::from_slice::<Contents>(&text) {
-                Ok(contents) if contents.version == VERSION => contents.services,
-                Ok(contents) => {
-                    let reason = format!("it is of version {}, not {VERSION}", contents.version);
-                    put_aside(&path, &reason)?
-                }
-                Err(error) => put_aside(&path, &error.to_string())?,
-            },
+        let services = match drover_snapshot::read::<Contents>(&path, VERSION)? {
+            Found::Whole(contents) => contents.services,
+            Found::Nothing => Specs::new(),
+            Found::PutAside(aside) => {
+                tracing::error!(
+                    file = %path.display(),
+                    aside = %aside.path.display(),
+                    reason = aside.reason,
+                    "the remembered services cannot be read and are put aside: start them again"
+                );
+                Specs::new()
+            }
         };
         Ok(Self { path, services })
     }
@@ -66,9 +63,9 @@ impl Remembered {
         if services == self.services {
             return Ok(());
         }
-        let (path, contents) = (self.path.clone(), Contents { version: VERSION, services });
+        let (path, contents) = (self.path.clone(), Contents { services });
         let written = tokio::task::spawn_blocking(move || {
-            replace(&path, &contents)?;
+            drover_snapshot::replace(&path, VERSION, &contents)?;
             Ok::<_, io::Error>(contents.services)
         });
         self.services = written.await.map_err(io::Error::other)??;
@@ -76,31 +73,10 @@ impl Remembered {
     }
 }
 
-fn put_aside(path: &Path, reason: &str) -> io::Result<Specs> {
-    let aside = path.with_extension("damaged");
-    fs::rename(path, &aside)?;
-    tracing::error!(
-        file = %path.display(),
-        aside = %aside.display(),
-        reason,
-        "the remembered services cannot be read and are put aside: start them again"
-    );
-    Ok(Specs::new())
-}
-
-fn replace(path: &Path, contents: &Contents) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(contents)?)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::Map;
 
     use super::*;

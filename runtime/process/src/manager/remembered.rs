@@ -1,21 +1,19 @@
 //! The jobs that outlive the agent, in one file.
 //!
-//! The file is JSON, with a version, and always whole: a new one is written
-//! beside it, synchronised and renamed over it. One thread of the blocking pool
-//! writes at a time; what comes meanwhile goes into the next file together, so
-//! many jobs at once cost a few writes.
+//! Only its owner may read it: commands hold secrets. One thread of the blocking
+//! pool writes at a time; what comes meanwhile goes into the next file together,
+//! so many jobs at once cost a few writes.
 //!
 //! What could not be written has not happened, but for the end of a job, which has:
 //! that is tried again until the disk takes it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drover_api::{JobId, Timestamp};
+use drover_snapshot::Found;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,7 +40,6 @@ pub(super) struct Entry {
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
-    version: u32,
     jobs: BTreeMap<JobId, Entry>,
 }
 
@@ -70,17 +67,18 @@ impl Remembered {
     /// Reads the file; one that is missing is empty, one that is damaged is put
     /// aside.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let jobs = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-            Ok(text) => match serde_json::from_slice::<Contents>(&text) {
-                Ok(contents) if contents.version == VERSION => contents.jobs,
-                Ok(contents) => {
-                    let reason = format!("it is of version {}, not {VERSION}", contents.version);
-                    put_aside(path, &reason)?
-                }
-                Err(error) => put_aside(path, &error.to_string())?,
-            },
+        let jobs = match drover_snapshot::read::<Contents>(path, VERSION)? {
+            Found::Whole(contents) => contents.jobs,
+            Found::Nothing => BTreeMap::new(),
+            Found::PutAside(aside) => {
+                tracing::error!(
+                    file = %path.display(),
+                    aside = %aside.path.display(),
+                    reason = aside.reason,
+                    "the remembered jobs cannot be read and are put aside: submit them again"
+                );
+                BTreeMap::new()
+            }
         };
         Ok(Self { path: path.to_owned(), jobs })
     }
@@ -90,18 +88,6 @@ impl Remembered {
         let (changes, asked) = mpsc::channel(CHANGES);
         (Memory(changes), write(self.path.clone(), self.jobs.clone(), asked))
     }
-}
-
-fn put_aside(path: &Path, reason: &str) -> io::Result<BTreeMap<JobId, Entry>> {
-    let aside = path.with_extension("damaged");
-    fs::rename(path, &aside)?;
-    tracing::error!(
-        file = %path.display(),
-        aside = %aside.display(),
-        reason,
-        "the remembered jobs cannot be read and are put aside: submit them again"
-    );
-    Ok(BTreeMap::new())
 }
 
 impl Memory {
@@ -170,9 +156,10 @@ async fn write(path: PathBuf, mut jobs: BTreeMap<JobId, Entry>, mut asked: mpsc:
 }
 
 async fn save(path: &Path, jobs: &BTreeMap<JobId, Entry>) -> Result<(), ManagerError> {
-    let contents = Contents { version: VERSION, jobs: jobs.clone() };
+    let contents = Contents { jobs: jobs.clone() };
     let target = path.to_owned();
-    let saved = tokio::task::spawn_blocking(move || replace(&target, &contents)).await;
+    let replace = move || drover_snapshot::replace(&target, VERSION, &contents);
+    let saved = tokio::task::spawn_blocking(replace).await;
     let outcome = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
     outcome.map_err(|error| ManagerError::Disk {
         path: path.display().to_string(),
@@ -180,21 +167,10 @@ async fn save(path: &Path, jobs: &BTreeMap<JobId, Entry>) -> Result<(), ManagerE
     })
 }
 
-/// Writes a new file and puts it in the old one's place. Only its owner may read
-/// it: commands hold secrets.
-fn replace(path: &Path, contents: &Contents) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(contents)?)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::spec::{Places, SpecContext};
 
@@ -266,11 +242,9 @@ mod tests {
     fn a_damaged_file_is_put_aside_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs.json");
-        for text in ["{\"version\":1,\"jobs\":{", "{\"version\":99,\"jobs\":{}}"] {
-            fs::write(&path, text).unwrap();
-            assert!(Remembered::open(&path).unwrap().jobs.is_empty());
-            assert_eq!(fs::read_to_string(dir.path().join("jobs.damaged")).unwrap(), text);
-            assert!(!path.exists());
-        }
+        let text = "{\"version\":1,\"jobs\":{";
+        fs::write(&path, text).unwrap();
+        assert!(Remembered::open(&path).unwrap().jobs.is_empty());
+        assert_eq!(fs::read_to_string(dir.path().join("jobs.damaged")).unwrap(), text);
     }
 }
