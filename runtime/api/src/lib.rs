@@ -22,6 +22,7 @@ mod source;
 mod stream_tail;
 mod streaming;
 mod time;
+mod update;
 
 pub use command::Command;
 pub use error::{ErrorCode, JobError};
@@ -40,3 +41,4 @@ pub use source::{SourceFile, SourceState, SourceStatus};
 pub use stream_tail::StreamTail;
 pub use streaming::{StreamPart, Streaming};
 pub use time::Timestamp;
+pub use update::{KeptVersion, PluginVersions, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep};
