@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod catalog;
 mod command;
 mod error;
 mod id;
@@ -24,6 +25,11 @@ mod streaming;
 mod time;
 mod update;
 
+pub use catalog::{
+    CatalogAdd, CatalogChanged, CatalogChannel, CatalogDetail, CatalogName, CatalogPiece,
+    CatalogPlugin, CatalogRead, CatalogSetChannel, CatalogStatement, CatalogVersion, CatalogWrite,
+    CatalogWritten, CatalogYank, MOST_PIECE_BYTES, Octets,
+};
 pub use command::Command;
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};

@@ -12,6 +12,16 @@
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
 //! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
 //! | `drover.controller.log.query`, `….follow`, `….delete` | as `log.query`, `log.follow` and `log.delete` of a node, for what nodes forwarded; `node` is one more condition |
+//! | `drover.controller.catalog.list` | answers with a list of [`CatalogPlugin`](crate::CatalogPlugin) |
+//! | `drover.controller.catalog.show` | answers a [`CatalogName`](crate::CatalogName) with a [`CatalogDetail`](crate::CatalogDetail) |
+//! | `drover.controller.catalog.write` | takes a piece of content, a [`CatalogWrite`](crate::CatalogWrite), and answers with [`CatalogWritten`](crate::CatalogWritten) |
+//! | `drover.controller.catalog.add` | adds a version, a [`CatalogAdd`](crate::CatalogAdd), and answers with a [`CatalogDetail`](crate::CatalogDetail) |
+//! | `drover.controller.catalog.read` | answers a [`CatalogRead`](crate::CatalogRead) with a [`CatalogPiece`](crate::CatalogPiece) |
+//! | `drover.controller.catalog.statement` | answers with the [`CatalogStatement`](crate::CatalogStatement) that counts, or null |
+//! | `drover.controller.catalog.state` | takes a [`CatalogStatement`](crate::CatalogStatement) |
+//! | `drover.controller.catalog.yank` | withdraws a version, a [`CatalogYank`](crate::CatalogYank) |
+//! | `drover.controller.catalog.channel` | lets a channel stand for a version, a [`CatalogSetChannel`](crate::CatalogSetChannel) |
+//! | `drover.controller.catalog.changed` | topic: [`CatalogChanged`](crate::CatalogChanged), when there is another statement |
 
 use crate::{ErrorCode, NodeId};
 
@@ -35,6 +45,36 @@ pub const LOG_FOLLOW: &str = "drover.controller.log.follow";
 
 /// The procedure that deletes records that nodes forwarded.
 pub const LOG_DELETE: &str = "drover.controller.log.delete";
+
+/// The procedure that lists the catalog.
+pub const CATALOG_LIST: &str = "drover.controller.catalog.list";
+
+/// The procedure that tells all of a version.
+pub const CATALOG_SHOW: &str = "drover.controller.catalog.show";
+
+/// The procedure that takes content, piece by piece.
+pub const CATALOG_WRITE: &str = "drover.controller.catalog.write";
+
+/// The procedure that adds a version whose content is there.
+pub const CATALOG_ADD: &str = "drover.controller.catalog.add";
+
+/// The procedure that hands out content, piece by piece.
+pub const CATALOG_READ: &str = "drover.controller.catalog.read";
+
+/// The procedure that tells what is current.
+pub const CATALOG_STATEMENT: &str = "drover.controller.catalog.statement";
+
+/// The procedure that is told what is current.
+pub const CATALOG_STATE: &str = "drover.controller.catalog.state";
+
+/// The procedure that withdraws a version.
+pub const CATALOG_YANK: &str = "drover.controller.catalog.yank";
+
+/// The procedure that changes a channel.
+pub const CATALOG_CHANNEL: &str = "drover.controller.catalog.channel";
+
+/// The topic on which the controller tells that there is another statement.
+pub const CATALOG_CHANGED: &str = "drover.controller.catalog.changed";
 
 /// The procedure of a node that runs a command, without the node's prefix.
 pub const RUN: &str = "run";
