@@ -81,6 +81,10 @@ pub struct ServingVersion {
     /// None for a file that is not in a folder of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Whether the controller pushed it, so that its file is not in the plugin
+    /// directory.
+    #[serde(default)]
+    pub is_pushed: bool,
     /// SHA-256 of the file, in hexadecimal.
     pub hash: String,
     /// Since when it serves.

@@ -15,6 +15,7 @@ use crate::quarantine::{Quarantine, Sentence};
 use crate::queue::Queue;
 use crate::records::cut;
 use crate::share::Share;
+use crate::tally::Verdict;
 
 /// How much is kept of the words of a failure.
 const REASON: usize = 512;
@@ -72,6 +73,22 @@ impl Account {
         }
     }
 
+    /// What the end of a job says of the plugin that had `timeout` to run, or for
+    /// ever.
+    pub(crate) fn verdict(&self, outcome: &Outcome, timeout: Option<Duration>) -> Verdict {
+        match outcome.error.as_ref().map(|error| error.code) {
+            Some(ErrorCode::Trapped | ErrorCode::OutOfMemory) => Verdict::Crashed,
+            // Who gives a job less time than usual must not be able to blame it.
+            Some(ErrorCode::Timeout)
+                if timeout.is_none_or(|timeout| timeout >= self.limits.deadline) =>
+            {
+                Verdict::Crashed
+            }
+            Some(ErrorCode::Failed | ErrorCode::InvalidAnswer) => Verdict::Failed,
+            _ => Verdict::Blameless,
+        }
+    }
+
     /// Takes how a job of the version `hash` ended that had `timeout` to run, or
     /// for ever. If that puts the plugin in quarantine, gives back what to tell.
     pub(crate) fn ended(
@@ -81,13 +98,7 @@ impl Account {
         timeout: Option<Duration>,
     ) -> Option<Notice> {
         let error = outcome.error.as_ref()?;
-        let is_its_fault = match error.code {
-            ErrorCode::Trapped | ErrorCode::OutOfMemory => true,
-            // Who gives a job less time than usual must not be able to blame it.
-            ErrorCode::Timeout => timeout.is_none_or(|timeout| timeout >= self.limits.deadline),
-            _ => false,
-        };
-        if !is_its_fault {
+        if self.verdict(outcome, timeout) != Verdict::Crashed {
             return None;
         }
         let now = self.start.elapsed();

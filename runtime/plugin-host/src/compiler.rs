@@ -19,6 +19,9 @@ use crate::compile::CompileError;
 /// How much of the child's standard error is kept.
 const REASON: usize = 4 << 10;
 
+/// What `nice` calls the lowest priority.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// The program that compiles, run as `program args… INPUT OUTPUT`. It is
 /// expected to call [`compile`](crate::compile).
 #[derive(Debug, Clone)]
@@ -69,6 +72,15 @@ impl CompilerError {
     }
 }
 
+/// How much somebody waits for a component to be compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Something else serves meanwhile, and goes first.
+    Low,
+    /// As fast as can be.
+    High,
+}
+
 /// Runs compile children, as many at once as there are processors.
 pub(crate) struct Compiler {
     command: CompilerCommand,
@@ -83,15 +95,25 @@ impl Compiler {
 
     /// Compiles the file `input` into the file `output`. If this future is
     /// dropped, the child and all that it started are killed.
-    pub(crate) async fn run(&self, input: &Path, output: &Path) -> Result<(), CompilerError> {
+    pub(crate) async fn run(
+        &self,
+        input: &Path,
+        output: &Path,
+        haste: Haste,
+    ) -> Result<(), CompilerError> {
         // The semaphore is never closed; without a permit we would go on all the same.
         let _turn = self.turns.acquire().await;
-        timeout(self.timeout, self.run_child(input, output))
+        timeout(self.timeout, self.run_child(input, output, haste))
             .await
             .unwrap_or(Err(CompilerError::TooSlow(self.timeout)))
     }
 
-    async fn run_child(&self, input: &Path, output: &Path) -> Result<(), CompilerError> {
+    async fn run_child(
+        &self,
+        input: &Path,
+        output: &Path,
+        haste: Haste,
+    ) -> Result<(), CompilerError> {
         let start_error =
             |source| CompilerError::Start { program: self.command.program.clone(), source };
         let mut child = Command::new(&self.command.program)
@@ -105,6 +127,9 @@ impl Compiler {
             .spawn()
             .map_err(start_error)?;
         let group = Group(child.id());
+        if haste == Haste::Low {
+            give_way(child.id());
+        }
         let stderr = child.stderr.take();
         let (status, reason) = tokio::join!(child.wait(), read_reason(stderr));
         let status = status.map_err(start_error)?;
@@ -120,6 +145,13 @@ impl Compiler {
             None => CompilerError::Refused(reason),
         })
     }
+}
+
+/// Has a child use only what of the processors nobody else wants.
+fn give_way(id: Option<u32>) {
+    let id = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    // Where it does not work, the child is in nobody's way for long.
+    let _ = rustix::process::setpriority_process(id, LOWEST_PRIORITY);
 }
 
 /// A child's process group, killed when this is dropped before its end.
@@ -166,7 +198,7 @@ mod tests {
 
     async fn run(script: &str) -> Result<(), CompilerError> {
         let minute = Duration::from_secs(60);
-        shell(script, minute).run(Path::new("in put"), Path::new("out put")).await
+        shell(script, minute).run(Path::new("in put"), Path::new("out put"), Haste::High).await
     }
 
     #[tokio::test]
@@ -187,6 +219,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_haste_it_has_the_lowest_priority() {
+        let dir = tempfile::tempdir().unwrap();
+        let priority = dir.path().join("priority");
+        // The priority is set just after the start.
+        let script = "until [ \"$(nice)\" = 19 ]; do :; done; nice > \"$2\"";
+        let compiler = shell(script, Duration::from_secs(30));
+        compiler.run(Path::new("-"), &priority, Haste::Low).await.unwrap();
+        assert_eq!(std::fs::read_to_string(priority).unwrap(), "19\n");
+    }
+
+    #[tokio::test]
     async fn a_killed_compiler_is_told_from_one_that_refuses() {
         let error = run("kill -9 $$").await.unwrap_err();
         assert!(matches!(error, CompilerError::Killed { signal: 9, .. }), "{error}");
@@ -196,7 +239,7 @@ mod tests {
     async fn a_compiler_that_is_not_there_is_named() {
         let command = CompilerCommand { program: "/nowhere/compiler".into(), args: vec![] };
         let compiler = Compiler::new(command, Duration::from_secs(1), 1);
-        let error = compiler.run(Path::new("a"), Path::new("b")).await.unwrap_err();
+        let error = compiler.run(Path::new("a"), Path::new("b"), Haste::High).await.unwrap_err();
         assert!(error.to_string().contains("/nowhere/compiler"), "{error}");
     }
 
@@ -206,7 +249,7 @@ mod tests {
         let path = temp.path().join("pid");
         // The script gets the paths as $1 and $2 and writes a grandchild's id to $2.
         let slow = shell("sleep 600 & echo $! > \"$2\"; wait", Duration::from_secs(1));
-        let error = slow.run(Path::new("-"), &path).await.unwrap_err();
+        let error = slow.run(Path::new("-"), &path, Haste::High).await.unwrap_err();
         assert!(matches!(error, CompilerError::TooSlow(_)), "{error}");
         let id: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(30);

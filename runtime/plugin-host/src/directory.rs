@@ -30,11 +30,12 @@ use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::compiler::Haste;
 use crate::engine::DESCRIBING_INSTANCES;
 use crate::host::{Host, LoadError};
 use crate::notice::Notice;
 use crate::plugin::{Loaded, chain};
-use crate::registry::{DirectoryView, Label};
+use crate::registry::{DirectoryView, Label, Origin};
 use choice::{Choice, Choices};
 use slots::{Action, LoadFailure, Slots, Verdict};
 
@@ -221,7 +222,7 @@ impl Keeper {
             Action::GiveUp(name) => self.give_up(&name),
             Action::Unload(name) => {
                 self.give_up(&name);
-                if self.host.unload(&name) {
+                if self.host.unload(&name, Origin::Directory) {
                     tracing::info!(plugin = name, "plugin removed");
                     let text = format!("plugin `{name}` serves no longer: its file was removed");
                     self.host.notify(Notice::new(Level::OPERATOR, &name, text));
@@ -257,10 +258,14 @@ impl Keeper {
             Err(error @ LoadError::ShuttingDown { .. }) => return Err(error),
             Err(error) => (None, Err(LoadFailure { reason: error.to_string(), may_pass: false })),
         };
-        let label = Label { file: choice.path.clone(), version: choice.version.clone() };
+        let label = Label {
+            file: choice.path.clone(),
+            version: choice.version.clone(),
+            origin: Origin::Directory,
+        };
         let reason = outcome.as_ref().err().map(|failure| failure.reason.clone());
         match (self.slots.ended(self.start.elapsed(), &choice, outcome), loaded, reason) {
-            (Verdict::Serve, Some(loaded), _) => self.host.serve(loaded, label),
+            (Verdict::Serve, Some(loaded), _) => self.host.serve(Arc::new(loaded), label),
             (Verdict::Keep, ..) => self.host.relabel(&choice.name, label),
             (Verdict::Refused, _, Some(reason)) => self.tell_refused(&choice.path, &reason),
             _ => {}
@@ -307,6 +312,7 @@ impl Keeper {
             (pending.choice.name.clone(), next)
         });
         self.host.show_directory(DirectoryView {
+            names: Some(self.slots.names().map(str::to_owned).collect()),
             pending: pending.collect(),
             passed_over: self.passed_over.clone(),
             trouble: self.trouble.clone(),
@@ -348,7 +354,7 @@ async fn load_one(host: Host, directory: PathBuf, choice: Choice, turns: Arc<Sem
     // The semaphore is never closed, and loads are limited elsewhere as well.
     let _turn = turns.acquire().await;
     let grants = host.grants();
-    let loaded = host.load_as(&directory.join(&choice.path), &choice.name).await;
+    let loaded = host.load_as(&directory.join(&choice.path), &choice.name, Haste::High).await;
     let in_words = |refusal: crate::plugin::Refusal| LoadFailure {
         reason: chain(&refusal),
         may_pass: refusal.may_pass(),

@@ -17,7 +17,7 @@ use wasmtime::Engine;
 
 use crate::account::Account;
 use crate::cache::{Cache, CacheError};
-use crate::compiler::{Compiler, CompilerCommand};
+use crate::compiler::{Compiler, CompilerCommand, Haste};
 use crate::directory::{self, PluginDirectory};
 use crate::engine::{DESCRIBING_INSTANCES, PARSING_INSTANCES};
 use crate::epoch::Ticker;
@@ -31,7 +31,7 @@ use crate::pace::Pace;
 use crate::plugin::{Code, Loaded, Refusal, name_as};
 use crate::queue::{Entrance, Full, Places, Queue};
 use crate::records::cut;
-use crate::registry::{DirectoryView, Label, Registry};
+use crate::registry::{DirectoryView, Label, Origin, Registry};
 use crate::run::{Run, TimeLimit, check_kind};
 use crate::surroundings::Surroundings;
 use crate::system::System;
@@ -235,11 +235,12 @@ impl Host {
     /// If the file is no plugin that this host can run, or it is shutting down.
     pub async fn load_file(&self, path: &Path) -> Result<Plugin, LoadError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let loaded = self.load_as(path, &name).await?;
+        let loaded = self.load_as(path, &name, Haste::High).await?;
         let loaded =
             loaded.map_err(|source| LoadError::Refused { path: path.to_owned(), source })?;
         let description = loaded.description.clone();
-        self.serve(loaded, Label { file: file_name(path), version: None });
+        let label = Label { file: file_name(path), version: None, origin: Origin::Directory };
+        self.serve(Arc::new(loaded), label);
         Ok(description)
     }
 
@@ -331,10 +332,15 @@ impl Host {
             Ok(plugin) => plugin,
             Err(error) => return Outcome::refused(error),
         };
-        let account = &*plugin.account;
-        if let Err(error) = account.admit() {
+        if let Err(error) = plugin.account.admit() {
             return Outcome::refused(error);
         }
+        self.run_on(plugin, job).await
+    }
+
+    /// Runs a job on this version of its plugin, which has such a task.
+    pub(crate) async fn run_on(&self, plugin: Arc<Loaded>, job: Job) -> Outcome {
+        let account = &*plugin.account;
         let allowance = match self.allowance(&plugin) {
             Ok(allowance) => allowance,
             Err(error) => return Outcome::refused(error),
@@ -490,15 +496,26 @@ impl Host {
         &self,
         path: &Path,
         name: &str,
+        haste: Haste,
     ) -> Result<Result<Loaded, Refusal>, LoadError> {
         let name = name_as(name, &self.0.shared.reserved);
-        let work = load(self.0.shared.clone(), path.to_owned(), name);
+        let work = load(self.0.shared.clone(), path.to_owned(), name, haste);
         self.on_threads(path, work).await
     }
 
     /// Has a loaded plugin serve from now on: between two calls, as each job
     /// keeps what it found when it began.
-    pub(crate) fn serve(&self, loaded: Loaded, label: Label) {
+    pub(crate) fn serve(&self, loaded: Arc<Loaded>, label: Label) {
+        self.serve_in(self.registry(), loaded, label);
+    }
+
+    /// The same, by whoever has looked into the registry before.
+    pub(crate) fn serve_in(
+        &self,
+        mut registry: MutexGuard<'_, Registry>,
+        loaded: Arc<Loaded>,
+        label: Label,
+    ) {
         let Plugin { name, hash, operations, formats } = &loaded.description;
         tracing::info!(
             plugin = name,
@@ -510,7 +527,8 @@ impl Host {
         let new = format!("{} (sha256 {})", label.file, cut(hash, 12));
         let name = name.clone();
         loaded.account.serves(&loaded.description.hash);
-        let old = self.registry().serve(loaded, label);
+        let old = registry.serve(loaded, label);
+        drop(registry);
         if let Some(old) = old {
             let text = format!("plugin `{name}` now serves from {new}, before from {}", old.file);
             self.notify(Notice::new(Level::OPERATOR, &name, text));
@@ -518,9 +536,9 @@ impl Host {
         self.changed();
     }
 
-    /// Has a plugin serve no longer; false if it did not.
-    pub(crate) fn unload(&self, name: &str) -> bool {
-        let was_there = self.registry().unload(name);
+    /// Has a plugin serve no longer that comes from there; false if it did not.
+    pub(crate) fn unload(&self, name: &str, origin: Origin) -> bool {
+        let was_there = self.registry().unload(name, origin);
         if was_there {
             self.changed();
         }
@@ -548,7 +566,7 @@ impl Host {
         self.0.shared.news.changed();
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -557,9 +575,10 @@ async fn load(
     shared: Arc<Shared>,
     path: PathBuf,
     name: Result<Arc<str>, Refusal>,
+    haste: Haste,
 ) -> Result<Loaded, Refusal> {
     let name = name?;
-    Code::get(&shared, &path).await?.load(&shared, name).await
+    Code::get(&shared, &path, haste).await?.load(&shared, name).await
 }
 
 fn file_name(path: &Path) -> String {

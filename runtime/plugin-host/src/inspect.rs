@@ -11,6 +11,7 @@ use drover_grants::Manifest;
 use tokio::task::block_in_place;
 
 use crate::anatomy::{Part, callers, parts};
+use crate::compiler::Haste;
 use crate::component::is_offered;
 use crate::host::Shared;
 use crate::plugin::{Code, Interfaces, Loaded, Refusal, chain, name_of};
@@ -48,7 +49,7 @@ pub struct Inspection {
 /// Looks at a file. It is compiled for that, and describes itself if it can be
 /// loaded.
 pub(crate) async fn inspect(shared: Arc<Shared>, path: PathBuf) -> Result<Inspection, Refusal> {
-    let code = Code::get(&shared, &path).await?;
+    let code = Code::get(&shared, &path, Haste::High).await?;
     let Interfaces { imports, exports } = code.interfaces();
     let (hash, size_bytes) = (code.hash.to_string(), code.size);
     let manifest = code.manifest.clone();

@@ -8,6 +8,8 @@
 //!   [`Host::keep_directory`] goes on doing so while files come, change and go.
 //!   Code that is not in the cache is compiled in a child process, which runs
 //!   [`compile`]; the host maps the result and never compiles itself.
+//! - [`Host::stage`] loads a version that does not serve yet, [`Host::try_out`] runs
+//!   one of its tasks, and [`Host::swap`] has it serve.
 //! - [`Host::run`] runs one [`Job`] in a fresh instance and answers with its
 //!   [`Outcome`]. Waiting for a turn, the deadline, cancelling and the limits
 //!   on memory and output are all behind this one call.
@@ -68,8 +70,10 @@ mod schema;
 mod sealed;
 mod service;
 mod share;
+mod staged;
 mod surroundings;
 mod system;
+mod tally;
 mod threads;
 mod watch;
 
@@ -98,4 +102,6 @@ pub use programs::{
 pub use quarantine::Patience;
 pub use schema::ArgumentSchema;
 pub use service::{Footing, Memory, RunningService};
+pub use staged::{Staged, Taken};
 pub use surroundings::{Meter, Meters, NodeInfo, Surroundings};
+pub use tally::Tally;

@@ -213,9 +213,8 @@ impl Host {
     /// Notes a failure in the plugin's account, which may end in quarantine.
     fn blame(&self, plugin: &Loaded, error: JobError) -> JobError {
         let outcome = Outcome::refused(error.clone());
-        let account = &plugin.account;
-        let timeout = Some(account.limits.deadline);
-        if let Some(notice) = account.ended(&plugin.description.hash, &outcome, timeout) {
+        let timeout = Some(plugin.account.limits.deadline);
+        if let Some(notice) = plugin.ended(&outcome, timeout) {
             tracing::error!(plugin = &*plugin.name, "{}", notice.text);
             self.shared().news.tell(notice);
             self.shared().news.changed();

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_api::{OperationKind, Plugin};
 use drover_grants::{Asks, Decision, Manifest, Missing, SectionError, decide, read_manifest};
@@ -19,7 +20,7 @@ use crate::account::Account;
 use crate::bindings::OperationsPluginPre;
 use crate::bindings::parsing::LineParserPre;
 use crate::cache::Verified;
-use crate::compiler::CompilerError;
+use crate::compiler::{CompilerError, Haste};
 use crate::component::{
     Hash, NotAComponent, ask_for, check_outline, cure, is_line_parsing, is_of_some_contract,
     is_offered, is_operations,
@@ -28,8 +29,11 @@ use crate::describe::{DescribeError, check_name, describe};
 use crate::formats::{self, Formats};
 use crate::host::Shared;
 use crate::instance::State;
+use crate::job::Outcome;
+use crate::notice::Notice;
 use crate::pace::Pace;
 use crate::schema::ArgumentSchema;
+use crate::tally::{Counts, Tally};
 use crate::{deserialize, imports};
 
 /// A plugin that can be called.
@@ -45,9 +49,22 @@ pub(crate) struct Loaded {
     pub(crate) description: Plugin,
     pub(crate) asks: Asks,
     pub(crate) account: Arc<Account>,
+    counts: Counts,
 }
 
 impl Loaded {
+    /// Takes how a job of this version ended that had `timeout` to run, or for
+    /// ever. If that puts the plugin in quarantine, gives back what to tell.
+    pub(crate) fn ended(&self, outcome: &Outcome, timeout: Option<Duration>) -> Option<Notice> {
+        self.counts.count(self.account.verdict(outcome, timeout));
+        self.account.ended(&self.description.hash, outcome, timeout)
+    }
+
+    /// How the jobs of this version ended so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.counts.read()
+    }
+
     /// How long an operation takes; none if there is no such operation.
     pub(crate) fn pace(&self, operation: &str) -> Option<&Pace> {
         self.operations.get(operation).map(|operation| &operation.pace)
@@ -159,9 +176,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the admin's grants do not cover what it asks for.
+    #[must_use]
+    pub fn is_not_granted(&self) -> bool {
+        matches!(self, Self::NotGranted(_))
+    }
+
     /// Whether the same file may load later without being changed: it was not
     /// its fault.
-    pub(crate) fn may_pass(&self) -> bool {
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Read(_)
             | Self::NotAComponent(NotAComponent::Unreadable(_))
@@ -211,12 +235,12 @@ pub(crate) fn name_as(name: &str, reserved: &[String]) -> Result<Arc<str>, Refus
 
 impl Code {
     /// Compiles the component in the file, unless the cache has its code.
-    pub(crate) async fn get(shared: &Shared, path: &Path) -> Result<Self, Refusal> {
+    pub(crate) async fn get(shared: &Shared, path: &Path, haste: Haste) -> Result<Self, Refusal> {
         let Source { hash, size, manifest, cached } =
             block_in_place(|| Source::open(shared, path))?;
         let code = match cached {
             Cached::Code(code) => code,
-            Cached::Copy(copy) => compile(shared, &hash, &copy).await?,
+            Cached::Copy(copy) => compile(shared, &hash, &copy, haste).await?,
         };
         let component = block_in_place(|| deserialize::component(&shared.engine, &code))
             .map_err(|error| Refusal::Code(format!("{error:#}")))?;
@@ -262,7 +286,18 @@ impl Code {
         let operations = operations.collect();
         let Manifest { version, asks, .. } = self.manifest;
         let version = version.map(|version| version.to_string().into());
-        Ok(Loaded { name, version, component, operations, formats, description, asks, account })
+        let counts = Counts::default();
+        Ok(Loaded {
+            name,
+            version,
+            component,
+            operations,
+            formats,
+            description,
+            asks,
+            account,
+            counts,
+        })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {
@@ -381,9 +416,10 @@ async fn compile(
     shared: &Shared,
     hash: &Hash,
     component: &NamedTempFile,
+    haste: Haste,
 ) -> Result<Verified, Refusal> {
     let code = shared.cache.scratch().map_err(Refusal::Cache)?;
-    shared.compiler.run(component.path(), code.path()).await.map_err(Refusal::Compile)?;
+    shared.compiler.run(component.path(), code.path(), haste).await.map_err(Refusal::Compile)?;
     block_in_place(|| shared.cache.store(hash, code)).map_err(Refusal::Cache)
 }
 

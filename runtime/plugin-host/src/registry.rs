@@ -1,7 +1,7 @@
 //! Which version of each plugin serves, which ones still have jobs, and what
 //! is known of the files that do not serve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use drover_api::{
@@ -18,11 +18,24 @@ pub(crate) struct Label {
     pub(crate) file: String,
     /// None for a file that is not in a folder of versions.
     pub(crate) version: Option<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Who provides a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The plugin directory, or whoever loaded a file by itself.
+    Directory,
+    /// The controller.
+    Pushed,
 }
 
 /// What the keeper of the plugin directory knows of files that do not serve.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DirectoryView {
+    /// The names that have a file, whatever became of it; none before the first
+    /// look.
+    pub(crate) names: Option<BTreeSet<String>>,
     /// By plugin.
     pub(crate) pending: BTreeMap<String, NextVersion>,
     /// Files that lost their name to others.
@@ -69,19 +82,38 @@ impl Registry {
     }
 
     /// Has a version serve from now on, and gives back what served before.
-    pub(crate) fn serve(&mut self, loaded: Loaded, label: Label) -> Option<Label> {
+    pub(crate) fn serve(&mut self, loaded: Arc<Loaded>, label: Label) -> Option<Label> {
         let name = loaded.name.clone();
-        let new = Serving { loaded: Arc::new(loaded), label, since: Timestamp::now() };
+        let new = Serving { loaded, label, since: Timestamp::now() };
         let old = self.serving.insert(name, new)?;
         let label = old.label.clone();
         self.drain(old);
         Some(label)
     }
 
-    /// Has a plugin serve no longer; false if it did not.
-    pub(crate) fn unload(&mut self, name: &str) -> bool {
+    /// Has a plugin serve no longer that comes from there; false if it did not.
+    pub(crate) fn unload(&mut self, name: &str, origin: Origin) -> bool {
+        if self.serving.get(name).is_none_or(|serving| serving.label.origin != origin) {
+            return false;
+        }
         let old = self.serving.remove(name);
         old.map(|old| self.drain(old)).is_some()
+    }
+
+    /// The version that serves, if it was pushed.
+    pub(crate) fn pushed(&self, name: &str) -> Option<&Arc<Loaded>> {
+        let serving = self.serving.get(name)?;
+        (serving.label.origin == Origin::Pushed).then_some(&serving.loaded)
+    }
+
+    /// Whether the plugin directory was looked at.
+    pub(crate) fn knows_directory(&self) -> bool {
+        self.directory.names.is_some()
+    }
+
+    /// Whether the plugin directory has a file of that name, whatever became of it.
+    pub(crate) fn is_in_directory(&self, name: &str) -> bool {
+        self.directory.names.as_ref().is_some_and(|names| names.contains(name))
     }
 
     /// Notes that the same version now comes from another file.
@@ -172,6 +204,7 @@ impl Serving {
         ServingVersion {
             file: self.label.file.clone(),
             version: self.label.version.clone(),
+            is_pushed: self.label.origin == Origin::Pushed,
             hash: self.loaded.description.hash.clone(),
             since: self.since,
             // Each job holds the version that it began with; one hold is ours.

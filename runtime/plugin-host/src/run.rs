@@ -143,7 +143,7 @@ impl Run {
         }
         // One that never ran has done nothing wrong.
         if remains.turns.is_some()
-            && let Some(notice) = plugin.account.ended(&plugin.description.hash, &outcome, timeout)
+            && let Some(notice) = plugin.ended(&outcome, timeout)
         {
             tracing::error!(plugin = &*plugin.name, "{}", notice.text);
             shared.news.tell(notice);

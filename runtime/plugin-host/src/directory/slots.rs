@@ -195,6 +195,11 @@ impl Slots {
         })
     }
 
+    /// The names that have a slot.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The files that do not serve, or not yet.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {
         self.0.values().filter_map(|slot| slot.attempt.as_ref()).map(|attempt| {
