@@ -12,9 +12,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use drover_signing::{ContentCheck, ContentError, ContentHash};
 
-use crate::hash::Hash;
 use crate::record::Version;
 
 /// The directory of one plugin's pushed versions.
@@ -40,20 +39,9 @@ pub enum FilesError {
         /// What the system said.
         source: io::Error,
     },
-    /// More came than there is.
-    #[error("its content has more than the {length} bytes that were announced")]
-    TooLong {
-        /// What was announced.
-        length: u64,
-    },
     /// It is not what was asked for.
-    #[error("its content has the SHA-256 {found}, and {wanted} was asked for")]
-    OtherContent {
-        /// What it has.
-        found: Hash,
-        /// What it was to have.
-        wanted: Hash,
-    },
+    #[error("its content is not what was asked for")]
+    Other(#[from] ContentError),
 }
 
 impl Files {
@@ -103,7 +91,7 @@ impl Files {
     pub fn append(&self, version: &Version, offset: u64, bytes: &[u8]) -> Result<(), FilesError> {
         let length = version.length;
         if offset.saturating_add(bytes.len() as u64) > length {
-            return Err(FilesError::TooLong { length });
+            return Err(ContentError::TooLong { length }.into());
         }
         let path = self.part(version);
         let write = || {
@@ -128,10 +116,9 @@ impl Files {
         let read = |source| FilesError::Read { path: path.clone(), source };
         let write = |source| FilesError::Write { path: whole.clone(), source };
         let mut file = File::open(path).map_err(read)?;
-        let found = hash(&mut file).map_err(read)?;
-        if found != version.hash {
+        if let Err(error) = check(&mut file, version).map_err(read)? {
             fs::remove_file(path).map_err(write)?;
-            return Err(FilesError::OtherContent { found, wanted: version.hash.clone() });
+            return Err(error.into());
         }
         file.sync_all().map_err(write)?;
         if path == &part {
@@ -170,15 +157,25 @@ impl Files {
 fn file_name(version: &Version) -> String {
     // Versions may be long, and names of files may not.
     let text: String = version.version.to_string().chars().take(64).collect();
-    format!("{text}-{}.wasm", version.hash.short())
+    format!("{text}-{}.wasm", short(version.hash))
 }
 
-fn hash(file: &mut File) -> io::Result<Hash> {
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+/// The first digits of a hash, for people and names of files.
+pub fn short(hash: ContentHash) -> String {
+    hash.to_string()[..8].to_owned()
+}
+
+fn check(file: &mut File, version: &Version) -> io::Result<Result<(), ContentError>> {
+    let mut check = ContentCheck::new(version.hash, version.length);
+    let mut buffer = vec![0; 64 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(Hash::of_digest(&digest.finalize().into())),
-            length => digest.update(&buffer[..length]),
+            0 => return Ok(check.finish()),
+            length => {
+                if let Err(error) = check.take(&buffer[..length]) {
+                    return Ok(Err(error));
+                }
+            }
         }
     }
 }
@@ -192,7 +189,7 @@ mod tests {
     fn version(number: &str, content: &[u8]) -> Version {
         Version {
             version: number.parse().unwrap(),
-            hash: Hash::of_digest(&Sha256::digest(content).into()),
+            hash: ContentHash::of(content),
             length: content.len() as u64,
             signature: String::new(),
             by: None,
@@ -231,10 +228,10 @@ mod tests {
         let (_dir, files) = files();
         let version = version("1.0.0", b"good");
         let error = files.append(&version, 2, b"data").unwrap_err();
-        assert!(matches!(error, FilesError::TooLong { length: 4 }), "{error}");
+        assert!(error.to_string().contains("not what was asked for"), "{error}");
         files.append(&version, 0, b"evil").unwrap();
         let error = files.finish(&version).unwrap_err();
-        assert!(matches!(error, FilesError::OtherContent { .. }), "{error}");
+        assert!(matches!(error, FilesError::Other(_)), "{error}");
         assert_eq!(files.fetched(&version), 0);
         assert!(matches!(files.finish(&version), Err(FilesError::Read { .. })));
     }

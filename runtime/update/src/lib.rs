@@ -12,13 +12,11 @@
 #![forbid(unsafe_code)]
 
 mod files;
-mod hash;
 mod judge;
 mod record;
 mod step;
 
-pub use files::{Files, FilesError};
-pub use hash::{Hash, NotAHash};
+pub use files::{Files, FilesError, short};
 pub use judge::{Tally, judge};
 pub use record::{Fault, KEPT, Record, Stage, Update, Version};
 pub use step::{AskError, Effect, Event, Request, Step, ask, revert, step};

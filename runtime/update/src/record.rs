@@ -3,9 +3,9 @@
 use drover_api::{
     KeptVersion, PluginVersions, Timestamp, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep,
 };
+use drover_signing::ContentHash;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::Hash;
 use crate::judge::Tally;
 
 /// How many versions of a plugin are kept.
@@ -20,11 +20,11 @@ pub struct Record {
     pub versions: Vec<Version>,
     /// The version that is to serve; one of `versions`.
     #[serde(default)]
-    pub active: Option<Hash>,
+    pub active: Option<ContentHash>,
     /// The last version that did well to the end of its watch, to which a bad one
     /// goes back.
     #[serde(default)]
-    pub good: Option<Hash>,
+    pub good: Option<ContentHash>,
     /// The update under way.
     #[serde(default)]
     pub update: Option<Update>,
@@ -39,7 +39,7 @@ pub struct Version {
     /// What its author calls it.
     pub version: semver::Version,
     /// Its content.
-    pub hash: Hash,
+    pub hash: ContentHash,
     /// The length of its content in bytes.
     pub length: u64,
     /// The signature of its content, as the controller has it.
@@ -168,7 +168,7 @@ impl Update {
 impl Record {
     /// The kept version with this content.
     #[must_use]
-    pub fn kept(&self, hash: &Hash) -> Option<&Version> {
+    pub fn kept(&self, hash: &ContentHash) -> Option<&Version> {
         self.versions.iter().find(|version| version.hash == *hash)
     }
 
@@ -205,15 +205,15 @@ impl Record {
         }
     }
 
-    pub(crate) fn kept_mut(&mut self, hash: &Hash) -> Option<&mut Version> {
+    pub(crate) fn kept_mut(&mut self, hash: &ContentHash) -> Option<&mut Version> {
         self.versions.iter_mut().find(|version| version.hash == *hash)
     }
 
     /// Lets the oldest go that nobody needs, down to [`KEPT`].
     pub(crate) fn forget_old(&mut self) {
-        let target = self.update.as_ref().map(|update| update.target.hash.clone());
+        let target = self.update.as_ref().map(|update| update.target.hash);
         while self.versions.len() > KEPT {
-            let is_needed = |hash: &Hash| {
+            let is_needed = |hash: &ContentHash| {
                 [&self.active, &self.good, &target].iter().any(|one| one.as_ref() == Some(hash))
             };
             let Some(oldest) = self.versions.iter().position(|one| !is_needed(&one.hash)) else {

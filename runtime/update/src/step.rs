@@ -15,8 +15,8 @@
 use std::time::Duration;
 
 use drover_api::{Timestamp, UpdateEnd, UpdateOutcome};
+use drover_signing::ContentHash;
 
-use crate::hash::Hash;
 use crate::judge::Tally;
 use crate::record::{Fault, Record, Stage, Update, Version};
 
@@ -77,7 +77,7 @@ pub enum Event {
     Tested,
     /// This version serves from now on; and how the one before did, if there was
     /// one.
-    Served(Hash, Option<Tally>),
+    Served(ContentHash, Option<Tally>),
     /// The watch has passed.
     Passed,
     /// What was being done cannot be, for this reason, and never will.
@@ -89,7 +89,7 @@ pub enum Event {
     /// The version that is watched does badly.
     Bad(String),
     /// A kept version cannot be loaded, and will not be without being changed.
-    Unservable(Hash, String),
+    Unservable(ContentHash, String),
 }
 
 /// Something to do. All of it can be done twice.
@@ -167,7 +167,7 @@ pub fn revert(record: &Record, wanted: Option<&str>, now: Timestamp) -> Result<S
         Some(wanted) => {
             let is_it = |one: &&Version| {
                 one.version.to_string() == wanted
-                    || (wanted.len() >= 8 && one.hash.as_str().starts_with(wanted))
+                    || (wanted.len() >= 8 && one.hash.to_string().starts_with(wanted))
             };
             // Of two with the same version, the later.
             record.versions.iter().rfind(is_it).ok_or_else(|| AskError::NotKept {
@@ -316,7 +316,7 @@ impl Step {
                     version.has_served = true;
                     self.record.versions.push(version);
                 }
-                self.record.active = Some(hash.clone());
+                self.record.active = Some(*hash);
                 if update.watch_ms == 0 {
                     return self.finish(&update, now);
                 }
@@ -332,7 +332,7 @@ impl Step {
     }
 
     fn finish(&mut self, update: &Update, now: Timestamp) {
-        self.record.good = Some(update.target.hash.clone());
+        self.record.good = Some(update.target.hash);
         self.end(update.end(UpdateOutcome::Active, now));
     }
 
@@ -343,7 +343,7 @@ impl Step {
             kept.fault = Some(fault);
         }
         let back = self.record.before(Some(hash)).cloned();
-        self.record.active = back.as_ref().map(|back| back.hash.clone());
+        self.record.active = back.as_ref().map(|back| back.hash);
         let back_to = back.as_ref().map(|back| back.version.to_string());
         self.effects.push(back.map_or(Effect::Withdraw, Effect::Serve));
         let end = update.end(UpdateOutcome::FellBack, now);
@@ -369,7 +369,13 @@ impl Step {
         self.serve_active();
     }
 
-    fn unservable(&mut self, update: Option<Update>, hash: &Hash, reason: String, now: Timestamp) {
+    fn unservable(
+        &mut self,
+        update: Option<Update>,
+        hash: &ContentHash,
+        reason: String,
+        now: Timestamp,
+    ) {
         let fault = Fault::Unservable(reason.clone());
         match update {
             Some(update) if update.target.hash == *hash => match &update.stage {
@@ -390,7 +396,7 @@ impl Step {
             self.record.versions.iter().filter(|one| one.has_served).rfind(is_loadable)
         });
         if let Some(next) = next.cloned() {
-            self.record.active = Some(next.hash.clone());
+            self.record.active = Some(next.hash);
             self.effects.push(Effect::Serve(next));
         }
     }
@@ -406,7 +412,7 @@ impl Step {
     }
 
     /// Forgets a version that never served: nobody would go back to it.
-    fn forget_unserved(&mut self, hash: &Hash) {
+    fn forget_unserved(&mut self, hash: &ContentHash) {
         self.record.versions.retain(|one| one.has_served || one.hash != *hash);
     }
 }
@@ -414,7 +420,7 @@ impl Step {
 impl Record {
     /// The version to go back to from `hash`: the good one, or else the last one
     /// that served and did nothing wrong.
-    fn before(&self, hash: Option<&Hash>) -> Option<&Version> {
+    fn before(&self, hash: Option<&ContentHash>) -> Option<&Version> {
         let is_fit =
             |one: &&Version| one.has_served && one.fault.is_none() && Some(&one.hash) != hash;
         let good = self.good.as_ref().and_then(|good| self.kept(good)).filter(is_fit);

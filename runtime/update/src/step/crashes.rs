@@ -11,13 +11,13 @@ use super::*;
 #[derive(Debug, Clone, Default)]
 struct Disk {
     record: Record,
-    files: BTreeSet<Hash>,
+    files: BTreeSet<ContentHash>,
 }
 
 /// A node while it lives.
 struct Node<'a> {
     disk: &'a mut Disk,
-    serving: Option<Hash>,
+    serving: Option<ContentHash>,
     fate: &'a Fate,
 }
 
@@ -104,7 +104,7 @@ impl Node<'_> {
             }
             Effect::Serve(one) => {
                 assert!(self.disk.files.contains(&one.hash), "what is to serve was deleted");
-                self.serving = Some(one.hash.clone());
+                self.serving = Some(one.hash);
                 Some(Event::Served(one.hash, Some(Tally::default())))
             }
             Effect::Withdraw => {
@@ -114,8 +114,7 @@ impl Node<'_> {
             Effect::Watch(one, ..) if fails(Failure::Watch, &one) => Some(Event::Bad("no".into())),
             Effect::Watch(..) => Some(Event::Passed),
             Effect::Sweep => {
-                let wanted: BTreeSet<_> =
-                    self.disk.record.wanted().map(|one| one.hash.clone()).collect();
+                let wanted: BTreeSet<_> = self.disk.record.wanted().map(|one| one.hash).collect();
                 self.disk.files.retain(|hash| wanted.contains(hash));
                 None
             }
@@ -124,7 +123,7 @@ impl Node<'_> {
 }
 
 /// Starts a node on what is on the disk.
-fn start(disk: &mut Disk, fate: &Fate) -> Result<Option<Hash>, Killed> {
+fn start(disk: &mut Disk, fate: &Fate) -> Result<Option<ContentHash>, Killed> {
     let first = step(&disk.record, Event::Started, Timestamp(0));
     let mut node = Node { disk, serving: None, fate };
     node.run(first)?;
@@ -132,7 +131,7 @@ fn start(disk: &mut Disk, fate: &Fate) -> Result<Option<Hash>, Killed> {
 }
 
 /// Starts it again until it lives on, and then it must serve `old` or `new`.
-fn live_on(disk: &mut Disk, fate: &Fate, old: &Hash, new: &Hash) -> Hash {
+fn live_on(disk: &mut Disk, fate: &Fate, old: &ContentHash, new: &ContentHash) -> ContentHash {
     let serving = loop {
         if let Ok(serving) = start(disk, fate) {
             break serving.expect("none serves");
@@ -140,7 +139,7 @@ fn live_on(disk: &mut Disk, fate: &Fate, old: &Hash, new: &Hash) -> Hash {
     };
     assert!(serving == *old || serving == *new, "something else serves");
     assert_eq!(disk.record.active.as_ref(), Some(&serving));
-    let files: BTreeSet<_> = disk.record.wanted().map(|one| one.hash.clone()).collect();
+    let files: BTreeSet<_> = disk.record.wanted().map(|one| one.hash).collect();
     assert_eq!(disk.files, files, "a file is lost, or left over");
     serving
 }
@@ -148,7 +147,7 @@ fn live_on(disk: &mut Disk, fate: &Fate, old: &Hash, new: &Hash) -> Hash {
 fn wish(disk: &mut Disk, number: &str, fate: &Fate) -> Result<(), Killed> {
     let version = version(number);
     let request = Request { version, watch: Duration::from_secs(1), again: true };
-    let serving = disk.record.active.clone();
+    let serving = disk.record.active;
     let step = ask(&disk.record, request, Timestamp(0)).unwrap();
     Node { disk, serving, fate }.run(step)
 }
@@ -212,7 +211,7 @@ fn killed_at_any_instant_of_a_return_it_serves_one_of_the_two() {
         let mut disk = both.clone();
         let death = fate(None, Some(instant));
         let step = revert(&disk.record, None, Timestamp(0)).unwrap();
-        let mut node = Node { serving: Some(new.clone()), disk: &mut disk, fate: &death };
+        let mut node = Node { serving: Some(new), disk: &mut disk, fate: &death };
         if node.run(step).is_ok() {
             assert_eq!(disk.record.active, Some(old));
             break;
