@@ -102,6 +102,7 @@ mod id;
 mod link;
 mod message;
 mod outbox;
+mod pace;
 mod payload;
 mod queue;
 mod router;
@@ -122,9 +123,10 @@ pub use client::{
 pub use id::SessionId;
 pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};
 pub use message::{Audience, InvocationPolicy, Principal};
+pub use pace::Pace;
 pub use payload::{Payload, PayloadError};
 pub use router::{
-    Allow, CraSecret, Disclose, Disclosure, HttpBridge, HttpConfig, Limits, Permission,
+    Allow, CraSecret, Disclose, Disclosure, HttpBridge, HttpConfig, HttpFiles, Limits, Permission,
     PrincipalConfig, RealmConfig, RoleConfig, Router, RouterConfig, RouterConfigError,
 };
 pub use serializer::Serializer;

@@ -33,7 +33,7 @@ pub use config::{
     RouterConfigError,
 };
 pub(crate) use entrance::Admission;
-pub use http::{HttpBridge, HttpConfig};
+pub use http::{HttpBridge, HttpConfig, HttpFiles};
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 

@@ -6,7 +6,7 @@ mod kit;
 
 use std::time::Duration;
 
-use drover_wamp::Limits;
+use drover_wamp::{HttpConfig, HttpFiles, Limits, Pace, RealmConfig, Router, RouterConfig};
 use kit::http::{Http, ask};
 use kit::{Site, raw_session};
 use serde_json::json;
@@ -142,4 +142,58 @@ async fn there_is_no_bridge_unless_it_is_configured() {
     let answer = ask(&site, "POST /call", "", r#"{"procedure": "a.b"}"#).await;
     assert_eq!(answer.status, 404);
     assert!(answer.body.contains("no bridge"), "{answer:?}");
+}
+
+/// A site that hands out one file, and the directory that it is in.
+async fn site_with_files(content: &[u8]) -> (Site, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("abc123"), content).unwrap();
+    std::fs::write(dir.path().join("index.db"), "nobody's").unwrap();
+    let files = HttpFiles {
+        path: "/catalog/".to_owned(),
+        dir: dir.path().to_owned(),
+        pace: Pace::new(1 << 30),
+    };
+    let config = RouterConfig {
+        realms: vec![RealmConfig::open(kit::REALM)],
+        http: HttpConfig { files: Some(files), ..HttpConfig::default() },
+        ..RouterConfig::default()
+    };
+    (Site::of(Router::new(config).unwrap(), None).await, dir)
+}
+
+#[tokio::test]
+async fn a_file_is_handed_out_whole_and_in_parts() {
+    // More than one piece, and no round number of them.
+    let content: Vec<u8> = (0..200_001_u32).map(|number| b'a' + (number % 23) as u8).collect();
+    let (site, _dir) = site_with_files(&content).await;
+    let text = String::from_utf8(content).unwrap();
+
+    let whole = ask(&site, "GET /catalog/abc123", "", "").await;
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("200001")));
+    assert_eq!(whole.header("etag"), Some("\"abc123\""));
+    assert!(whole.body == text);
+
+    let part = ask(&site, "GET /catalog/abc123", "Range: bytes=70000-150000\n", "").await;
+    assert_eq!(part.status, 206);
+    assert_eq!(part.header("content-range"), Some("bytes 70000-150000/200001"));
+    assert!(part.body == text[70_000..=150_000]);
+    let rest = ask(&site, "GET /catalog/abc123", "Range: bytes=200000-\n", "").await;
+    assert_eq!((rest.status, rest.body.as_str()), (206, &text[200_000..]));
+
+    let beyond = ask(&site, "GET /catalog/abc123", "Range: bytes=200001-\n", "").await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */200001")));
+    let head = ask(&site, "HEAD /catalog/abc123", "", "").await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("200001")));
+    let post = ask(&site, "POST /catalog/abc123", "", "x").await;
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn nothing_but_files_by_their_names_is_handed_out() {
+    let (site, _dir) = site_with_files(b"content").await;
+    for path in ["", "nothing", "index.db", "../index.db", "%2e%2e/abc123", "abc123/", "."] {
+        let answer = ask(&site, &format!("GET /catalog/{path}"), "", "").await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/ws`, `/` | a WebSocket |
 //! | `POST /call`, `POST /publish` | the bridge, if one is configured |
+//! | `GET` of a path of [`HttpFiles`] | a file, if some are configured |
 //! | `GET /info` | what this router is; no secrets |
 //! | `GET /health` | whether it is alive: it answers |
 //! | `GET /ready` | whether it takes sessions now, else 503 |
@@ -16,6 +17,7 @@
 mod body;
 mod bridge;
 mod cors;
+mod files;
 mod origin;
 mod patient;
 mod reply;
@@ -45,6 +47,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use bridge::Bridge;
+pub use files::HttpFiles;
 
 use super::{RealmConfig, Router, RouterConfigError};
 use crate::Serializer;
@@ -71,6 +74,8 @@ pub struct HttpConfig {
     /// The bridge at `/call` and `/publish`; there is none unless it is
     /// configured, for whoever reaches the port can use it.
     pub bridge: Option<HttpBridge>,
+    /// Files that are handed out to whoever reaches the port and knows their names.
+    pub files: Option<HttpFiles>,
     /// Web pages that may open sessions and use the bridge, by origin, such as
     /// `https://console.example:8443`. Those of this machine always may.
     pub allowed_origins: Vec<String>,
@@ -108,6 +113,7 @@ impl HttpConfig {
 pub(super) struct Site {
     origins: Origins,
     bridge: Option<Bridge>,
+    files: Option<HttpFiles>,
 }
 
 impl Site {
@@ -115,6 +121,7 @@ impl Site {
         Self {
             origins: Origins::new(config.allowed_origins),
             bridge: config.bridge.map(Bridge::new),
+            files: config.files,
         }
     }
 }
@@ -195,6 +202,11 @@ impl Visit<'_> {
     async fn answer(self, request: Request<Incoming>, agreed: &OnceLock<Serializer>) -> Reply {
         let site = &self.router.http;
         let path = request.uri().path();
+        if let Some(files) = site.files.as_ref().filter(|_| self.has_room)
+            && let Some(name) = files.name(path)
+        {
+            return files.answer(name, &request).await;
+        }
         match path {
             "/health" => monitored(&request, &json!({"status": "alive"}), StatusCode::OK),
             "/ready" => self.readiness(&request),
