@@ -184,6 +184,10 @@ fn the_readmes_controller_configuration_has_every_key_with_its_default() {
             dir: shown.logs.dir.clone(),
             ..drover_controller::LogSettings::default()
         },
+        catalog: drover_controller::CatalogSettings {
+            dir: shown.catalog.dir.clone(),
+            ..drover_controller::CatalogSettings::default()
+        },
         ..drover_controller::Config::default()
     };
     assert_eq!(shown, defaults);

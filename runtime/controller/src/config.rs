@@ -1,5 +1,6 @@
 //! The controller's configuration, read once from a TOML file.
 
+mod catalog;
 mod logs;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use drover_signing::{TrustError, TrustedKeySettings, TrustedKeys};
 use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
+pub use catalog::CatalogSettings;
 pub use logs::LogSettings;
 
 use crate::nodes::Presences;
@@ -49,6 +52,11 @@ pub struct Config {
     pub bridge: Option<Bridge>,
     /// The log of all nodes.
     pub logs: LogSettings,
+    /// The catalog of plugins.
+    pub catalog: CatalogSettings,
+    /// The keys whose signatures let plugins and statements into the catalog.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
     /// Who may join which realm, and what they may do there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub realms: BTreeMap<String, Realm>,
@@ -77,6 +85,8 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             bridge: None,
             logs: LogSettings::default(),
+            catalog: CatalogSettings::default(),
+            trusted_keys: BTreeMap::new(),
             realms: BTreeMap::new(),
         }
     }
@@ -118,6 +128,9 @@ pub enum ConfigError {
     /// The realms contradict themselves.
     #[error(transparent)]
     Realms(#[from] drover_wamp::RouterConfigError),
+    /// A trusted key is none, or is there twice.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The address could be reached from other hosts.
     #[error(
         "`listen = \"{0}\"` can be reached from other hosts, and this version has no TLS: use a loopback address such as 127.0.0.1:7117"
@@ -147,6 +160,9 @@ impl Config {
         let mut config: Self = toml::from_str(text).map_err(|error| in_words(text, error))?;
         if logs::is_unset(&config.logs.dir) {
             config.logs.dir = config.data_dir.join("logs");
+        }
+        if logs::is_unset(&config.catalog.dir) {
+            config.catalog.dir = config.data_dir.join("catalog");
         }
         config.check()?;
         config.router()?;
@@ -199,6 +215,14 @@ impl Config {
                 "must be at least three times `logs.max_file`",
             );
         }
+        if self.catalog.max_rate < ByteSize::kib(64) {
+            return range(
+                "catalog.max_rate",
+                self.catalog.max_rate.to_string(),
+                "must be at least 64 KiB",
+            );
+        }
+        self.trusted()?;
         let is_origin = |text: &String| {
             let host = text.split_once("://").map_or("", |(_, host)| host);
             !host.is_empty() && !host.contains('/')
@@ -233,6 +257,8 @@ impl Config {
             http: HttpConfig {
                 bridge: bridge.map(|(realm, role)| HttpBridge { realm, role }),
                 allowed_origins: self.allowed_origins.clone(),
+                // They are added when the catalog is open.
+                files: None,
             },
         };
         config.check()?;
@@ -262,6 +288,11 @@ impl Config {
         bytes(self.max_message) / 4 * 3
     }
 
+    /// The keys whose signatures count.
+    pub(crate) fn trusted(&self) -> Result<TrustedKeys, TrustError> {
+        TrustedKeys::new(&self.trusted_keys)
+    }
+
     pub(crate) fn presence(&self) -> Presences {
         Presences { lost_after: self.lost_after, forget_after: self.forget_after }
     }
@@ -272,7 +303,8 @@ impl Config {
 fn in_words(text: &str, error: toml::de::Error) -> ConfigError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let index = before.matches('\n').count();
-    let line = text.lines().nth(index).unwrap_or_default();
+    // Public keys are shown by whoever has them.
+    let line = text.lines().nth(index).unwrap_or_default().replace("public_key", "");
     let has_key = ["ticket", "secret", "salted", "key"].iter().any(|word| line.contains(word));
     // A line within a string of several lines has no key, and may be a secret.
     let is_after = |quotes| before.contains(quotes);
@@ -295,8 +327,9 @@ mod tests {
     fn an_empty_file_is_a_complete_configuration() {
         let config = Config::parse("").unwrap();
         assert_eq!(config.logs.dir, config.data_dir.join("logs"));
-        let logs = LogSettings::default();
-        assert_eq!(Config { logs, ..config }, Config::default());
+        assert_eq!(config.catalog.dir, config.data_dir.join("catalog"));
+        let (logs, catalog) = (LogSettings::default(), CatalogSettings::default());
+        assert_eq!(Config { logs, catalog, ..config }, Config::default());
     }
 
     #[test]
@@ -340,6 +373,10 @@ mod tests {
             ("lost_after = 5", "lost_after"),
             ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),
             ("[logs]\nmax_total = \"200 MB\"", "logs.max_total"),
+            ("[catalog]\nmax_rate = \"1 KiB\"", "catalog.max_rate"),
+            ("[trusted_keys.ci]\npublic_key = \"RWx\"", "trusted_keys.ci.public_key"),
+            ("[trusted_keys.ci]\npublic_key = 5", "public_key"),
+            ("[trusted_keys.ci]\nrevoke = true", "revoke"),
             ("allowed_origins = [\"https://a.example/\"]", "allowed_origins"),
             ("allowed_origins = [\"a.example\"]", "allowed_origins"),
             ("bridge = { realm = \"x\", role = \"y\" }", "http.bridge.realm"),

@@ -5,45 +5,51 @@
 //! heartbeats, asks new nodes to describe themselves, and answers
 //! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table. A
 //! second one, the log service ([`records`]), keeps what nodes forward of their
-//! logs. Each service needs a WAMP session and nothing else, so they would work on
+//! logs; a third one ([`catalog`]) has the plugins that nodes are given. Each
+//! service needs a WAMP session and nothing else, so they would work on
 //! somebody else's router as well.
 
 #![forbid(unsafe_code)]
 
+mod catalog;
 mod config;
 mod nodes;
 mod realms;
 mod records;
+mod refusal;
 mod service;
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use drover_logs::store::Collector;
-use drover_wamp::Router;
+use drover_wamp::{HttpFiles, Router};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Bridge, Config, ConfigError, LogSettings};
+use catalog::Catalog;
+pub use config::{Bridge, CatalogSettings, Config, ConfigError, LogSettings};
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 
-/// A controller that has bound its address, opened its log and serves nobody
-/// yet.
+/// A controller that has bound its address, opened its log and its catalog, and
+/// serves nobody yet.
 pub struct Controller {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
     collector: Collector,
+    catalog: Catalog,
 }
 
 impl Controller {
-    /// Binds the configured address and opens the log.
+    /// Binds the configured address, and opens the log and the catalog.
     ///
     /// # Errors
     ///
-    /// If the address is in use or not this host's, or the log cannot be opened.
+    /// If the address is in use or not this host's, or the log or the catalog
+    /// cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
@@ -59,7 +65,15 @@ impl Controller {
             "the controller cannot keep the records of its nodes: set another `data_dir` or \
              `logs.dir` in its configuration",
         )?;
-        Ok(Self { config, listener, address, collector })
+        let (settings, keys) = (config.catalog.clone(), config.trusted()?);
+        let answer_bytes = config.answer_bytes();
+        let opened =
+            tokio::task::spawn_blocking(move || Catalog::open(&settings, keys, answer_bytes)).await;
+        let catalog = opened.context("opening the catalog panicked")?.context(
+            "the controller cannot keep its catalog: set another `data_dir` or `catalog.dir` in \
+             its configuration",
+        )?;
+        Ok(Self { config, listener, address, collector, catalog })
     }
 
     /// The address that agents dial.
@@ -74,8 +88,11 @@ impl Controller {
     ///
     /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, collector, .. } = self;
-        let router = Router::new(config.router()?).context("the realms cannot be served")?;
+        let Self { config, listener, collector, catalog, .. } = self;
+        let mut parts = config.router()?;
+        let (dir, pace) = catalog.content();
+        parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
+        let router = Router::new(parts).context("the realms cannot be served")?;
         let service =
             service::run(router.clone(), config.realm.clone(), config.presence(), stop.clone());
         let records = records::run(
@@ -85,6 +102,7 @@ impl Controller {
             config.answer_bytes(),
             stop.clone(),
         );
+        let catalog = catalog::run(router.clone(), config.realm.clone(), catalog, stop.clone());
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
@@ -93,6 +111,7 @@ impl Controller {
         );
         tasks.spawn(service);
         tasks.spawn(records);
+        tasks.spawn(catalog);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use drover_api::{ErrorCode, JobError, procedures};
+use drover_api::{ErrorCode, procedures};
 use drover_logs::service::{LogService, ServiceError};
 use drover_logs::store::{CollectError, Collector, Delivery};
 use drover_wamp::{
@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
+
+use crate::refusal::refuse;
 
 /// Deliveries that are written at the same time; they share their commits.
 const DELIVERIES_AT_ONCE: usize = 16;
@@ -209,13 +211,4 @@ fn in_words(error: ServiceError) -> ApplicationError {
         ServiceError::Delete(_) | ServiceError::Failed => ErrorCode::Internal,
     };
     refuse(code, format!("{:#}", anyhow::Error::new(error)))
-}
-
-/// An error as nodes have it: the message for people, then all of it for programs.
-fn refuse(code: ErrorCode, message: String) -> ApplicationError {
-    let error = JobError::new(code, message);
-    ApplicationError {
-        uri: procedures::error_uri(code),
-        payload: Payload::positional(&(&error.message, &error)).unwrap_or_default(),
-    }
 }

@@ -1,0 +1,13 @@
+//! How the controller's services say no.
+
+use drover_api::{ErrorCode, JobError, procedures};
+use drover_wamp::{ApplicationError, Payload};
+
+/// An error as nodes have it: the message for people, then all of it for programs.
+pub(crate) fn refuse(code: ErrorCode, message: String) -> ApplicationError {
+    let error = JobError::new(code, message);
+    ApplicationError {
+        uri: procedures::error_uri(code),
+        payload: Payload::positional(&(&error.message, &error)).unwrap_or_default(),
+    }
+}
