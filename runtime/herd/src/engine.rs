@@ -6,7 +6,7 @@
 //! with a few constructs. What differs from a real engine: without an `Upgrade`
 //! header, attach and exec give output only, as nothing can follow the request;
 //! archives must not be compressed; a build has one stage and tells no events of
-//! its intermediate containers; health checks never run.
+//! its intermediate containers.
 
 mod answer;
 mod api;

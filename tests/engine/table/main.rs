@@ -4,6 +4,7 @@
 mod events;
 mod exec;
 mod files;
+mod health;
 mod images;
 mod kit;
 mod life;

@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod files;
 mod filters;
+mod health;
 mod image;
 mod lifecycle;
 mod listing;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::defaults::{entries, strings};
 use super::files::Files;
+use super::health::{Health, Status};
 use super::network::Endpoint;
 use super::volume::Mount;
 use super::{duration, written};
@@ -128,6 +129,8 @@ pub(crate) struct Container {
     pub(crate) host: Value,
     pub(crate) state: State,
     pub(crate) process: Option<Process>,
+    /// How it is since its last start, if it has a check.
+    pub(crate) health: Option<Health>,
     pub(crate) pid: u64,
     /// The id of the network namespace of its last run; empty before the first.
     pub(crate) sandbox: String,
@@ -175,6 +178,7 @@ impl Container {
             host,
             state: State::Created,
             process: None,
+            health: None,
             pid: 0,
             sandbox: String::new(),
             exit_code: 0,
@@ -214,7 +218,10 @@ impl Container {
 
     pub(crate) fn wake(&self) -> Option<Timestamp> {
         let program = match self.state {
-            State::Running => self.process.as_ref().and_then(Process::wake),
+            State::Running => {
+                let check = self.health.as_ref().and_then(Health::wake);
+                self.process.as_ref().and_then(Process::wake).into_iter().chain(check).min()
+            }
             State::Restarting { at } => Some(at),
             _ => None,
         };
@@ -269,7 +276,11 @@ impl Container {
         };
         match self.state {
             State::Created => "Created".to_owned(),
-            State::Running => format!("Up {}", since(self.started)),
+            State::Running => match self.health.as_ref().map(Health::status) {
+                None => format!("Up {}", since(self.started)),
+                Some(Status::Starting) => format!("Up {} (health: starting)", since(self.started)),
+                Some(known) => format!("Up {} ({})", since(self.started), known.name()),
+            },
             State::Paused => format!("Up {} (Paused)", since(self.started)),
             State::Restarting { .. } => {
                 format!("Restarting ({}) {} ago", self.exit_code, since(self.finished))
@@ -318,19 +329,7 @@ impl Container {
             "Created": self.created.to_string(),
             "Path": command.first().cloned().unwrap_or_default(),
             "Args": command.get(1..).unwrap_or_default(),
-            "State": {
-                "Status": self.state.name(),
-                "Running": self.state.is_running(),
-                "Paused": self.state == State::Paused,
-                "Restarting": matches!(self.state, State::Restarting { .. }),
-                "OOMKilled": self.out_of_memory,
-                "Dead": false,
-                "Pid": self.pid,
-                "ExitCode": self.exit_code,
-                "Error": self.error,
-                "StartedAt": written(self.started),
-                "FinishedAt": written(self.finished),
-            },
+            "State": self.described_state(),
             "Image": self.image,
             "ResolvConfPath": file("resolv.conf"),
             "HostnamePath": file("hostname"),
@@ -355,6 +354,26 @@ impl Container {
             "Config": self.config,
             "NetworkSettings": self.network_settings(&endpoints),
         })
+    }
+
+    fn described_state(&self) -> Value {
+        let mut state = json!({
+            "Status": self.state.name(),
+            "Running": self.state.is_running(),
+            "Paused": self.state == State::Paused,
+            "Restarting": matches!(self.state, State::Restarting { .. }),
+            "OOMKilled": self.out_of_memory,
+            "Dead": false,
+            "Pid": self.pid,
+            "ExitCode": self.exit_code,
+            "Error": self.error,
+            "StartedAt": written(self.started),
+            "FinishedAt": written(self.finished),
+        });
+        if let Some(health) = &self.health {
+            state["Health"] = health.describe();
+        }
+        state
     }
 
     /// The old fields repeat what is known of the default network.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::container::{AfterStop, Stopping};
+use super::health::{Health, check_health};
 use super::network::Endpoint;
 use super::{Container, Event, Files, Kind, Model, Outcome, Reference, State, defaults};
 use crate::engine::answer::Refusal;
@@ -74,6 +75,7 @@ impl Model {
     ) -> Outcome<String> {
         let host_wanted = &wanted["HostConfig"];
         check_limits(host_wanted)?;
+        check_health(wanted)?;
         let mut config = defaults::config(wanted);
         let image_name = config["Image"].as_str().unwrap_or_default().to_owned();
         let mut image = None;
@@ -196,6 +198,7 @@ impl Model {
             }
         };
         container.process = Some(Process::start(steps, container.config["OpenStdin"] == true));
+        container.health = Health::starting(&container.config, now);
         container.state = State::Running;
         container.pid = pid;
         container.exit_code = 0;
@@ -272,7 +275,11 @@ impl Model {
         match state {
             State::Paused => Err(Refusal::conflict(format!("Container {id} is already paused"))),
             State::Running => {
-                self.container_mut(&id)?.state = State::Paused;
+                let container = self.container_mut(&id)?;
+                container.state = State::Paused;
+                if let Some(health) = &mut container.health {
+                    health.stop();
+                }
                 self.container_event(&id, "pause", &[], now);
                 Ok(())
             }
@@ -289,6 +296,9 @@ impl Model {
             return Err(Refusal::internal(format!("Container {id} is not paused")));
         }
         container.state = State::Running;
+        if let Some(health) = &mut container.health {
+            health.go_on(now);
+        }
         self.container_event(&id, "unpause", &[], now);
         Ok(())
     }
@@ -334,6 +344,7 @@ impl Model {
                 _ => continue,
             }
             self.run(&id, now);
+            self.advance_health(&id, now);
         }
     }
 
@@ -366,6 +377,9 @@ impl Model {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.finish_lines(now);
         container.process = None;
+        if let Some(health) = &mut container.health {
+            health.stop();
+        }
         container.state = State::Exited;
         container.exit_code = code;
         container.pid = 0;

@@ -150,7 +150,9 @@ fn passes(container: &Container, filters: &Filters) -> bool {
                 .iter()
                 .any(|mount| mount.volume.as_deref() == Some(wanted) || mount.destination == wanted)
         })
-        && filters.any("health", |wanted| wanted == "none")
+        && filters.any("health", |wanted| {
+            container.health.as_ref().map_or("none", |health| health.status().name()) == wanted
+        })
         && filters.any("is-task", |wanted| wanted == "false")
         && filters.any("expose", |wanted| {
             entries(&container.config["ExposedPorts"]).keys().any(|port| is_port(port, wanted))
