@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod capture;
+mod component;
 mod desired;
 mod events;
 mod images;

@@ -19,7 +19,7 @@ use std::fmt::Display;
 
 use drover_sdk::Failure;
 
-pub(crate) use call::{Call, broken_off};
+pub(crate) use call::{Call, Sent, broken_off};
 pub(crate) use passed::Passed;
 pub(crate) use version::Version;
 

@@ -64,7 +64,7 @@ const SHOWN: u64 = 4 << 10;
 
 /// A request that is being put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "it is sent by `send` or `upload`"]
+#[must_use = "it is sent by `send`, `start` or `upload`"]
 pub struct Request {
     /// The method, in capitals.
     pub method: String,
@@ -163,9 +163,20 @@ impl Request {
     /// # Errors
     ///
     /// If the request is denied or wrong, or there is no answer.
-    pub fn send(mut self) -> Result<Response, Error> {
+    pub fn send(self) -> Result<Response, Error> {
+        self.start()?.finish()
+    }
+
+    /// Sends the request and leaves its answer for later, so that others can be
+    /// under way beside it: [`Upload::finish`] waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If the request is wrong. That it is denied, or nobody is there, may be
+    /// seen only later.
+    pub fn start(mut self) -> Result<Upload, Error> {
         let body = std::mem::take(&mut self.body);
-        Upload::begin(&self, Some(body))?.finish()
+        Upload::begin(&self, Some(body))
     }
 
     /// Begins a request whose body is written piece by piece.

@@ -1,13 +1,19 @@
 //! What containers use.
 
+use std::collections::VecDeque;
 use std::io::BufReader;
 
 use drover_sdk::{Failure, data, job, task};
 use serde_json::value::RawValue;
 
 use super::container_path;
-use crate::engine::{Engine, Passed, broken_off, failure};
+use crate::engine::{Engine, Passed, Sent, broken_off, failure};
 use crate::models::{Anything, ContainerSummary};
+
+/// How many containers are measured at the same time: an engine takes a second for
+/// each that is to be compared, and the host lets an instance have 128 requests
+/// under way.
+const AT_ONCE: usize = 64;
 
 /// Shows what containers use now.
 ///
@@ -27,14 +33,19 @@ pub(crate) fn stats(
     let is_named = !containers.is_empty();
     let containers = if is_named { containers } else { running(&engine)? };
     let mut usages = Vec::with_capacity(containers.len());
-    for container in containers {
-        match one(&engine, &container, compare) {
-            Ok(stats) => usages.push(Usage { container, stats }),
+    let mut under_way = VecDeque::with_capacity(AT_ONCE);
+    let mut containers = containers.into_iter();
+    loop {
+        for container in containers.by_ref().take(AT_ONCE - under_way.len()) {
+            under_way.push_back(Measuring::start(&engine, container, compare)?);
+        }
+        let Some(first) = under_way.pop_front() else { return Ok(usages) };
+        match first.finish() {
+            Ok(usage) => usages.push(usage),
             Err(failure) if !is_named && failure.code == failure::NOT_FOUND => {}
             Err(failure) => return Err(failure),
         }
     }
-    Ok(usages)
 }
 
 /// What a container uses.
@@ -54,12 +65,28 @@ fn running(engine: &Engine) -> Result<Vec<String>, Failure> {
     Ok(list.into_iter().map(|container| container.id).collect())
 }
 
-fn one(engine: &Engine, container: &str, compare: bool) -> Result<Passed<Anything>, Failure> {
-    let what = format!("measure container {container}");
-    let call = engine.get(container_path(container, "/stats")?, &what).query("stream", false);
-    let stats = call.query_if("one-shot", (!compare).then_some(true)).send()?.pass_any()?;
-    // An engine has nothing to say of a container that ends while it is measured.
-    stats.ok_or_else(|| Failure::new(failure::NOT_FOUND, format!("cannot {what}: it is gone")))
+/// A container that is being measured.
+struct Measuring<'a> {
+    container: String,
+    sent: Sent<'a>,
+}
+
+impl<'a> Measuring<'a> {
+    fn start(engine: &'a Engine, container: String, compare: bool) -> Result<Self, Failure> {
+        let what = format!("measure container {container}");
+        let call = engine.get(container_path(&container, "/stats")?, what).query("stream", false);
+        let sent = call.query_if("one-shot", (!compare).then_some(true)).start()?;
+        Ok(Self { container, sent })
+    }
+
+    fn finish(self) -> Result<Usage, Failure> {
+        let Self { container, sent } = self;
+        // An engine has nothing to say of a container that ends while it is measured.
+        let gone = || format!("cannot measure container {container}: it is gone");
+        let stats = sent.reply()?.pass_any()?;
+        let stats = stats.ok_or_else(|| Failure::new(failure::NOT_FOUND, gone()))?;
+        Ok(Usage { container, stats })
+    }
 }
 
 /// Shows what a container uses, second by second.
@@ -128,6 +155,16 @@ mod tests {
             let outcome = run("stats", &json!({ "containers": ["a", "b"] }), named);
             assert_eq!(outcome.code(), failure::NOT_FOUND);
         }
+    }
+
+    #[test]
+    fn more_containers_than_are_measured_at_once_come_in_order() {
+        let names: Vec<String> = (0..2 * AT_ONCE + 1).map(|number| format!("c{number}")).collect();
+        let request = |name| format!("GET /containers/{name}/stats?stream=false&one-shot=true");
+        let exchanges = names.iter().map(|name| on(request(name), 200, "{}")).collect();
+        let answer = run("stats", &json!({ "containers": names }), exchanges).answer.unwrap();
+        let measured = answer.as_array().unwrap().iter().map(|usage| usage["container"].clone());
+        assert_eq!(measured.collect::<Vec<_>>(), names);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use drover_sdk::Failure;
 use drover_sdk::channel::Channel;
-use drover_sdk::http::{Incoming, Response};
+use drover_sdk::http::{Incoming, Response, Upload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -107,25 +107,21 @@ impl<'a> Call<'a> {
     ///
     /// If the engine cannot be reached, or refuses.
     pub(crate) fn send(self) -> Result<Reply, Failure> {
+        self.start()?.reply()
+    }
+
+    /// Sends the request and leaves its answer for later, so that others can be
+    /// under way beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be reached, as far as that is known by then.
+    pub(crate) fn start(self) -> Result<Sent<'a>, Failure> {
         let Self { engine, what, method, path, headers, body, .. } = self;
-        let mut request = Request { method, path: String::new(), headers, body };
-        let mut is_settled_anew = false;
-        loop {
-            request.path = format!("/v{}{path}", engine.version());
-            let response = transport::send(&request, &what)?;
-            if matches!(response.status, 200..=299 | 304) {
-                return Ok(Reply { response, what });
-            }
-            let mut refusal = Vec::new();
-            // Half a refusal is one as well.
-            let _ = response.body.take(REFUSAL).read_to_end(&mut refusal);
-            let words = failure::words(&refusal);
-            if is_settled_anew || !version::is_refusal(response.status, &words) {
-                return Err(failure::refused(response.status, &words, &what));
-            }
-            engine.version.set(version::settle()?);
-            is_settled_anew = true;
-        }
+        let versioned = format!("/v{}{path}", engine.version());
+        let request = Request { method, path: versioned, headers, body };
+        let sent = transport::start(&request, &what)?;
+        Ok(Sent { engine, what, path, request, sent })
     }
 
     /// Sends the request and makes a stream in both directions of its
@@ -139,6 +135,46 @@ impl<'a> Call<'a> {
         let Self { engine, what, method, path, headers, body, .. } = self;
         let path = format!("/v{}{path}", engine.version());
         transport::open(&Request { method, path, headers, body }, &what)
+    }
+}
+
+/// A request on its way.
+pub(crate) struct Sent<'a> {
+    engine: &'a Engine,
+    what: String,
+    /// Its path without the version.
+    path: String,
+    request: Request,
+    sent: Upload,
+}
+
+impl Sent<'_> {
+    /// Waits for the head of the answer. If the engine has been replaced by one that
+    /// does not know the version, the request is sent again.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be reached, or refuses.
+    pub(crate) fn reply(self) -> Result<Reply, Failure> {
+        let Self { engine, what, path, mut request, mut sent } = self;
+        let mut is_settled_anew = false;
+        loop {
+            let response = transport::finish(sent, &request, &what)?;
+            if matches!(response.status, 200..=299 | 304) {
+                return Ok(Reply { response, what });
+            }
+            let mut refusal = Vec::new();
+            // Half a refusal is one as well.
+            let _ = response.body.take(REFUSAL).read_to_end(&mut refusal);
+            let words = failure::words(&refusal);
+            if is_settled_anew || !version::is_refusal(response.status, &words) {
+                return Err(failure::refused(response.status, &words, &what));
+            }
+            engine.version.set(version::settle()?);
+            is_settled_anew = true;
+            request.path = format!("/v{}{path}", engine.version());
+            sent = transport::start(&request, &what)?;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use drover_sdk::Failure;
 use drover_sdk::channel::{self, Channel};
-use drover_sdk::http::{self, Error, Response};
+use drover_sdk::http::{self, Error, Response, Upload};
 
 use super::failure::{self, DENIED, ENGINE_BROKEN, ENGINE_UNREACHABLE, INVALID};
 
@@ -27,7 +27,17 @@ impl Request {
 /// Sends a request to the engine and waits for the head of the answer. `what`
 /// completes "cannot …" in errors.
 pub(crate) fn send(request: &Request, what: &str) -> Result<Response, Failure> {
-    call(request).send().map_err(|error| failed(&error, request, what))
+    finish(start(request, what)?, request, what)
+}
+
+/// Sends a request to the engine and leaves its answer to [`finish`].
+pub(crate) fn start(request: &Request, what: &str) -> Result<Upload, Failure> {
+    call(request).start().map_err(|error| failed(&error, request, what))
+}
+
+/// Waits for the head of the answer to a request that was sent.
+pub(crate) fn finish(sent: Upload, request: &Request, what: &str) -> Result<Response, Failure> {
+    sent.finish().map_err(|error| failed(&error, request, what))
 }
 
 /// Sends a request to the engine and makes a stream in both directions of its

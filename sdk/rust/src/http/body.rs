@@ -9,8 +9,8 @@ use super::{Error, Request, Response};
 #[cfg(not(target_family = "wasm"))]
 use crate::testing::http as host;
 
-/// A request whose body is being written. Dropped before [`Upload::finish`], it
-/// is broken off.
+/// A request on its way, whose body may still be written. Dropped before
+/// [`Upload::finish`], it is broken off.
 #[derive(Debug)]
 pub struct Upload(host::Outgoing);
 
