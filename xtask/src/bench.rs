@@ -12,6 +12,9 @@ pub(crate) fn run_bench(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let plugins = build::plugins()?;
     let nats = setup::nats()?;
     let runit = setup::runit()?;
+    if name == "container" {
+        setup::docker_engine()?;
+    }
     let programs = build::programs(&["drover", "drover-bench"], Profile::Release)?;
     run(Command::new(programs.join("drover-bench"))
         .arg(name)

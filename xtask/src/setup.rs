@@ -79,7 +79,7 @@ fn node_peers() -> anyhow::Result<()> {
 
 /// A Docker Engine, a registry and a small image's program, unpacked once. Nothing is
 /// installed on the machine, where it would start an engine for everybody.
-fn docker_engine() -> anyhow::Result<()> {
+pub(crate) fn docker_engine() -> anyhow::Result<()> {
     let folder = target_dir().join("docker");
     let list = root().join("tests/engine/packages.txt");
     once(&list, &folder, || {

@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|footprint|logparse|logs|plugins|process|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|container|footprint|logparse|logs|plugins|process|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `footprint.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `container.rs`, `footprint.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod container;
 mod echo;
 mod footprint;
 mod instance;
@@ -73,6 +74,8 @@ struct Cli {
 enum Benchmark {
     /// A round trip from a caller to an empty task and back
     Call,
+    /// The plugin that drives a container engine, beside a native program
+    Container,
     /// What an idle agent takes, and how fast it is there
     Footprint,
     /// From the lines of a log to events, in a plugin
@@ -188,6 +191,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<bool> {
 async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
     Ok(match &cli.benchmark {
         Benchmark::Call => (call::COLUMNS, call::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Container => (container::COLUMNS, container::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Logparse => (logparse::COLUMNS, logparse::run(&cli.inputs, &cli.plan).await?),
