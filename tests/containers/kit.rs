@@ -179,7 +179,7 @@ impl Node {
             };
             let tell = async {
                 while let Some(said) = heard.recv().await {
-                    if let Said::Record(record) = said {
+                    if let Said::Record { record, .. } = said {
                         let level = u64::from(record.level.0);
                         let value = json!({ "level": level, "record": record.data });
                         let _ = reports.send(value).await;

@@ -29,7 +29,8 @@ const WHAT: &str = "capture the output of containers";
 
 /// Takes what containers write into the node's log, for containers with a label.
 ///
-/// Each line is a record with the container's name in front. The level protocol
+/// Each line is a record with the container's name in front, and as the field
+/// `container`; the field `stream` is `stdout` or `stderr`. The level protocol
 /// counts: `7::text` is a warning, and `7:::` begins a text of many lines that
 /// `:::` ends; lines without a level are text. A container is captured from its
 /// beginning on, as far as the engine still has that. Over restarts of the
@@ -249,6 +250,10 @@ mod tests {
             .filter(|(_, message)| message.starts_with("web: "))
             .collect();
         assert_eq!(records, [(Level::Warning, "web: nearly full"), (Level::Text, "web: oops")]);
+        let oops = outcome.heard.records.iter().find(|record| record.message == "web: oops");
+        let fields = [("container", "web".into()), ("stream", "stderr".into())];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(oops.unwrap().fields, fields);
         assert_eq!(outcome.heard.state["capture/test/0a"], b"2023-11-14T22:13:21.000000000Z");
     }
 }

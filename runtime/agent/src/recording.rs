@@ -80,7 +80,7 @@ async fn write(
 
 fn take(log: &mut JobLog, said: &Said) {
     match said {
-        Said::Record(record) => log.record(record),
+        Said::Record { record, fields } => log.record_with_fields(record, fields),
         Said::Stdout(bytes) => log.output(Stream::Stdout, bytes, &mut |_, _| {}),
         Said::Stderr(bytes) => log.output(Stream::Stderr, bytes, &mut |_, _| {}),
     }

@@ -15,7 +15,7 @@ use crate::children::Children;
 use crate::failure::plain;
 use crate::feed::Feed;
 use crate::imports::Ends;
-use crate::job::{Caller, Said};
+use crate::job::{Caller, RecordFields, Said};
 use crate::records::{Records, cut, record};
 
 /// The job, or the description of a plugin, that an instance works on.
@@ -72,9 +72,10 @@ impl Call {
         }
     }
 
-    /// Takes down a record for the job's result and its log.
-    pub(crate) async fn say(&self, record: Record) {
-        say(self.log.as_ref(), self.said.as_ref(), record).await;
+    /// Takes down a record for the job's result and its log, which has its fields
+    /// as well.
+    pub(crate) async fn say(&self, record: Record, fields: RecordFields) {
+        say(self.log.as_ref(), self.said.as_ref(), record, fields).await;
     }
 
     /// The one who takes down what happens in this call.
@@ -94,7 +95,7 @@ impl Call {
         }
         if let Some(said) = &self.said {
             // The job's result has it in any case.
-            let _ = said.try_send(Said::Record(record));
+            let _ = said.try_send(Said::Record { record, fields: Vec::new() });
         }
     }
 
@@ -112,13 +113,18 @@ impl Call {
     }
 }
 
-async fn say(log: Option<&Log>, said: Option<&mpsc::Sender<Said>>, record: Record) {
+async fn say(
+    log: Option<&Log>,
+    said: Option<&mpsc::Sender<Said>>,
+    record: Record,
+    fields: RecordFields,
+) {
     if let Some(log) = log {
         log.write(&record);
     }
     if let Some(said) = said {
         // An error says that nobody takes it down, which is no matter of the plugin's.
-        let _ = said.send(Said::Record(record)).await;
+        let _ = said.send(Said::Record { record, fields }).await;
     }
 }
 
@@ -153,7 +159,7 @@ impl Witness {
     /// Takes down a warning, where the job's log has it.
     pub(crate) async fn warn(&self, text: &str) {
         let record = record(Level::WARNING, text);
-        say(self.log.as_ref(), self.said.as_ref(), record).await;
+        say(self.log.as_ref(), self.said.as_ref(), record, Vec::new()).await;
     }
 }
 

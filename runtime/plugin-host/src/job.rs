@@ -62,11 +62,30 @@ pub struct Caller {
 #[derive(Debug)]
 pub enum Said {
     /// A log record.
-    Record(Record),
+    Record {
+        /// The record.
+        record: Record,
+        /// What is said beside its message, by name.
+        fields: RecordFields,
+    },
     /// Bytes on standard output.
     Stdout(Bytes),
     /// Bytes on standard error.
     Stderr(Bytes),
+}
+
+/// The fields of a record: names and values, few and short.
+pub type RecordFields = Vec<(String, RecordValue)>;
+
+/// The value of a record's field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordValue {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number, which may not be finite.
+    Float(f64),
 }
 
 /// How a job ended.

@@ -87,7 +87,7 @@ pub use directory::PluginDirectory;
 pub use feed::Published;
 pub use host::{Host, HostConfig, HostError, LoadError};
 pub use inspect::Inspection;
-pub use job::{Caller, Job, JobStreams, Outcome, Said};
+pub use job::{Caller, Job, JobStreams, Outcome, RecordFields, RecordValue, Said};
 pub use limits::{LimitOverrides, Limits};
 pub use names::unknown;
 pub use notice::Notice;

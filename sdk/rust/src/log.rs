@@ -16,7 +16,10 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-pub use crate::bindings::drover::plugin::log::Level;
+pub use crate::bindings::drover::plugin::log::{FieldValue, Level};
+
+/// The names and values of a record's fields.
+pub type Fields<'a> = &'a [(&'a str, FieldValue)];
 
 /// For the end user.
 pub fn public(message: impl Display) {
@@ -68,5 +71,41 @@ pub fn write(level: Level, message: impl Display) {
     #[cfg(target_family = "wasm")]
     crate::bindings::drover::plugin::log::write(level, &message);
     #[cfg(not(target_family = "wasm"))]
-    crate::testing::write(level, message);
+    crate::testing::write(level, message, Vec::new());
+}
+
+/// Writes one record with fields, by which queries choose records; see
+/// `wit/log.wit` for how many and how long.
+///
+/// ```
+/// use drover_sdk::log::{self, Level};
+///
+/// log::write_with_fields(Level::Text, "GET /", &[("status", 200.into()), ("host", "web".into())]);
+/// ```
+pub fn write_with_fields(level: Level, message: impl Display, fields: Fields<'_>) {
+    let message = message.to_string();
+    let fields: Vec<_> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    #[cfg(target_family = "wasm")]
+    crate::bindings::drover::plugin::log::write_with_fields(level, &message, &fields);
+    #[cfg(not(target_family = "wasm"))]
+    crate::testing::write(level, message, fields);
+}
+
+impl From<&str> for FieldValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for FieldValue {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<f64> for FieldValue {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
+    }
 }

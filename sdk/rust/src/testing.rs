@@ -42,7 +42,7 @@ use crate::bindings::drover::plugin::config::Error as ConfigError;
 use crate::bindings::drover::plugin::feed::PublishError;
 use crate::bindings::drover::plugin::job::ProgressError;
 use crate::job::{CallerInfo, NodeInfo, PluginInfo};
-use crate::log::Level;
+use crate::log::{FieldValue, Level};
 use crate::metrics::Sample;
 use crate::sysinfo::{CpuInfo, MemoryInfo, Nic, OsInfo, Process, StorageInfo};
 
@@ -135,6 +135,8 @@ pub struct Record {
     pub level: Level,
     /// The whole message, however long.
     pub message: String,
+    /// Its fields, however many.
+    pub fields: Vec<(String, FieldValue)>,
 }
 
 thread_local! {
@@ -170,9 +172,9 @@ fn ask<T>(question: impl FnOnce(&Host) -> T) -> T {
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows it if the test fails")]
-pub(crate) fn write(level: Level, message: String) {
+pub(crate) fn write(level: Level, message: String, fields: Vec<(String, FieldValue)>) {
     HOST.with_borrow_mut(|host| match host {
-        Some((_, heard)) => heard.records.push(Record { level, message }),
+        Some((_, heard)) => heard.records.push(Record { level, message, fields }),
         None => eprintln!("{level:?}: {message}"),
     });
 }

@@ -4,12 +4,15 @@
 use drover_sdk::log::{self, Level};
 use serde_json::{Value, json};
 
+use crate::engine::frames::Stream;
+
 /// The longest message in one piece, in bytes; a longer one is written in pieces.
 const LONGEST: usize = 60 << 10;
 
 /// One stream of a container on its way to records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Levels {
+    stream: Stream,
     /// A line that has not ended yet.
     line: String,
     /// A message of many lines that has not ended yet.
@@ -17,6 +20,10 @@ pub(super) struct Levels {
 }
 
 impl Levels {
+    pub(super) fn of(stream: Stream) -> Self {
+        Self { stream, line: String::new(), block: None }
+    }
+
     /// Takes a piece of text, and writes what it completes under a name.
     pub(super) fn take(&mut self, text: &str, name: &str) {
         for part in text.split_inclusive('\n') {
@@ -35,7 +42,7 @@ impl Levels {
             self.take_line(&line, name);
         }
         if let Some((level, lines)) = self.block.take() {
-            write(level, &lines.join("\n"), name);
+            write(level, &lines.join("\n"), name, self.stream);
         }
     }
 
@@ -44,11 +51,11 @@ impl Levels {
             let Some(after) = line.strip_prefix(":::") else {
                 lines.push(line.to_owned());
                 if lines.iter().map(String::len).sum::<usize>() > LONGEST {
-                    write(*level, &std::mem::take(lines).join("\n"), name);
+                    write(*level, &std::mem::take(lines).join("\n"), name, self.stream);
                 }
                 return;
             };
-            write(*level, &lines.join("\n"), name);
+            write(*level, &lines.join("\n"), name, self.stream);
             self.block = None;
             if !after.is_empty() {
                 self.take_line(after, name);
@@ -59,9 +66,9 @@ impl Levels {
             Some((level, rest)) => match rest.strip_prefix(':') {
                 Some("") => self.block = Some((level, Vec::new())),
                 Some(first) => self.block = Some((level, vec![first.to_owned()])),
-                None => write(level, rest, name),
+                None => write(level, rest, name, self.stream),
             },
-            None => write(Level::Text, line, name),
+            None => write(Level::Text, line, name, self.stream),
         }
     }
 }
@@ -85,14 +92,16 @@ fn prefixed(line: &str) -> Option<(Level, &str)> {
     Some((level, rest))
 }
 
-fn write(level: Level, text: &str, name: &str) {
+fn write(level: Level, text: &str, name: &str, stream: Stream) {
+    let fields = [("container", name.into()), ("stream", stream.word().into())];
     if level == Level::Structured
         && let Ok(message) = serde_json::from_str::<Value>(text)
     {
-        log::write(level, json!({ "container": name, "message": message }));
+        let message = json!({ "container": name, "message": message });
+        log::write_with_fields(level, message, &fields);
         return;
     }
-    log::write(level, format_args!("{name}: {text}"));
+    log::write_with_fields(level, format_args!("{name}: {text}"), &fields);
 }
 
 #[cfg(test)]
@@ -104,7 +113,7 @@ mod tests {
 
     fn records(pieces: &[&str]) -> Vec<(Level, String)> {
         let ((), heard) = with_host(Host::default(), || {
-            let mut levels = Levels::default();
+            let mut levels = Levels::of(Stream::Stdout);
             pieces.iter().for_each(|piece| levels.take(piece, "web"));
             levels.end("web");
         });

@@ -62,8 +62,8 @@ impl Source {
             body,
             has_terminal,
             rest: Vec::new(),
-            stdout: Levels::default(),
-            stderr: Levels::default(),
+            stdout: Levels::of(Stream::Stdout),
+            stderr: Levels::of(Stream::Stderr),
             mark: Mark {
                 key,
                 since: known.clone().unwrap_or_default(),
@@ -96,9 +96,13 @@ impl Source {
             return Ok(Progress::Ended);
         }
         self.rest.extend(bytes);
-        while let Some((stream, piece)) = self.piece() {
-            self.write(stream, &piece);
+        let all = std::mem::take(&mut self.rest);
+        let mut rest = all.as_slice();
+        while let Some((stream, piece, after)) = first_piece(rest, self.has_terminal) {
+            self.write(stream, piece);
+            rest = after;
         }
+        self.rest = rest.to_vec();
         if self.rest.len() > LONGEST {
             return Err(broken_off(&what, &"a piece of it is too long"));
         }
@@ -121,23 +125,6 @@ impl Source {
             self.mark.is_saved = true;
         }
         Ok(())
-    }
-
-    /// The next piece that has come whole: a frame, or a line of a terminal.
-    fn piece(&mut self) -> Option<(Stream, Vec<u8>)> {
-        if self.has_terminal {
-            let end = self.rest.iter().position(|byte| *byte == b'\n')?;
-            return Some((Stream::Stdout, self.rest.drain(..=end).collect()));
-        }
-        let header = self.rest.first_chunk::<8>()?;
-        let [stream, _, _, _, length @ ..] = *header;
-        let end = 8 + usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX - 8);
-        if self.rest.len() < end {
-            return None;
-        }
-        let piece = self.rest[8..end].to_vec();
-        self.rest.drain(..end);
-        Some((if stream == 2 { Stream::Stderr } else { Stream::Stdout }, piece))
     }
 
     /// Writes a piece, unless it was before. It begins with its time.
@@ -163,4 +150,18 @@ impl Source {
         };
         levels.take(text, &self.name);
     }
+}
+
+/// The first piece that has come whole, a frame or a line of a terminal, and what
+/// follows it.
+fn first_piece(bytes: &[u8], has_terminal: bool) -> Option<(Stream, &[u8], &[u8])> {
+    if has_terminal {
+        let end = bytes.iter().position(|byte| *byte == b'\n')? + 1;
+        return Some((Stream::Stdout, &bytes[..end], &bytes[end..]));
+    }
+    let (header, rest) = bytes.split_first_chunk::<8>()?;
+    let [stream, _, _, _, length @ ..] = *header;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    let (piece, after) = rest.split_at_checked(length)?;
+    Some((if stream == 2 { Stream::Stderr } else { Stream::Stdout }, piece, after))
 }

@@ -20,6 +20,16 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    /// Its name, as callers know it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// Takes a stream of output apart.
 pub(crate) struct Frames<R> {
     reader: R,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use drover_api::{Level, Record, Timestamp};
 use drover_logs::statsd::ScopeId;
 use drover_logs::store::{Batch, LossyAppender, Origin, StoreClosed};
-use drover_logs::{LevelSet, Message, OutputParser, Part, Stream};
+use drover_logs::{FieldRef, LevelSet, Message, OutputParser, Part, Stream};
+use drover_plugin_host::RecordValue;
 
 use super::{Logs, PlainLines};
 use crate::config::WhenFull;
@@ -113,10 +114,17 @@ impl JobLog {
 
     /// Takes a whole record.
     pub(crate) fn record(&mut self, record: &Record) {
+        self.record_with_fields(record, &[]);
+    }
+
+    /// Takes a whole record; each of its parts has the fields.
+    pub(crate) fn record_with_fields(&mut self, record: &Record, fields: &[(String, RecordValue)]) {
         let longest = self.logs.shared.longest;
         let Record { time, level, data } = record;
         for (part, data) in parts(data, longest) {
-            self.batch.push(*time, Message { level: *level, data: data.as_bytes(), part });
+            let message = Message { level: *level, data: data.as_bytes(), part };
+            let fields = fields.iter().map(|(name, value)| (name.as_str(), value_of(value)));
+            self.batch.push_with_fields(*time, message, fields);
         }
     }
 
@@ -202,6 +210,14 @@ fn parts(text: &str, longest: usize) -> impl Iterator<Item = (Part, &str)> {
         };
         Some((part, piece))
     })
+}
+
+fn value_of(value: &RecordValue) -> FieldRef<'_> {
+    match value {
+        RecordValue::Text(text) => FieldRef::Text(text),
+        RecordValue::Integer(number) => FieldRef::Integer(*number),
+        RecordValue::Float(number) => FieldRef::Float(*number),
+    }
 }
 
 #[cfg(test)]

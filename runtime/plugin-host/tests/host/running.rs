@@ -194,7 +194,7 @@ async fn all_that_a_plugin_says_is_handed_on_however_slowly_it_is_taken() {
             while let Some(said) = said.recv().await {
                 tokio::task::yield_now().await;
                 match said {
-                    Said::Record(record) => text += &(record.data + "\n"),
+                    Said::Record { record, .. } => text += &(record.data + "\n"),
                     Said::Stdout(bytes) | Said::Stderr(bytes) => {
                         text += std::str::from_utf8(&bytes).unwrap();
                     }

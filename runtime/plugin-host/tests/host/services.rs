@@ -54,7 +54,7 @@ async fn a_service_runs_until_it_is_stopped_and_may_tidy_up() {
     let outcome = outcome.unwrap();
     assert_eq!(outcome.state, JobState::Killed);
     error(&outcome, ErrorCode::Cancelled);
-    let Some(Said::Record(record)) = heard.recv().await else { panic!("it said nothing") };
+    let Some(Said::Record { record, .. }) = heard.recv().await else { panic!("it said nothing") };
     assert_eq!(record.data, "told to stop");
     assert!(outcome.records.is_empty(), "those of a service are in the log alone");
 }

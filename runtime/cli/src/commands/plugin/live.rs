@@ -108,7 +108,7 @@ struct Lines {
 impl Lines {
     fn show(&mut self, said: Said) {
         match said {
-            Said::Record(record) => report::record(&record),
+            Said::Record { record, .. } => report::record(&record),
             Said::Stdout(bytes) => show_lines("stdout", &mut self.stdout, &bytes),
             Said::Stderr(bytes) => show_lines("stderr", &mut self.stderr, &bytes),
         }
