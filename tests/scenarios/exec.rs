@@ -139,7 +139,7 @@ fn ctrl_c_ends_the_whole_tree_and_the_second_one_leaves_at_once() {
     exec.signal(Signal::SIGINT);
     assert_eq!(exec.wait().code(), Some(130));
     assert!(!is_there(escaped), "{escaped} is still there");
-    assert!(exec.log().contains("Ctrl-C again"), "{}", exec.log());
+    exec.wait_for_log("Ctrl-C again");
 
     let line = "trap '' TERM; echo $$; while :; do sleep 1; done";
     let mut exec = site.start_drover(&["exec", "a", "--", "/bin/sh", "-c", line]);
@@ -173,8 +173,8 @@ fn a_lost_node_or_controller_is_told_with_what_becomes_of_the_program() {
     let (mut exec, pid) = start(&site);
     a.process.signal(Signal::SIGKILL);
     assert_eq!(exec.wait().code(), Some(4));
-    assert!(exec.log().contains("node a is gone while"), "{}", exec.log());
-    assert!(exec.log().contains("at the latest when it starts again"), "{}", exec.log());
+    exec.wait_for_log("node a is gone while");
+    exec.wait_for_log("at the latest when it starts again");
     a.process.wait();
     let _a = site.start_agent(1, "a", "");
     wait_until_gone(pid);
@@ -184,7 +184,7 @@ fn a_lost_node_or_controller_is_told_with_what_becomes_of_the_program() {
     let mut controller = site.controller.take().unwrap();
     controller.signal(Signal::SIGKILL);
     assert_eq!(exec.wait().code(), Some(3));
-    assert!(exec.log().contains("the connection to the controller is gone"), "{}", exec.log());
+    exec.wait_for_log("the connection to the controller is gone");
     controller.wait();
     wait_until_gone(pid);
 }

@@ -118,6 +118,6 @@ fn a_program_that_cannot_be_run_is_refused_before_anything_starts() {
     let site = site();
     let mut a = site.start_agent(1, "a", "[startup.shop]\ncmd = \"shop\"\nmax_tmie = 3\n");
     assert_eq!(a.process.wait().code(), Some(2));
-    let log = a.process.log();
-    assert!(log.contains("[startup.shop]") && log.contains("`max_tmie`"), "{log}");
+    a.process.wait_for_log("[startup.shop]");
+    a.process.wait_for_log("`max_tmie`");
 }

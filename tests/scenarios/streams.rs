@@ -149,12 +149,12 @@ fn a_transfer_that_is_interrupted_leaves_no_file() {
     let (mut call, _input) = start();
     call.signal(Signal::SIGINT);
     assert_eq!(call.wait().code(), Some(130));
-    assert!(call.log().contains("is not written"), "{}", call.log());
+    call.wait_for_log("is not written");
 
     let (mut call, _input) = start();
     a.process.signal(Signal::SIGKILL);
     assert_ne!(call.wait().code(), Some(0));
-    assert!(call.log().contains("is not written"), "{}", call.log());
+    call.wait_for_log("is not written");
     let left = fs::read_dir(output.parent().unwrap()).unwrap();
     let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = left.filter(|name| name == "out" || name.starts_with(".tmp")).collect();
