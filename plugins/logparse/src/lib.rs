@@ -33,6 +33,7 @@ mod structured;
 mod syslog;
 mod time;
 mod values;
+mod zone;
 
 use drover_sdk::plugin;
 

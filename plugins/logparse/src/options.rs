@@ -26,8 +26,8 @@ pub(crate) struct Access {
 #[data]
 #[derive(Debug, Default)]
 pub(crate) struct Zoned {
-    /// The zone of times that do not say theirs, such as `+02:00`; UTC unless
-    /// given.
+    /// The zone of times that do not say theirs, such as `Europe/Berlin` or
+    /// `+02:00`; UTC unless given.
     #[serde(default)]
     pub(crate) zone: Option<String>,
     /// Which lines are one record; each is one of its own unless given.
@@ -44,8 +44,8 @@ pub(crate) struct Kernel {
     /// have no time, and the seconds in `uptime`.
     #[serde(default)]
     pub(crate) booted: Option<String>,
-    /// The zone of times that do not say theirs, such as `+02:00`; UTC unless
-    /// given.
+    /// The zone of times that do not say theirs, such as `Europe/Berlin` or
+    /// `+02:00`; UTC unless given.
     #[serde(default)]
     pub(crate) zone: Option<String>,
 }
@@ -66,8 +66,8 @@ pub(crate) struct Structured {
     /// `msg` unless given.
     #[serde(default)]
     pub(crate) message: Option<String>,
-    /// The zone of times that do not say theirs, such as `+02:00`; UTC unless
-    /// given.
+    /// The zone of times that do not say theirs, such as `Europe/Berlin` or
+    /// `+02:00`; UTC unless given.
     #[serde(default)]
     pub(crate) zone: Option<String>,
 }
@@ -80,8 +80,8 @@ pub(crate) struct Matching {
     /// `^(?<time>\S+) (?<level>\w+) (?<message>.*)`. Each group becomes a field;
     /// `time` and `level` say when it was and how bad.
     pub(crate) pattern: String,
-    /// The zone of times that do not say theirs, such as `+02:00`; UTC unless
-    /// given.
+    /// The zone of times that do not say theirs, such as `Europe/Berlin` or
+    /// `+02:00`; UTC unless given.
     #[serde(default)]
     pub(crate) zone: Option<String>,
     /// Which lines are one record; each is one of its own unless given. The

@@ -12,6 +12,7 @@ use crate::options::{Access, Kernel, Lines, Matching, Structured, Zoned};
 use crate::pattern::Pattern;
 use crate::structured::Keys;
 use crate::time::Clock;
+use crate::zone::Zone;
 use crate::{error_log, kernel, structured, syslog, time};
 
 /// A parser with all that it was told.
@@ -177,9 +178,7 @@ impl Parser {
 
     fn in_zone(mut self, zone: Option<&str>) -> Result<Self, String> {
         if let Some(zone) = zone {
-            self.clock.zone_ms = time::zone(zone).ok_or_else(|| {
-                format!("zone = `{zone}` is none: write how far it is ahead of UTC, such as +02:00")
-            })?;
+            self.clock.zone = Zone::parse(zone)?;
         }
         Ok(self)
     }

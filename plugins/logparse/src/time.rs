@@ -1,10 +1,12 @@
 //! Times as logs write them, in milliseconds since 1970 (UTC).
 
+use crate::zone::Zone;
+
 /// What a line does not say of its time.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// How far local time is ahead of UTC, for times without a zone.
-    pub(crate) zone_ms: i64,
+    /// That of times without one.
+    pub(crate) zone: Zone,
     /// The present, for times without a year.
     pub(crate) now_ms: u64,
 }
@@ -12,7 +14,7 @@ pub(crate) struct Clock {
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+pub(crate) const DAY: i64 = 24 * HOUR;
 
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -50,8 +52,12 @@ pub(crate) fn iso<'a>(text: &'a [u8], clock: &Clock) -> Found<'a> {
     let year = i64::from(two(y[0], y[1])?) * 100 + i64::from(two(y[2], y[3])?);
     let date = Date { year, month: two(*m1, *m2)?, day: two(*d1, *d2)? };
     let (time, rest) = time_of_day(rest)?;
-    let (offset, rest) = zone_of(rest).unwrap_or((clock.zone_ms, rest));
-    Some((positive(date.days()? * DAY + time - offset)?, rest))
+    let local = date.days()? * DAY + time;
+    let (time, rest) = match zone_of(rest) {
+        Some((offset, rest)) => (local - offset, rest),
+        None => (clock.zone.utc(local), rest),
+    };
+    Some((positive(time)?, rest))
 }
 
 /// `Oct 11 22:14:15` of the year that makes it the latest that is not in the
@@ -62,10 +68,12 @@ pub(crate) fn without_year<'a>(text: &'a [u8], clock: &Clock) -> Found<'a> {
     let day = if *d1 == b' ' { two(b'0', *d2)? } else { two(*d1, *d2)? };
     let (time, rest) = time_of_day(rest)?;
     let month = month(name)?;
-    let this_year = year_of(i64::try_from(clock.now_ms).ok()? + clock.zone_ms);
-    let limit = i64::try_from(clock.now_ms).ok()? + DAY;
+    let now = i64::try_from(clock.now_ms).ok()?;
+    // It may be another one there, by one.
+    let this_year = year_of(now);
+    let limit = now + DAY;
     // Some years have no 29th of February.
-    let of = |year| Some(Date { year, month, day }.days()? * DAY + time - clock.zone_ms);
+    let of = |year| Some(clock.zone.utc(Date { year, month, day }.days()? * DAY + time));
     let mut years = (0..8).filter_map(|ago| of(this_year + 1 - ago));
     Some((positive(years.find(|time| *time <= limit)?)?, rest))
 }
@@ -78,7 +86,7 @@ pub(crate) fn with_weekday<'a>(text: &'a [u8], clock: &Clock) -> Found<'a> {
     let (year, rest) = rest.strip_prefix(b" ")?.split_first_chunk::<4>()?;
     let year = i64::from(two(year[0], year[1])?) * 100 + i64::from(two(year[2], year[3])?);
     let date = Date { year, month: month(&[*m1, *m2, *m3])?, day };
-    Some((positive(date.days()? * DAY + time - clock.zone_ms)?, rest))
+    Some((positive(clock.zone.utc(date.days()? * DAY + time))?, rest))
 }
 
 /// A number since 1970, all of the text: seconds, with a fraction or not,
@@ -122,7 +130,7 @@ pub(crate) fn any(text: &[u8], clock: &Clock) -> Option<u64> {
 }
 
 /// How far ahead of UTC a zone is: `Z`, `UTC`, `+02:00`, `-0700` or `+02`.
-pub(crate) fn zone(text: &str) -> Option<i64> {
+pub(crate) fn offset(text: &str) -> Option<i64> {
     if text.eq_ignore_ascii_case("utc") {
         return Some(0);
     }
@@ -238,7 +246,7 @@ mod tests {
     use super::*;
 
     /// The 21st of November 2026, 11:00 UTC.
-    const NOW: Clock = Clock { zone_ms: 0, now_ms: 1_795_258_800_000 };
+    const NOW: Clock = Clock { zone: Zone::Offset(0), now_ms: 1_795_258_800_000 };
 
     fn whole(found: Found<'_>) -> Option<u64> {
         found.filter(|(_, rest)| rest.is_empty()).map(|(time, _)| time)
@@ -255,7 +263,7 @@ mod tests {
         for number in ["971211336", "971211336.0004", "971211336000", "971211336000000"] {
             assert_eq!(since_1970(number.as_bytes()), expected, "{number}");
         }
-        let berlin = Clock { zone_ms: 2 * HOUR, ..NOW };
+        let berlin = Clock { zone: Zone::Offset(2 * HOUR), ..NOW };
         assert_eq!(whole(iso(b"2000-10-10T22:55:36", &berlin)), expected);
         assert_eq!(any(b"2000-10-10T20:55:36.000000000+0000", &NOW), expected);
     }
@@ -270,7 +278,7 @@ mod tests {
         let december = Some(1_766_275_200_000 + 10 * 86_400_000);
         assert_eq!(time("Dec 31 00:00:00", &NOW), december);
         // Just after New Year, by a clock that is slow.
-        let slow = Clock { zone_ms: 0, now_ms: 1_798_761_599_000 };
+        let slow = Clock { zone: Zone::Offset(0), now_ms: 1_798_761_599_000 };
         assert_eq!(time("Jan  1 00:00:01", &slow), Some(1_798_761_601_000));
         assert_eq!(time("Feb 29 00:00:00", &NOW), Some(1_709_164_800_000));
         assert_eq!(time("Feb 30 00:00:00", &NOW), None);
@@ -294,11 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_offsets() {
-        assert_eq!(zone("UTC"), Some(0));
-        assert_eq!(zone("+05:30"), Some(5 * HOUR + 30 * MINUTE));
-        assert_eq!(zone("-07"), Some(-7 * HOUR));
-        assert_eq!(zone("Europe/Berlin"), None);
-        assert_eq!(zone("+99:00"), None);
+    fn offsets_are_written_in_some_ways() {
+        assert_eq!(offset("UTC"), Some(0));
+        assert_eq!(offset("+05:30"), Some(5 * HOUR + 30 * MINUTE));
+        assert_eq!(offset("-07"), Some(-7 * HOUR));
+        assert_eq!(offset("Europe/Berlin"), None);
+        assert_eq!(offset("+99:00"), None);
     }
 }
