@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use drover_api::{JobId, JobState};
+use drover_api::{JobId, JobLimits, JobState};
 use drover_engine_tests::{Client, RealEngine, simulated};
 use drover_grants::{Grants, GrantsFile};
 use drover_herd::Engine;
@@ -136,6 +136,7 @@ impl Node {
             arguments,
             data: data.to_vec(),
             timeout: Some(PATIENCE),
+            limits: JobLimits::default(),
             progress: Some(reports),
             said: None,
             cancel: cancel.clone(),
@@ -163,6 +164,7 @@ impl Node {
             arguments,
             data: Vec::new(),
             timeout: None,
+            limits: JobLimits::default(),
             progress: None,
             said: Some(said),
             cancel: cancel.clone(),

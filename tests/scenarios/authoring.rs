@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use drover_tests::{Process, Ran, compiled, wait_for};
+use drover_tests::{Process, Ran, compiled, component, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -85,6 +85,17 @@ fn every_template_makes_a_project_whose_tests_pass() {
     service.signal(Signal::SIGINT);
     service.wait_for_log("told to stop");
     assert_eq!(service.wait().code(), Some(130), "{}", service.log());
+}
+
+#[test]
+fn a_plugin_that_is_tried_runs_the_programs_that_it_is_granted() {
+    let (file, cache) = (component("df"), compiled());
+    let run = ["plugin", "run", text(&file), "usage", "path=/", "--cache", text(&cache)];
+    let grant = "programs.\"/bin/df\" = { args = [[\"**\"]] }";
+    let with = ["--grants", "none.toml", "--grant", grant, "--metrics", "--json"];
+    let ran = drover_tests::run(DROVER.as_ref(), &[&run[..], &with].concat());
+    assert!(ran.stderr.contains("metric used_kb"), "{ran:?}");
+    assert!(ran.ok().contains("\"mounted_on\": \"/\""));
 }
 
 fn text(path: &Path) -> &str {

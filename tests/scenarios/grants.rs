@@ -100,6 +100,52 @@ fn a_plugin_is_packed_refused_granted_and_runs_without_a_new_start() {
     assert!(!log.contains("hunter2"), "{log}");
 }
 
+#[test]
+fn requests_are_granted_by_what_a_plugin_asks_for_and_others_are_refused_and_recorded() {
+    let site = site();
+    let text = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    // The controller's own port speaks HTTP.
+    let authority = site.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    let manifest = format!(
+        "name = \"fetches\"\n[asks]\n\
+         http = [{{ authority = {authority:?}, scheme = \"http\", allow = [\"GET /health\"], reason = \"looks after it\" }}]\n"
+    );
+    fs::create_dir_all(site.path("a/plugins")).unwrap();
+    fs::write(site.path("plugin.toml"), manifest).unwrap();
+    let (file, target) = (component("fetches"), text("a/plugins/fetches.wasm"));
+    let manifest = text("plugin.toml");
+    let pack = ["plugin", "pack", file.to_str().unwrap(), "--manifest", &manifest, "-o", &target];
+    let _ = local(&pack).ok();
+    fs::write(site.path("a/grants.toml"), "").unwrap();
+    let _agent = site.start_agent(1, "a", "");
+
+    site.wait_for_node("a", |node| !node.description.refused.is_empty());
+    let status = site.drover(&["plugin", "status", "a"]).stderr;
+    for words in ["[fetches]", &format!("http.\"{authority}\""), "GET /health", "plugin grant"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let config = text("a/agent.toml");
+    let said = local(&["plugin", "grant", "fetches", "--config", &config, "--yes"]).ok();
+    assert!(said.contains("GET /health"), "{said}");
+    site.wait_until_ready("a", 1);
+
+    let fetch = |path: &str| {
+        let url = format!("url=http://{authority}{path}");
+        site.drover(&["call", "a", "fetches.fetch", &url])
+    };
+    wait_for("the grant to be in force", || {
+        let ran = fetch("/health");
+        if ran.stdout.contains("alive") { Ok(()) } else { Err(ran) }
+    });
+    let refused = fetch("/info").failed(1);
+    assert!(refused.contains("/info"), "{refused}");
+    wait_for("the denied request in the node's log", || {
+        let said = site.drover(&["logs", "a", "--level", "7"]).stdout;
+        let is_there = said.contains("denied to `fetches`") && said.contains("/info");
+        if is_there { Ok(()) } else { Err(said) }
+    });
+}
+
 /// What is granted twice is granted by neither file, so lines that change what is
 /// there go where it is.
 #[test]

@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod identities;
 mod joining;
+mod limits;
 mod log_lines;
 mod logs;
 mod permissions;

@@ -7,7 +7,7 @@ mod processes;
 mod sources;
 mod startup;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -320,6 +320,23 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration has only what TOML can say")
+    }
+
+    /// The keys of `new` that count from the next start only, where it differs.
+    pub(crate) fn needs_a_start(&self, new: &Self) -> Vec<String> {
+        let table = |config| toml::Table::try_from(config).unwrap_or_default();
+        let (old, new) = (table(self), table(new));
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let differs = |key: &&String| old.get(key.as_str()) != new.get(key.as_str());
+        let mut differing: Vec<_> = keys.into_iter().filter(differs).cloned().collect();
+        differing.retain(|key| !["limits", "plugins"].contains(&key.as_str()));
+        let of_limits = |limits: &toml::Table, key| limits.get("limits")?.get(key).cloned();
+        for key in Limits::MADE_AT_THE_START {
+            if of_limits(&old, key) != of_limits(&new, key) {
+                differing.push(format!("limits.{key}"));
+            }
+        }
+        differing
     }
 
     /// The jobs that run whenever the agent starts.

@@ -171,6 +171,14 @@ fn work(command: Command) -> Result<Work, JobError> {
             );
             return Err(JobError::new(ErrorCode::InvalidCommand, message));
         }
+        if !command.limits.are_those_of_the_plugin() {
+            let message = format!(
+                "`{}` is no operation of a plugin, for which `limits` are: what a program may use \
+                 is in the arguments of `process.execute`",
+                command.cmd
+            );
+            return Err(JobError::new(ErrorCode::InvalidCommand, message));
+        }
         return Ok(Work::Own { command, ready });
     }
     let Some((plugin, operation)) = command.target() else {
@@ -196,7 +204,7 @@ async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
     if ready.row.ends == Ends::ByItself {
         return answer.await.unwrap_or_else(own::Answer::from);
     }
-    let limits = node.limits();
+    let limits = node.host().limits();
     let wanted = command.timeout_ms.map(Duration::from_millis);
     let timeout = match ready.row.kind {
         OperationKind::Task => Some(wanted.unwrap_or(limits.deadline).min(limits.max_deadline)),
@@ -239,7 +247,7 @@ async fn run_job(
 ) -> Result<(Outcome, Option<Unwritten>), JobError> {
     let (streams, of_plugin) = streams::open(node, call, &command).await?;
     let (reports, progress) = mpsc::channel(PROGRESS_BACKLOG);
-    let Command { id, args, data, timeout_ms, .. } = command;
+    let Command { id, args, data, timeout_ms, limits, .. } = command;
     let source = Source { job: id.clone(), domain: plugin.clone(), name: operation.clone() };
     let log = node.logs().of_job(source, JobLevels::default());
     let job = Job {
@@ -249,6 +257,7 @@ async fn run_job(
         arguments: args,
         data: data.into_bytes(),
         timeout: timeout_ms.map(Duration::from_millis),
+        limits,
         progress: call.wants_progress.then_some(reports),
         said: None,
         cancel: call.cancelled().clone(),

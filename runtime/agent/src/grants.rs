@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use drover_api::Level;
 use drover_grants::{Grants, GrantsError};
 use tokio_util::sync::CancellationToken;
 
-use crate::Config;
-use crate::node::Node;
+use crate::node::{Node, Part};
+use crate::{Config, plugins};
 
 /// How often the files are read. Reading is a matter of microseconds, misses
 /// nothing on any file system, and sees a changed secret as well.
@@ -51,7 +52,7 @@ pub(crate) async fn watch(
     node: Node,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    node.set_grants_trouble(last.as_ref().err().cloned());
+    node.set_unusable(Part::Grants, last.as_ref().err().cloned());
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -63,14 +64,16 @@ pub(crate) async fn watch(
             continue;
         }
         last = now;
-        node.set_grants_trouble(last.as_ref().err().cloned());
+        node.set_unusable(Part::Grants, last.as_ref().err().cloned());
         match &last {
             Ok(grants) => {
                 tracing::info!("the grants have changed");
                 node.host().set_grants(grants.clone());
             }
             Err(error) => {
-                tracing::error!(error, "the grants cannot be used, the former ones stay in force");
+                let text = "the grants cannot be used, the former ones stay in force";
+                tracing::error!(error, "{text}");
+                plugins::record(&node, Level::ERROR, format!("{text}: {error}")).await;
             }
         }
         node.changed();

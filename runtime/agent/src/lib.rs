@@ -18,6 +18,8 @@
 //! [`startup`] runs those that the configuration wants; [`services`] are those that
 //! plugins offer.
 //! [`sources`] follows log files, whose lines plugins parse.
+//! [`quarantine`] and [`reload`] keep what failing plugins are in for, and what the
+//! admin changes meanwhile.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -34,12 +36,16 @@ mod metrics;
 mod node;
 mod plugins;
 mod processes;
+mod quarantine;
 mod recording;
+mod reload;
 mod services;
 mod sources;
 mod startup;
 mod streams;
+mod trial;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -57,6 +63,7 @@ pub use config::{
 pub use drover_process::run_keeper;
 pub use processes::KeeperCommand;
 pub use services::ServiceSpec;
+pub use trial::TrialPrograms;
 
 use config::StartupJob;
 use logs::Logs;
@@ -69,9 +76,12 @@ use services::{Services, Supervisor};
 /// started.
 pub struct Agent {
     config: Config,
+    /// Where the configuration came from, if changes of it are to be followed.
+    config_file: Option<PathBuf>,
     grants: grants::Source,
     granted: grants::Read,
     host: Host,
+    quarantines: quarantine::Kept,
     logs: Logs,
     metrics: Metrics,
     sockets: Sockets,
@@ -147,12 +157,17 @@ impl Agent {
         })
         .context("cannot start the plugin host")?;
         processes.parse_with(host.clone());
+        let path = config.data_dir.join("quarantine.json");
+        let quarantines = quarantine::Kept::open(path.clone(), &host)
+            .with_context(|| format!("cannot read the quarantines in {}", path.display()))?;
         let (services, supervisor) = Services::open(&config)?;
         Ok(Self {
             config,
+            config_file: None,
             grants,
             granted,
             host,
+            quarantines,
             logs,
             metrics,
             sockets,
@@ -162,6 +177,13 @@ impl Agent {
             supervisor,
             startup,
         })
+    }
+
+    /// Has changes of the limits and pins of plugins in `file`, where the
+    /// configuration came from, count while the agent runs.
+    #[must_use]
+    pub fn following(self, file: Option<PathBuf>) -> Self {
+        Self { config_file: file, ..self }
     }
 
     /// Loads the plugins and keeps the link until `stop` is cancelled, or
@@ -177,9 +199,11 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
         let Self {
             config,
+            config_file,
             grants,
             granted,
             host,
+            quarantines,
             logs,
             metrics,
             sockets,
@@ -213,6 +237,10 @@ impl Agent {
         let directory = config.plugin_directory();
         tasks.spawn(plugins::keep(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
+        if let Some(file) = config_file {
+            tasks.spawn(reload::watch(file, config.clone(), node.clone(), stop.clone()));
+        }
+        tasks.spawn(quarantines.follow(node.clone(), stop.clone()));
         tasks.spawn(supervisor.run(node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));

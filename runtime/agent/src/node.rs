@@ -1,13 +1,13 @@
 //! What the agent's tasks share: who the node is, its plugin host, its log, and
 //! which jobs run.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_api::{Command, JobId, NodeDescription, NodeId, NodeOperations, Timestamp, procedures};
-use drover_plugin_host::{Host, Limits};
+use drover_plugin_host::Host;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,6 @@ struct Shared {
     labels: Vec<String>,
     started: Timestamp,
     host: Host,
-    limits: Limits,
     logs: Logs,
     processes: Processes,
     services: Services,
@@ -43,8 +42,15 @@ struct Shared {
     running: Mutex<HashMap<JobId, RunningJob>>,
     stop: CancellationToken,
     is_to_restart: AtomicBool,
-    /// Why the grants cannot be used; none if they can.
-    grants_trouble: Mutex<Option<String>>,
+    /// What the admin wrote that cannot be used, and why.
+    unusable: Mutex<BTreeMap<Part, String>>,
+}
+
+/// What an admin writes and the agent reads again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Configuration,
+    Grants,
 }
 
 /// A job that runs on the node.
@@ -73,7 +79,6 @@ impl Node {
             labels: config.labels.clone(),
             started,
             host,
-            limits: config.host_limits(),
             logs,
             processes,
             services,
@@ -86,7 +91,7 @@ impl Node {
             running: Mutex::default(),
             stop,
             is_to_restart: AtomicBool::new(false),
-            grants_trouble: Mutex::default(),
+            unusable: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -102,10 +107,6 @@ impl Node {
 
     pub(crate) fn host(&self) -> &Host {
         &self.shared.host
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.shared.limits
     }
 
     pub(crate) fn logs(&self) -> &Logs {
@@ -167,26 +168,31 @@ impl Node {
     fn trouble(&self) -> Option<String> {
         let trouble = self.logs().store().trouble();
         let log = trouble.borrow().as_ref().map(|why| format!("the log cannot be written: {why}"));
-        let grants = self.grants_trouble();
-        let grants = grants.as_ref().map(|why| format!("the grants cannot be used: {why}"));
+        let unusable = self.unusable().clone().into_iter().map(|(part, why)| match part {
+            Part::Configuration => format!("the configuration cannot be used: {why}"),
+            Part::Grants => format!("the grants cannot be used: {why}"),
+        });
         let sources = self.sources().troubles();
         let plugins = self.host().statuses().plugins.into_iter();
         let quarantined = plugins.filter_map(|plugin| {
             let (name, reason) = (plugin.name, plugin.quarantine?.reason);
             Some(format!("plugin `{name}` is in quarantine: {reason}"))
         });
-        let parts = log.into_iter().chain(grants).chain(sources);
+        let parts = log.into_iter().chain(unusable).chain(sources);
         let troubles: Vec<_> = parts.chain(quarantined).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
-    /// Notes why the grants cannot be used; none if they can.
-    pub(crate) fn set_grants_trouble(&self, trouble: Option<String>) {
-        *self.grants_trouble() = trouble;
+    /// Notes why something cannot be used; none if it can.
+    pub(crate) fn set_unusable(&self, part: Part, why: Option<String>) {
+        match why {
+            Some(why) => self.unusable().insert(part, why),
+            None => self.unusable().remove(&part),
+        };
     }
 
-    fn grants_trouble(&self) -> MutexGuard<'_, Option<String>> {
-        self.shared.grants_trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unusable(&self) -> MutexGuard<'_, BTreeMap<Part, String>> {
+        self.shared.unusable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the agent in order, and has it started again.

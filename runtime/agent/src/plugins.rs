@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use drover_api::{JobId, Record, Timestamp};
+use drover_api::{JobId, Level, Record, Timestamp};
 use drover_logs::Source;
-use drover_plugin_host::{Notice, PluginDirectory};
+use drover_plugin_host::PluginDirectory;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -69,16 +69,17 @@ async fn next_release(node: &Node) {
 async fn record_notices(node: &Node) {
     loop {
         let notice = node.host().notice().await;
-        record(node, notice).await;
+        record(node, notice.level, notice.text).await;
     }
 }
 
-/// Writes a notice into the log, for the domain `drover` and the name `plugins`.
-async fn record(node: &Node, notice: Notice) {
+/// Writes what happened to plugins, or to what is said of them, into the log, for
+/// the domain `drover` and the name `plugins`.
+pub(crate) async fn record(node: &Node, level: Level, text: String) {
     let job: JobId = OWN_JOB.parse().expect("the letters are allowed in a job's id");
     let source = Source { job, domain: "drover".to_owned(), name: "plugins".to_owned() };
     let mut log = node.logs().of_job(source, JobLevels::default());
-    log.record(&Record { time: Timestamp::now(), level: notice.level, data: notice.text });
+    log.record(&Record { time: Timestamp::now(), level, data: text });
     if let Err(error) = log.write().await {
         tracing::warn!(%error, "what happened to a plugin is not in the log");
     }

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Gid, JobId, Nid, NodeId, Streaming};
+use crate::{Gid, JobId, JobLimits, Nid, NodeId, Streaming};
 
 /// A request to one node.
 ///
-/// On the link: `{id, gid, nid, cmd, args, data, timeout_ms, streaming}`, of which
+/// On the link: `{id, gid, nid, cmd, args, data, timeout_ms, limits, streaming}`, of which
 /// only `cmd` must be there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
@@ -34,6 +34,9 @@ pub struct Command {
     /// More than the node's maximum is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// What the job may use up, where that is to be less than what its plugin may.
+    #[serde(default, skip_serializing_if = "JobLimits::are_those_of_the_plugin")]
+    pub limits: JobLimits,
     /// The streams that an operation of a plugin has while it runs; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streaming: Option<Streaming>,
@@ -51,6 +54,7 @@ impl Command {
             args: Map::new(),
             data: String::new(),
             timeout_ms: None,
+            limits: JobLimits::default(),
             streaming: None,
         }
     }

@@ -14,6 +14,7 @@ mod catalog;
 mod command;
 mod error;
 mod id;
+mod limits;
 mod node;
 mod plugin;
 pub mod procedures;
@@ -33,6 +34,7 @@ pub use catalog::{
 pub use command::Command;
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
+pub use limits::JobLimits;
 pub use node::{
     Heartbeat, HostCommand, LogFormat, NodeDescription, NodeOperations, NodeStatus, Operation,
     OperationKind, Plugin, PluginSummary, Presence, RefusedPlugin,

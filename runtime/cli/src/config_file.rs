@@ -21,7 +21,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let usage = |error| Failure { exit: Exit::Usage, error };
-    let Some(path) = named.map(Path::to_path_buf).or_else(|| usual_place(program)) else {
+    let Some(path) = find(named, program) else {
         return parse("").context("the defaults do not work on this host").map_err(usage);
     };
     let read = || -> anyhow::Result<C> {
@@ -30,6 +30,11 @@ where
         parse(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
     };
     read().map_err(usage)
+}
+
+/// The file that [`load`] reads; none if the defaults are what counts.
+pub(crate) fn find(named: Option<&Path>, program: &str) -> Option<PathBuf> {
+    named.map(Path::to_path_buf).or_else(|| usual_place(program))
 }
 
 /// `/etc/drover/<program>.toml`, if it is there.

@@ -15,6 +15,7 @@ mod feed;
 mod input;
 mod jobs;
 mod log_lines;
+mod open_files;
 mod output;
 mod render;
 mod streams;

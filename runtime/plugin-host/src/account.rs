@@ -1,36 +1,44 @@
-//! What belongs to a plugin's name rather than to one version of it: its
-//! limits, its line of jobs, its share of the processors and its standing.
+//! What belongs to a plugin's name rather than to one version of it: the terms
+//! that its jobs run on, and its standing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use drover_api::{ErrorCode, JobError, Level, QuarantineStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Limits;
-use crate::children::Places;
 use crate::job::Outcome;
 use crate::notice::Notice;
 use crate::quarantine::{Quarantine, Sentence};
-use crate::queue::Queue;
 use crate::records::cut;
-use crate::share::Share;
 use crate::tally::Verdict;
+use crate::terms::Terms;
 
 /// How much is kept of the words of a failure.
 const REASON: usize = 512;
 
+/// A quarantine as it outlives the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptQuarantine {
+    /// SHA-256 of the plugin's file, in hexadecimal: another one is trusted anew.
+    pub hash: String,
+    /// When it ends, or has ended.
+    pub until: Timestamp,
+    /// How often in a row.
+    pub times: u32,
+    /// What the last failure was.
+    pub reason: String,
+}
+
 /// The account of one plugin, kept while the host runs.
 pub(crate) struct Account {
-    /// Those of this plugin.
-    pub(crate) limits: Limits,
-    pub(crate) queue: Queue,
-    /// How many programs its jobs may run.
-    pub(crate) programs: Places,
-    /// None if it may use all processors.
-    pub(crate) share: Option<Arc<Share>>,
+    terms: RwLock<Arc<Terms>>,
     name: Arc<str>,
     start: Instant,
+    /// The same on the clock.
+    started: Timestamp,
     standing: Mutex<Standing>,
 }
 
@@ -45,13 +53,24 @@ impl Account {
     /// `limits` are those of this plugin.
     pub(crate) fn new(name: Arc<str>, limits: Limits) -> Self {
         Self {
-            queue: Queue::new(limits.running_jobs, limits.waiting_jobs),
-            programs: Places::new(limits.plugin_programs),
-            share: limits.cores.map(|cores| Arc::new(Share::new(cores))),
-            limits,
+            terms: RwLock::new(Arc::new(Terms::new(limits))),
             name,
             start: Instant::now(),
+            started: Timestamp::now(),
             standing: Mutex::default(),
+        }
+    }
+
+    /// What jobs run on that begin now.
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has jobs that begin later run within these limits of the plugin.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        if terms.limits != limits {
+            *terms = Arc::new(terms.with(limits));
         }
     }
 
@@ -67,7 +86,8 @@ impl Account {
     /// Whether a job may begin.
     pub(crate) fn admit(&self) -> Result<(), JobError> {
         let now = self.start.elapsed();
-        match self.standing().quarantine.admit(now, &self.limits.patience) {
+        let terms = self.terms();
+        match self.standing().quarantine.admit(now, &terms.limits.patience) {
             Ok(()) => Ok(()),
             Err(sentence) => Err(self.refusal(sentence, now)),
         }
@@ -80,7 +100,7 @@ impl Account {
             Some(ErrorCode::Trapped | ErrorCode::OutOfMemory) => Verdict::Crashed,
             // Who gives a job less time than usual must not be able to blame it.
             Some(ErrorCode::Timeout)
-                if timeout.is_none_or(|timeout| timeout >= self.limits.deadline) =>
+                if timeout.is_none_or(|timeout| timeout >= self.terms().limits.deadline) =>
             {
                 Verdict::Crashed
             }
@@ -101,13 +121,13 @@ impl Account {
         if self.verdict(outcome, timeout) != Verdict::Crashed {
             return None;
         }
-        let now = self.start.elapsed();
+        let (now, terms) = (self.start.elapsed(), self.terms());
         let mut standing = self.standing();
         if standing.hash != hash {
             return None;
         }
         let reason = cut(&error.message, REASON);
-        let sentence = standing.quarantine.failed(now, &self.limits.patience, reason)?;
+        let sentence = standing.quarantine.failed(now, &terms.limits.patience, reason)?;
         let text = format!(
             "plugin `{name}` is in quarantine for {} s (number {} in a row), as its jobs fail \
              again and again: {reason}; mend it, or let it out with `drover plugin release NODE \
@@ -126,11 +146,43 @@ impl Account {
         is_out
     }
 
+    /// The quarantine that the plugin is in, or is on probation after.
+    pub(crate) fn kept(&self) -> Option<KeptQuarantine> {
+        let terms = self.terms();
+        let mut standing = self.standing();
+        let hash = standing.hash.clone();
+        let now = self.start.elapsed();
+        let sentence = standing.quarantine.unforgotten(now, &terms.limits.patience)?;
+        Some(KeptQuarantine {
+            hash,
+            until: after(self.started, sentence.until),
+            times: sentence.times,
+            reason: sentence.reason.clone(),
+        })
+    }
+
+    /// Puts the plugin where it was before, unless that is long ago.
+    pub(crate) fn resume(&self, kept: KeptQuarantine) {
+        let terms = self.terms();
+        let patience = &terms.limits.patience;
+        let clock = Timestamp::now();
+        if patience.failures == 0 || clock.since(kept.until) > patience.within {
+            return;
+        }
+        // No clock that was set meanwhile makes it longer than any is.
+        let left = kept.until.since(clock).min(patience.longest);
+        let KeptQuarantine { hash, times, reason, .. } = kept;
+        let until = self.start.elapsed() + left;
+        let quarantine = Quarantine::resume(Sentence { until, times, reason });
+        *self.standing() = Standing { quarantine, hash };
+    }
+
     /// The quarantine that the plugin is in.
     pub(crate) fn quarantine(&self) -> Option<QuarantineStatus> {
         let now = self.start.elapsed();
+        let terms = self.terms();
         let mut standing = self.standing();
-        let sentence = standing.quarantine.admit(now, &self.limits.patience).err()?;
+        let sentence = standing.quarantine.admit(now, &terms.limits.patience).err()?;
         Some(QuarantineStatus {
             until: on_the_clock(sentence.until.saturating_sub(now)),
             reason: sentence.reason.clone(),
@@ -158,8 +210,11 @@ impl Account {
 }
 
 fn on_the_clock(wait: Duration) -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp(now.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+    after(Timestamp::now(), wait)
+}
+
+fn after(time: Timestamp, wait: Duration) -> Timestamp {
+    Timestamp(time.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -214,6 +269,40 @@ mod tests {
             assert!(error.message.contains(words), "{error}");
         }
         assert!(account.release() && account.admit().is_ok() && !account.release());
+    }
+
+    #[test]
+    fn a_quarantine_goes_on_in_another_host_for_the_same_code() {
+        let account = account();
+        let crash = outcome(ErrorCode::Trapped);
+        assert_eq!(account.kept(), None);
+        for _ in 0..2 {
+            account.ended("one", &crash, None);
+        }
+        let kept = account.kept().unwrap();
+        assert_eq!((kept.hash.as_str(), kept.times), ("one", 1));
+        for (hash, is_out) in [("one", true), ("two", false)] {
+            let next = self::account();
+            next.resume(kept.clone());
+            next.serves(hash);
+            assert_eq!(next.admit().is_err(), is_out, "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_quarantine_of_long_ago_is_over_and_one_of_a_wrong_clock_is_not_endless() {
+        let kept = |until| KeptQuarantine {
+            hash: "one".to_owned(),
+            until,
+            times: 3,
+            reason: "it crashed".to_owned(),
+        };
+        let (old, late) = (account(), account());
+        old.resume(kept(Timestamp(1)));
+        assert_eq!((old.kept(), old.admit().is_ok()), (None, true));
+        late.resume(kept(Timestamp(u64::MAX)));
+        let left = late.quarantine().unwrap().until.since(Timestamp::now());
+        assert!(left <= Patience::default().longest, "{left:?}");
     }
 
     #[test]

@@ -16,6 +16,10 @@ const MEMORY: u64 = 4 << 30;
 /// Seconds of processor time, in case nobody is left to stop the child.
 const SECONDS: u64 = 600;
 
+/// The same for people.
+pub(crate) const MEMORY_IN_WORDS: &str = "4 GiB of memory";
+pub(crate) const TIME_IN_WORDS: &str = "10 minutes of processor time";
+
 /// Why a component could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::compile::CompileError;
+use crate::compile::{self, CompileError};
 
 /// How much of the child's standard error is kept.
 const REASON: usize = 4 << 10;
@@ -49,6 +49,11 @@ pub enum CompilerError {
         .0.as_secs_f64()
     )]
     TooSlow(Duration),
+    /// It wanted more than it may have.
+    #[error(
+        "compiling it takes more than {0} and was stopped; make the plugin smaller, or make two of it"
+    )]
+    TooMuch(&'static str),
     /// It was ended by the system or by someone else.
     #[error("the compiler was ended by signal {signal}, maybe for lack of memory; {reason}")]
     Killed {
@@ -138,7 +143,8 @@ impl Compiler {
             return Ok(());
         }
         Err(match status.signal() {
-            Some(signal) => CompilerError::Killed { signal, reason },
+            Some(signal) => limit_of(signal, &reason)
+                .map_or(CompilerError::Killed { signal, reason }, CompilerError::TooMuch),
             None if status.code() == Some(CompileError::IO_STATUS.into()) => {
                 CompilerError::Io(reason)
             }
@@ -152,6 +158,19 @@ fn give_way(id: Option<u32>) {
     let id = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
     // Where it does not work, the child is in nobody's way for long.
     let _ = rustix::process::setpriority_process(id, LOWEST_PRIORITY);
+}
+
+/// The limit that a child has reached, if that is how it ended: the same component
+/// would reach it again.
+fn limit_of(signal: i32, reason: &str) -> Option<&'static str> {
+    match Signal::try_from(signal) {
+        // Rust's last words where an allocation fails.
+        Ok(Signal::SIGABRT) if reason.contains("memory allocation of ") => {
+            Some(compile::MEMORY_IN_WORDS)
+        }
+        Ok(Signal::SIGXCPU) => Some(compile::TIME_IN_WORDS),
+        _ => None,
+    }
 }
 
 /// A child's process group, killed when this is dropped before its end.
@@ -233,6 +252,18 @@ mod tests {
     async fn a_killed_compiler_is_told_from_one_that_refuses() {
         let error = run("kill -9 $$").await.unwrap_err();
         assert!(matches!(error, CompilerError::Killed { signal: 9, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_compiler_at_its_limits_would_reach_them_again() {
+        for (script, words) in [
+            ("echo memory allocation of 5 bytes failed >&2; kill -ABRT $$", "4 GiB of memory"),
+            ("kill -XCPU $$", "10 minutes of processor time"),
+        ] {
+            let error = run(script).await.unwrap_err();
+            assert!(error.to_string().contains(words) && !error.may_pass(), "{error}");
+        }
+        assert!(run("kill -ABRT $$").await.unwrap_err().may_pass());
     }
 
     #[tokio::test]

@@ -52,13 +52,16 @@ const PACE: Duration = Duration::from_millis(20);
 /// themselves, of which this many are let.
 const LOADS: usize = DESCRIBING_INSTANCES as usize;
 
+/// Versions by plugin: the name of the file without `.wasm`.
+pub type Pins = BTreeMap<String, String>;
+
 /// A directory of plugins, and which of their versions are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct PluginDirectory {
     /// The directory.
     pub path: PathBuf,
-    /// Versions by plugin: the name of the file without `.wasm`.
-    pub pins: BTreeMap<String, String>,
+    /// The versions that are wanted, until [`Host::set_pins`] says otherwise.
+    pub pins: Pins,
 }
 
 /// Loads what is in the directory now, once.
@@ -95,7 +98,11 @@ pub(crate) async fn keep(
     let watcher = watcher();
     let mut keeper = Keeper::new(host.clone(), directory, watcher.clone());
     let mut grants = host.grants();
+    let (mut limits, mut pins) = (host.watch_limits(), host.watch_pins());
     while !stop.is_cancelled() {
+        if let Some(pins) = &*pins.borrow_and_update() {
+            keeper.directory.pins.clone_from(pins);
+        }
         let found = keeper.look().await;
         keeper.tell_trouble(found.err());
         loop {
@@ -114,6 +121,11 @@ pub(crate) async fn keep(
                     keeper.slots.try_again(keeper.start.elapsed());
                     break;
                 }
+                Ok(()) = limits.changed() => {
+                    keeper.slots.try_again(keeper.start.elapsed());
+                    break;
+                }
+                Ok(()) = pins.changed() => break,
                 () = sleep_until(wake_at) => break,
             }
         }

@@ -7,6 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::Limits;
+use crate::limits::megabytes;
 use crate::records::cut;
 
 /// Frames of a backtrace that are passed on, and the length of each.
@@ -47,8 +48,8 @@ pub(crate) fn explain(
     }
     if has_refused {
         let message = format!(
-            "`{subject}` asked for more than its {} MiB of memory and crashed; give it less to do at once, or raise the limit",
-            limits.memory_bytes >> 20
+            "`{subject}` asked for more than its {} of memory and crashed; give it less to do at once, or raise the limit",
+            megabytes(limits.memory_bytes)
         );
         return JobError::new(ErrorCode::OutOfMemory, message).with_detail(detail);
     }

@@ -1,6 +1,6 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
-use crate::account::Account;
+use crate::account::{Account, KeptQuarantine};
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand, Haste};
-use crate::directory::{self, PluginDirectory};
+use crate::directory::{self, Pins, PluginDirectory};
 use crate::engine::{DESCRIBING_INSTANCES, PARSING_INSTANCES};
 use crate::epoch::Ticker;
 use crate::inspect::{self, Inspection};
@@ -35,6 +35,7 @@ use crate::registry::{DirectoryView, Label, Origin, Registry};
 use crate::run::{Run, TimeLimit, check_kind};
 use crate::surroundings::Surroundings;
 use crate::system::System;
+use crate::terms::Bounds;
 use crate::threads::{Start, Threads};
 use crate::{Limits, engine};
 
@@ -126,7 +127,10 @@ struct Inner {
 /// What tasks on the host's threads work with.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
-    pub(crate) limits: Limits,
+    limits: watch::Sender<Arc<Limits>>,
+    /// The versions that are wanted, once somebody has said so while the directory
+    /// was kept.
+    pins: watch::Sender<Option<Pins>>,
     pub(crate) reserved: Vec<String>,
     pub(crate) cache: Cache,
     pub(crate) compiler: Compiler,
@@ -151,9 +155,18 @@ pub(crate) struct Shared {
 impl Shared {
     /// The account of the plugin `name`.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Account::new(name.clone(), self.limits.of(name)));
+        let mut accounts = self.accounts();
+        let new = || Arc::new(Account::new(name.clone(), self.limits().of(name)));
         accounts.entry(name.clone()).or_insert_with(new).clone()
+    }
+
+    /// What plugins may use up at present.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.borrow())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Account>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,7 +204,8 @@ impl Host {
             network: Arc::default(),
             news: News::default(),
             accounts: Mutex::default(),
-            limits,
+            limits: watch::Sender::new(Arc::new(limits)),
+            pins: watch::Sender::default(),
             reserved,
         };
         let registry = Mutex::default();
@@ -313,6 +327,24 @@ impl Host {
         Ok(was_in)
     }
 
+    /// The quarantines that plugins are in, or are on probation after, by plugin:
+    /// what [`Host::resume_quarantines`] wants in the next host.
+    #[must_use]
+    pub fn quarantines(&self) -> BTreeMap<String, KeptQuarantine> {
+        let accounts = self.0.shared.accounts();
+        let kept =
+            |(name, account): (&Arc<str>, &Arc<Account>)| Some((name.to_string(), account.kept()?));
+        accounts.iter().filter_map(kept).collect()
+    }
+
+    /// Puts plugins where they were in the host before. To be called before any is
+    /// loaded.
+    pub fn resume_quarantines(&self, quarantines: BTreeMap<String, KeptQuarantine>) {
+        for (name, kept) in quarantines {
+            self.0.shared.account(&name.into()).resume(kept);
+        }
+    }
+
     /// Counts up whenever what is loaded, refused, granted or in quarantine
     /// changes.
     #[must_use]
@@ -345,15 +377,22 @@ impl Host {
             Ok(allowance) => allowance,
             Err(error) => return Outcome::refused(error),
         };
-        let limit = Some(TimeLimit::new(account.limits.deadline_of(job.timeout)));
-        let places = match Places::enter(&account.queue, &self.0.queue) {
+        let bounds = match Bounds::lowered(account.terms(), &job.limits) {
+            Ok(bounds) => bounds,
+            Err(reason) => {
+                let message = format!("`{}` {reason}", job.subject());
+                return Outcome::refused(JobError::new(ErrorCode::InvalidCommand, message));
+            }
+        };
+        let limit = Some(TimeLimit::new(bounds.limits().deadline_of(job.timeout)));
+        let places = match Places::enter(bounds.queue(), &self.0.queue) {
             Ok(places) => places,
-            Err(full) => return Outcome::refused(self.busy(&plugin, full)),
+            Err(full) => return Outcome::refused(self.busy(&plugin.name, bounds.limits(), full)),
         };
         let shared = self.0.shared.clone();
         let start = plugin.pace(&job.operation).map_or(Start::Here, Pace::start);
         let (entrance, feed, memory) = (Entrance::Line(places), None, Arc::default());
-        let run = Run { shared, plugin, job, allowance, entrance, limit, feed, memory };
+        let run = Run { shared, plugin, job, allowance, bounds, entrance, limit, feed, memory };
         self.perform(run, start).await
     }
 
@@ -371,6 +410,44 @@ impl Host {
     pub fn set_grants(&self, grants: Grants) {
         self.0.shared.grants.send_replace(grants);
         self.changed();
+    }
+
+    /// Has other limits from now on, for jobs that begin later; services and parsers
+    /// that feel them are to begin anew. What is made at the start stays: how many
+    /// jobs run and wait in all, and how many services there are.
+    pub fn set_limits(&self, limits: Limits) {
+        let shared = &self.0.shared;
+        let Limits { running_jobs, waiting_jobs, services, .. } = *shared.limits();
+        let limits = Limits { running_jobs, waiting_jobs, services, ..limits };
+        shared.limits.send_replace(Arc::new(limits));
+        let limits = shared.limits();
+        for (name, account) in shared.accounts().iter() {
+            account.set_limits(limits.of(name));
+        }
+        self.changed();
+    }
+
+    /// What plugins may use up at present.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        self.0.shared.limits()
+    }
+
+    /// Wants other versions of plugins from now on, by plugin: the directory that
+    /// is kept is looked at again.
+    pub fn set_pins(&self, pins: Pins) {
+        self.0.shared.pins.send_replace(Some(pins));
+    }
+
+    /// The limits in force, and what tells when they change.
+    pub(crate) fn watch_limits(&self) -> watch::Receiver<Arc<Limits>> {
+        self.0.shared.limits.subscribe()
+    }
+
+    /// The versions that are wanted, if somebody has said so, and what tells when
+    /// they change.
+    pub(crate) fn watch_pins(&self) -> watch::Receiver<Option<Pins>> {
+        self.0.shared.pins.subscribe()
     }
 
     /// The grants in force, and what tells when they change.
@@ -449,13 +526,13 @@ impl Host {
         self.0.threads.run(work, start).await.ok_or_else(|| self.gone())
     }
 
-    fn busy(&self, plugin: &Loaded, full: Full) -> JobError {
-        let (own, common) = (&plugin.account.limits, &self.0.shared.limits);
+    fn busy(&self, plugin: &str, own: &Limits, full: Full) -> JobError {
+        let common = &self.0.shared.limits();
         let of = |limits: &Limits| (limits.running_jobs, limits.waiting_jobs);
         let ((running_jobs, waiting_jobs), of_plugin) = match full {
             // Where the plugin's own line is as long as the common one, it is no
             // other.
-            Full::Own if of(own) != of(common) => (of(own), format!(" of `{}`", plugin.name)),
+            Full::Own if of(own) != of(common) => (of(own), format!(" of `{plugin}`")),
             Full::Own | Full::Common => (of(common), String::new()),
         };
         let message = format!(

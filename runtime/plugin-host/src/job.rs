@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use drover_api::{Command, JobError, JobId, JobResult, JobState, NodeId, Record, Timestamp};
+use drover_api::{
+    Command, JobError, JobId, JobLimits, JobResult, JobState, NodeId, Record, Timestamp,
+};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,8 @@ pub struct Job {
     pub data: Vec<u8>,
     /// Time from now to the job's end, waiting included; none: the default.
     pub timeout: Option<Duration>,
+    /// What the job may use up, where that is less than what its plugin may.
+    pub limits: JobLimits,
     /// Gets the progress reports. The plugin waits while it is full.
     pub progress: Option<mpsc::Sender<Value>>,
     /// Gets what the plugin logs and prints, as it does so. The plugin waits
@@ -36,6 +40,13 @@ pub struct Job {
     pub caller: Option<Caller>,
     /// What goes in and out while it runs.
     pub streams: JobStreams,
+}
+
+impl Job {
+    /// Plugin and operation, for messages.
+    pub(crate) fn subject(&self) -> String {
+        format!("{}.{}", self.plugin, self.operation)
+    }
 }
 
 /// The streams of a job; see `wit/streams.wit`.

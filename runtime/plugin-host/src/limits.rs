@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::quarantine::Patience;
 
 /// Bounds on plugins.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Linear memory of one instance, in bytes, all its memories together.
     pub memory_bytes: u64,
@@ -124,6 +124,14 @@ impl Limits {
     /// The time that a job gets which asks for `wanted`.
     pub(crate) fn deadline_of(&self, wanted: Option<Duration>) -> Duration {
         wanted.unwrap_or(self.deadline).min(self.max_deadline)
+    }
+}
+
+/// A number of bytes for people; whole mebibytes as such.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    match bytes % (1 << 20) {
+        0 => format!("{} MiB", bytes >> 20),
+        _ => format!("{bytes} bytes"),
     }
 }
 

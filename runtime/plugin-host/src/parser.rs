@@ -30,6 +30,7 @@ use crate::parsed::Parsed;
 use crate::plugin::Loaded;
 use crate::records::cut;
 use crate::share;
+use crate::terms::Terms;
 use crate::watch::Watch;
 
 /// The longest batch, and the most that an answer may leave of one, in bytes;
@@ -55,6 +56,8 @@ pub struct ParserSpec {
 pub struct Parser {
     host: Host,
     plugin: Arc<Loaded>,
+    /// What it was opened on.
+    terms: Arc<Terms>,
     /// Who is called, for messages.
     subject: String,
     /// None after a failure.
@@ -104,7 +107,8 @@ impl Host {
             return Err(JobError::new(ErrorCode::Busy, message));
         };
         let streams = Streams::default();
-        let deadline = Instant::now() + time_for_a_batch(&plugin);
+        let terms = plugin.account.terms();
+        let deadline = Instant::now() + time_for_a_batch(&terms);
         let log = Log::default();
         let call = Call {
             allowance,
@@ -112,10 +116,10 @@ impl Host {
             ..Call::describe(plugin.name.clone(), deadline)
         };
         let cancellation = call.cancellation.clone();
-        let limits = &plugin.account.limits;
-        let mut store = instance::store(shared, limits, &streams, call).map_err(|error| {
-            JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
-        })?;
+        let mut store =
+            instance::store(shared, &terms.limits, &streams, call).map_err(|error| {
+                JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
+            })?;
         let component = component.clone();
         let (format, options) = (spec.format.clone(), spec.options.to_string());
         let opening = async move {
@@ -151,6 +155,7 @@ impl Host {
         Ok(Parser {
             host: self.clone(),
             plugin,
+            terms,
             subject,
             instance: Some(instance),
             held: Bytes::new(),
@@ -171,7 +176,7 @@ impl Host {
         pace: Option<&Pace>,
     ) -> Result<T, JobError> {
         let (shared, cancellation) = (self.shared().clone(), cancellation.clone());
-        let share = plugin.account.share.clone();
+        let share = plugin.account.terms().share.clone();
         let work = async move {
             let watch = Watch {
                 cancellation: &cancellation,
@@ -191,7 +196,8 @@ impl Host {
             pace.record(begin.elapsed());
         }
         result.map_err(|interruption| {
-            let (_, error) = interruption.explain(subject, Some(time_for_a_batch(plugin)));
+            let (_, error) =
+                interruption.explain(subject, Some(time_for_a_batch(&plugin.account.terms())));
             self.blame(plugin, error)
         })
     }
@@ -205,15 +211,15 @@ impl Host {
         streams: &Streams,
     ) -> JobError {
         let has_refused = store.data().memory.has_refused();
-        let limits = &plugin.account.limits;
+        let terms = plugin.account.terms();
         let words = streams.stderr.text();
-        self.blame(plugin, failure::explain(subject, error, &words, has_refused, limits))
+        self.blame(plugin, failure::explain(subject, error, &words, has_refused, &terms.limits))
     }
 
     /// Notes a failure in the plugin's account, which may end in quarantine.
     fn blame(&self, plugin: &Loaded, error: JobError) -> JobError {
         let outcome = Outcome::refused(error.clone());
-        let timeout = Some(plugin.account.limits.deadline);
+        let timeout = Some(plugin.account.terms().limits.deadline);
         if let Some(notice) = plugin.ended(&outcome, timeout) {
             tracing::error!(plugin = &*plugin.name, "{}", notice.text);
             self.shared().news.tell(notice);
@@ -255,11 +261,11 @@ impl Parser {
         }
     }
 
-    /// Whether the plugin has been replaced or removed since the parser was
-    /// opened. The parser works on; a new one would be of the new version.
+    /// Whether the plugin has been replaced or removed, or has other limits, since
+    /// the parser was opened. The parser works on; a new one would be of today.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        !self.host.serves(&self.plugin)
+        !self.host.serves(&self.plugin) || !Arc::ptr_eq(&self.terms, &self.plugin.account.terms())
     }
 
     /// Whether lines are held back, to be flushed when no others come.
@@ -280,7 +286,7 @@ impl Parser {
             let message = format!("`{}` has failed before; open it again", self.subject);
             return Err(JobError::new(ErrorCode::Failed, message));
         };
-        let deadline = Instant::now() + time_for_a_batch(&self.plugin);
+        let deadline = Instant::now() + time_for_a_batch(&self.terms);
         let cancellation = instance.cancellation.clone();
         let input = lines.clone();
         let call = async move {
@@ -329,8 +335,8 @@ impl Parser {
     }
 }
 
-fn time_for_a_batch(plugin: &Loaded) -> Duration {
-    plugin.account.limits.deadline.min(BATCH_DEADLINE)
+fn time_for_a_batch(terms: &Terms) -> Duration {
+    terms.limits.deadline.min(BATCH_DEADLINE)
 }
 
 fn join(held: &Bytes, batch: Bytes) -> Bytes {

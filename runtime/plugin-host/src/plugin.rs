@@ -261,14 +261,15 @@ impl Code {
         let Linked { operations: component, parsing } = self.link()?;
         self.check_grants(&name, shared)?;
         let account = shared.account(&name);
+        let limits = &account.terms().limits;
         let operations = match &component {
-            Some(component) => describe(shared, name.clone(), component, &account.limits).await?,
+            Some(component) => describe(shared, name.clone(), component, limits).await?,
             None => Vec::new(),
         };
         let (described, formats) = match parsing {
             Some(parsing) => {
                 let (described, formats) =
-                    formats::describe(shared, name.clone(), parsing, &account.limits).await?;
+                    formats::describe(shared, name.clone(), parsing, limits).await?;
                 (described, Some(formats))
             }
             None => Default::default(),
@@ -389,7 +390,7 @@ impl Source {
         if !metadata.is_file() {
             return Err(Refusal::Read(io::Error::other("it is no file")));
         }
-        let (size, limit) = (metadata.len(), shared.limits.component_bytes);
+        let (size, limit) = (metadata.len(), shared.limits().component_bytes);
         if size > limit {
             return Err(Refusal::TooLarge { size, limit });
         }

@@ -119,6 +119,20 @@ impl Quarantine {
         }
     }
 
+    /// The quarantine that the plugin is in, or is on probation after.
+    pub(crate) fn unforgotten(&mut self, now: Duration, patience: &Patience) -> Option<&Sentence> {
+        self.pass(now, patience);
+        match &self.standing {
+            Standing::Out { sentence } | Standing::OnProbation { sentence } => Some(sentence),
+            Standing::Trusted { .. } => None,
+        }
+    }
+
+    /// Begins with a quarantine of before.
+    pub(crate) fn resume(sentence: Sentence) -> Self {
+        Self { standing: Standing::Out { sentence } }
+    }
+
     /// Forgets all that happened; false if the plugin was not in quarantine.
     pub(crate) fn release(&mut self) -> bool {
         let was_out = self.sentence().is_some();
@@ -199,6 +213,19 @@ mod tests {
         let (mut quarantine, _) = after(&[0, 1, 2]);
         assert!(quarantine.admit(S * 43, &patience()).is_ok());
         assert!(quarantine.failed(S * 43, &patience(), "x").is_none());
+    }
+
+    #[test]
+    fn who_begins_with_a_quarantine_is_where_it_was() {
+        let (mut quarantine, _) = after(&[0, 1, 2]);
+        let patience = patience();
+        let sentence = quarantine.unforgotten(S * 3, &patience).unwrap().clone();
+        let mut again = Quarantine::resume(sentence.clone());
+        assert_eq!(again.admit(S * 31, &patience).unwrap_err(), &sentence);
+        // Its time on probation is unforgotten too.
+        assert_eq!(again.unforgotten(S * 42, &patience), Some(&sentence));
+        assert_eq!(again.failed(S * 42, &patience, "x").unwrap().times, 2);
+        assert_eq!(quarantine.unforgotten(S * 43, &patience), None);
     }
 
     #[test]

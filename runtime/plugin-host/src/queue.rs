@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Hands out places to jobs.
+/// Hands out places to jobs. Clones are the same queue.
+#[derive(Clone)]
 pub(crate) struct Queue {
     turns: Arc<Semaphore>,
     admitted: Arc<AtomicU32>,

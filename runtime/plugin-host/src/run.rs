@@ -27,6 +27,7 @@ use crate::notice::Notice;
 use crate::plugin::Loaded;
 use crate::queue::{Entrance, Turns};
 use crate::share;
+use crate::terms::Bounds;
 use crate::watch::Watch;
 
 /// A job whose plugin and operation exist.
@@ -35,6 +36,7 @@ pub(crate) struct Run {
     pub(crate) plugin: Arc<Loaded>,
     pub(crate) job: Job,
     pub(crate) allowance: Allowance,
+    pub(crate) bounds: Bounds,
     pub(crate) entrance: Entrance,
     /// None: it may run for ever, as a service.
     pub(crate) limit: Option<TimeLimit>,
@@ -70,15 +72,15 @@ pub(crate) struct Remains {
 impl Run {
     /// Waits for the job's turn and runs it, unless something ends it before.
     pub(crate) async fn perform(self) -> (Outcome, Remains) {
-        let Self { shared, plugin, job, allowance, mut entrance, limit, feed, memory } = self;
+        let Self { shared, plugin, job, allowance, bounds, mut entrance, limit, feed, memory } =
+            self;
         let (deadline, timeout) =
             (limit.map(|limit| limit.deadline), limit.map(|limit| limit.timeout));
-        let subject = format!("{}.{}", job.plugin, job.operation);
+        let subject = job.subject();
         let cancellation = Cancellation::new(job.cancel.clone());
         let mut traces = Traces::new(job.said);
         let mut remains = Remains { store: None, turns: None };
-        let account = &plugin.account;
-        let children = Children::new(account.limits.programs, &account.programs);
+        let children = Children::new(bounds.limits().programs, bounds.programs());
 
         let watch = Watch { cancellation: &cancellation, deadline, stopping: &shared.stopping };
         let answer = match watch.until_interrupted(entrance.turns()).await {
@@ -109,13 +111,19 @@ impl Run {
                     plugin: &plugin,
                     operation: &job.operation,
                     subject: &subject,
+                    bounds: &bounds,
                     streams: &traces.streams,
                 };
                 let work = work.run(job.arguments, call, &mut remains);
                 let work = shared.ticker.while_polled(work);
-                match plugin.account.share.clone() {
-                    Some(share) => watch.with_grace(share::within(share, work)).await,
-                    None => watch.with_grace(work).await,
+                match (bounds.share_of_plugin(), bounds.own_share()) {
+                    (None, None) => watch.with_grace(work).await,
+                    (Some(share), None) | (None, Some(share)) => {
+                        watch.with_grace(share::within(share, work)).await
+                    }
+                    (Some(share), Some(own)) => {
+                        watch.with_grace(share::within(share, share::within(own, work))).await
+                    }
                 }
             }
         };
@@ -141,8 +149,10 @@ impl Run {
         if let Some(pace) = plugin.pace(&job.operation) {
             pace.record(outcome.took);
         }
-        // One that never ran has done nothing wrong.
+        // One that never ran has done nothing wrong, and who gives a job less than
+        // usual must not be able to blame it.
         if remains.turns.is_some()
+            && !bounds.are_lowered()
             && let Some(notice) = plugin.ended(&outcome, timeout)
         {
             tracing::error!(plugin = &*plugin.name, "{}", notice.text);
@@ -160,6 +170,7 @@ struct Work<'a> {
     operation: &'a str,
     /// Plugin and operation, for messages.
     subject: &'a str,
+    bounds: &'a Bounds,
     streams: &'a Streams,
 }
 
@@ -172,8 +183,8 @@ impl Work<'_> {
         call: Call,
         remains: &mut Remains,
     ) -> Result<Value, JobError> {
-        let Self { shared, plugin, operation, subject, streams } = *self;
-        let limits = &plugin.account.limits;
+        let Self { shared, plugin, operation, subject, bounds, streams } = *self;
+        let limits = bounds.limits();
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
         let Some(component) = &plugin.component else {
             return Err(unknown_operation(plugin, operation));
@@ -188,7 +199,7 @@ impl Work<'_> {
         }
         .await;
         let answer = match result {
-            Ok(Ok(answer)) => parse_answer(&answer, subject, limits.answer_bytes),
+            Ok(Ok(answer)) => parse_answer(&answer, subject, bounds.answer_bytes()),
             Ok(Err(error)) => Err(refusal(error, subject)),
             Err(error) => {
                 let has_refused = store.data().memory.has_refused();

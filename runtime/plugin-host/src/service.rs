@@ -14,17 +14,20 @@ use crate::engine::service_slots;
 use crate::feed::Feed;
 use crate::host::Host;
 use crate::job::{Job, Outcome};
+use crate::plugin::Loaded;
 use crate::queue::Entrance;
 use crate::run::{Run, check_arguments};
+use crate::terms::{Bounds, Felt, Terms};
 use crate::threads::Start;
 
-/// What a service runs on: the plugin's code, and what that may touch. One that
+/// What a service runs on: the plugin's code, what that may touch and use up. One that
 /// differs from the one that a service began with is a reason to begin anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Footing {
     /// SHA-256 of the plugin's file, in hexadecimal.
     pub hash: String,
     allowance: Allowance,
+    felt: Felt,
 }
 
 /// A service that has its place. It runs while [`RunningService::ended`] is
@@ -48,6 +51,13 @@ impl Memory {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Footing {
+    fn new(plugin: &Loaded, allowance: Allowance, terms: &Terms) -> Self {
+        let hash = plugin.description.hash.clone();
+        Self { hash, allowance, felt: Felt::of(&terms.limits) }
     }
 }
 
@@ -76,7 +86,7 @@ impl Host {
     pub fn footing(&self, plugin: &str, operation: &str) -> Result<Footing, JobError> {
         let plugin = self.find(plugin, operation, OperationKind::Service)?;
         let allowance = self.allowance(&plugin)?;
-        Ok(Footing { hash: plugin.description.hash.clone(), allowance })
+        Ok(Footing::new(&plugin, allowance, &plugin.account.terms()))
     }
 
     /// Checks the arguments of a service.
@@ -96,7 +106,7 @@ impl Host {
     }
 
     /// Starts a service in an instance of its own, without a deadline; the
-    /// job's `timeout` counts for nothing. What it publishes goes to `feed`, and
+    /// job's `timeout` and `limits` count for nothing. What it publishes goes to `feed`, and
     /// it waits while that is full.
     ///
     /// # Errors
@@ -122,13 +132,13 @@ impl Host {
                  the agent), and {} of it left, where this one takes {slots}",
                 job.plugin,
                 job.operation,
-                shared.limits.services,
+                shared.limits().services,
                 shared.services.available_permits(),
             );
             JobError::new(ErrorCode::Busy, message)
         })?;
-        let footing =
-            Footing { hash: plugin.description.hash.clone(), allowance: allowance.clone() };
+        let terms = plugin.account.terms();
+        let footing = Footing::new(&plugin, allowance.clone(), &terms);
         let version = self.version(&plugin.name);
         let memory = Arc::<AtomicU64>::default();
         let run = Run {
@@ -136,6 +146,7 @@ impl Host {
             plugin,
             job,
             allowance,
+            bounds: Bounds::of(terms),
             entrance: Entrance::Open(Some(permit)),
             limit: None,
             feed: Some(Feed::new(feed)),

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let first = args.next();
     if first.as_deref() == Some("keeper") {
-        return match run_keeper(Path::new(&args.next().unwrap())) {
+        return match run_keeper(Path::new(&args.next().unwrap()), None) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };

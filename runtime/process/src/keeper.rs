@@ -99,9 +99,12 @@ pub enum RunKeeperError {
 /// opened: it closes every descriptor but the standard ones, makes a session, takes
 /// the signals, and makes this process the one that orphans of its children go to.
 ///
+/// Children may open as many files as this process may at first, or `open_files`
+/// where that is not what programs should have.
+///
 /// # Errors
 /// Any of [`RunKeeperError`]; children then live on, for the keeper that follows.
-pub fn run_keeper(dir: &Path) -> Result<(), RunKeeperError> {
+pub fn run_keeper(dir: &Path, open_files: Option<u64>) -> Result<(), RunKeeperError> {
     let setup = |source| RunKeeperError::Setup { dir: dir.to_owned(), source };
     close_inherited().map_err(setup)?;
     let agent = standard_input().map_err(|source| RunKeeperError::NotAsked { source })?;
@@ -113,7 +116,7 @@ pub fn run_keeper(dir: &Path) -> Result<(), RunKeeperError> {
         Err(TryLockError::Error(source)) => return Err(setup(source)),
     }
     let listener = listen(dir).map_err(setup)?;
-    let mut server = Server::new(dir, listener, agent).map_err(setup)?;
+    let mut server = Server::new(dir, listener, agent, open_files).map_err(setup)?;
     server.serve().map_err(|source| RunKeeperError::Wait { source })
 }
 

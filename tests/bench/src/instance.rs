@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use drover_api::{JobId, JobState};
+use drover_api::{JobId, JobLimits, JobState};
 use drover_grants::Grants;
 use drover_plugin_host::{
     CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Patience, Surroundings,
@@ -130,6 +130,7 @@ pub(crate) fn job(plugin: &str, operation: &str, arguments: Map<String, Value>) 
         arguments,
         data: Vec::new(),
         timeout: None,
+        limits: JobLimits::default(),
         progress: None,
         said: None,
         cancel: CancellationToken::new(),

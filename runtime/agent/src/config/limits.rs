@@ -80,6 +80,10 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The keys that count from the next start of the agent; all others do as soon
+    /// as the file has them.
+    pub(super) const MADE_AT_THE_START: [&str; 3] = ["running_jobs", "waiting_jobs", "services"];
+
     /// What the values have to fulfil.
     pub(super) fn rules(&self) -> [Rule; 8] {
         [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobId, Level, Record, Timestamp};
+use drover_api::{ErrorCode, JobError, JobId, JobLimits, Level, Record, Timestamp};
 use drover_logs::Source;
 use drover_plugin_host::{Job, JobStreams, Outcome, Published, RunningService, Said};
 use serde_json::Value;
@@ -90,6 +90,7 @@ impl Run {
             caller: None,
             streams: JobStreams::default(),
             timeout: None,
+            limits: JobLimits::default(),
             progress: None,
             said: Some(said),
             cancel,

@@ -5,8 +5,9 @@ mod streamed;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytesize::ByteSize;
 use clap::Args;
-use drover_api::{Command, JobId, JobResult, NodeStatus, Progress, procedures};
+use drover_api::{Command, JobId, JobLimits, JobResult, NodeStatus, Progress, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -53,9 +54,32 @@ pub(crate) struct JobFlags {
     /// How long the job may take, such as 5s; without it the node's default
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) limits: LimitFlags,
     /// Print the whole result as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What a job may use up, where that is less than what its plugin may.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LimitFlags {
+    /// Memory of the job, such as 16MiB, at most that of its plugin
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// Share of the processors, in cores, such as 0.5, at most that of its plugin
+    #[arg(long, value_name = "CORES")]
+    cores: Option<f64>,
+    /// Longest answer, such as 100kB, at most that of its plugin
+    #[arg(long, value_name = "SIZE")]
+    max_answer: Option<ByteSize>,
+}
+
+impl From<LimitFlags> for JobLimits {
+    fn from(LimitFlags { memory, cores, max_answer }: LimitFlags) -> Self {
+        let bytes = |size: ByteSize| size.as_u64();
+        Self { memory_bytes: memory.map(bytes), cores, answer_bytes: max_answer.map(bytes) }
+    }
 }
 
 impl JobFlags {
@@ -85,6 +109,7 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
             cmd: call.cmd,
             data,
             timeout_ms: call.job.timeout.map(milliseconds),
+            limits: call.job.limits.into(),
             streaming: None,
         };
         let result = match call.files.is_none() {

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
-use drover_api::{Command, JobId, NodeStatus};
+use drover_api::{Command, JobId, JobLimits, NodeStatus};
 use drover_wamp::Client;
 use serde_json::{Map, Value, json};
 
@@ -139,6 +139,7 @@ impl Exec {
             nid: Some(node.description.nid),
             args: self.arguments(passes_stdin),
             timeout_ms: self.timeout.map(milliseconds),
+            limits: JobLimits::default(),
             ..Command::new("process.execute")
         }
     }

@@ -120,7 +120,7 @@ impl State {
             Err(Refused::Invalid(reason)) => return Err(Error::Invalid(reason)),
         };
         let Some(programs) = self.surroundings.programs.clone() else {
-            let reason = "programs are run by an agent, and there is none here";
+            let reason = "this host runs no programs";
             return Err(Error::NotStarted(reason.to_owned()));
         };
         let place = self.call.children.place().map_err(Error::TooMany)?;

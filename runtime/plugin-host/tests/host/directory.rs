@@ -1,5 +1,6 @@
 //! The plugin directory while files come, change and go.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -257,6 +258,20 @@ async fn the_link_flips_between_versions_and_without_it_the_highest_serves() {
     let (status, reason) = kept.wait_until_refused().await;
     assert_says(&reason, &["`active`", "there are: 1.10.0, 1.9.0"]);
     assert_eq!(status.serving.unwrap().version.as_deref(), Some("1.10.0"));
+}
+
+#[tokio::test]
+async fn a_pin_that_changes_has_another_version_serve() {
+    let files: &[(&str, &[u8])] =
+        &[("guests/1.0.0.wasm", &guests_bytes(1)), ("guests/2.0.0.wasm", &guests_bytes(2))];
+    let kept = Kept::start_with(host(Limits::default()), files, &[("guests", "1.0.0")]).await;
+    kept.wait_until_served_by("guests/1.0.0.wasm", "").await;
+    kept.host.set_pins([("guests".to_owned(), "2.0.0".to_owned())].into());
+    kept.wait_until_served_by("guests/2.0.0.wasm", "").await;
+    kept.host.set_pins([("guests".to_owned(), "1.0.0".to_owned())].into());
+    kept.wait_until_served_by("guests/1.0.0.wasm", "").await;
+    kept.host.set_pins(BTreeMap::new());
+    kept.wait_until_served_by("guests/2.0.0.wasm", "").await;
 }
 
 #[tokio::test]

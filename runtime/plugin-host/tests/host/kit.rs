@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobId, JobState};
+use drover_api::{ErrorCode, JobError, JobId, JobLimits, JobState};
 use drover_grants::{Grants, GrantsFile, Manifest, embed};
 use drover_plugin_host::{
     CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, LoadError, Outcome, Surroundings,
@@ -143,6 +143,7 @@ pub(crate) fn job(operation: &str, arguments: Value) -> Job {
         arguments,
         data: Vec::new(),
         timeout: Some(PATIENCE),
+        limits: JobLimits::default(),
         progress: None,
         said: None,
         cancel: CancellationToken::new(),

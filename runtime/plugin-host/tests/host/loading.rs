@@ -5,7 +5,7 @@ use std::path::Path;
 
 use drover_api::OperationKind;
 use drover_grants::Grants;
-use drover_plugin_host::{Host, HostConfig, HostError, Limits, Surroundings};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, HostError, Limits, Surroundings};
 use tempfile::TempDir;
 
 use crate::kit::{assert_says, compiler, component, directory, host, refusal};
@@ -162,6 +162,27 @@ async fn inspecting_shows_what_a_refused_component_wants() {
         inspection.exports.iter().any(|export| export.starts_with("drover:plugin/operations@"))
     );
     assert!(inspection.operations.len() > 10);
+}
+
+#[tokio::test]
+async fn a_component_that_takes_too_much_memory_to_compile_is_refused_for_good() {
+    let temp = TempDir::new().unwrap();
+    let child = compiler().program;
+    // The child keeps a lower limit than its own.
+    let script = "ulimit -v 40000; exec \"$0\" \"$@\"";
+    let args = ["-c", script, child.to_str().unwrap()].map(Into::into).to_vec();
+    let host = Host::start(HostConfig {
+        cache_dir: temp.path().join("cache"),
+        compiler: CompilerCommand { program: "/bin/sh".into(), args },
+        limits: Limits::default(),
+        reserved: Vec::new(),
+        grants: Grants::default(),
+        state_dir: temp.path().join("state"),
+        surroundings: Surroundings::default(),
+    })
+    .unwrap();
+    let reason = refusal(&host, &component("guests")).await;
+    assert_says(&reason, &["takes more than 4 GiB of memory", "make the plugin smaller"]);
 }
 
 #[tokio::test]

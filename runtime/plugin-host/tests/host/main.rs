@@ -17,6 +17,7 @@ mod granting;
 mod hostile;
 mod http;
 mod kit;
+mod limits;
 mod loading;
 mod measuring;
 mod overload;

@@ -9,7 +9,9 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::kit::{PATIENCE, answer, assert_says, component, error, guests, job};
+use crate::kit::{
+    PATIENCE, answer, assert_says, component, error, guests, guests_bytes, host, job,
+};
 
 /// Two failures are too many, and it takes long.
 fn strict() -> Limits {
@@ -66,6 +68,34 @@ async fn a_quarantine_ends_by_itself() {
     };
     timeout(PATIENCE, tries).await.unwrap();
     assert_eq!(host.statuses().plugins[0].state, PluginState::Serving);
+}
+
+#[tokio::test]
+async fn a_quarantine_outlives_the_host_and_can_be_ended_in_the_next_one() {
+    let before = guests(strict()).await;
+    crash(&before).await;
+    assert!(before.quarantines().is_empty());
+    crash(&before).await;
+    let kept = before.quarantines();
+    assert_says(&kept["guests"].reason, &["oh no"]);
+
+    let host = host(strict());
+    host.resume_quarantines(kept.clone());
+    host.load_file(&component("guests")).await.unwrap();
+    error(&host.run(job("empty", json!({}))).await, ErrorCode::Quarantined);
+    assert_eq!(host.quarantines()["guests"].times, 1);
+    assert!(host.release("guests").unwrap());
+    answer(&host, "empty", json!({})).await;
+    assert!(host.quarantines().is_empty());
+
+    // Other code is trusted anew.
+    let next = crate::kit::host(strict());
+    next.resume_quarantines(kept);
+    let directory = tempfile::tempdir().unwrap();
+    let other = directory.path().join("guests.wasm");
+    std::fs::write(&other, guests_bytes(9)).unwrap();
+    next.load_file(&other).await.unwrap();
+    answer(&next, "empty", json!({})).await;
 }
 
 #[tokio::test]

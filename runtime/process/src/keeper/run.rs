@@ -68,15 +68,15 @@ impl Run {
 
 impl Starter {
     /// Takes all the descriptors that this process may have: it keeps three for
-    /// each child. The children get the limit that was there before.
+    /// each child. The children get the limit that was there before, or `open_files`.
     ///
     /// # Errors
     /// This process may not set the limit.
-    pub(crate) fn new(thread: SingleThread) -> io::Result<Self> {
+    pub(crate) fn new(thread: SingleThread, open_files: Option<u64>) -> io::Result<Self> {
         use rustix::process::{Resource, getrlimit, setrlimit};
-        let open_files = getrlimit(Resource::Nofile);
-        let most = Rlimit { current: open_files.maximum, maximum: open_files.maximum };
-        setrlimit(Resource::Nofile, most)?;
+        let own = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: own.maximum, ..own })?;
+        let open_files = Rlimit { current: open_files.or(own.current), ..own };
         Ok(Self { thread, open_files })
     }
 

@@ -102,7 +102,12 @@ impl Server {
     ///
     /// # Errors
     /// Whatever cannot be had.
-    pub(crate) fn new(dir: &Path, listener: OwnedFd, agent: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(
+        dir: &Path,
+        listener: OwnedFd,
+        agent: OwnedFd,
+        open_files: Option<u64>,
+    ) -> io::Result<Self> {
         match rustix::process::setsid() {
             // It leads a group already: whoever started it has seen to that.
             Ok(_) | Err(rustix::io::Errno::PERM) => {}
@@ -118,7 +123,7 @@ impl Server {
         let names = Names::new(dir, pid)?;
         let thread = SingleThread::check()?;
         let groups = Groups::new(&Mounts::of_this_process(), &names.own_group, &thread)?;
-        let starter = Starter::new(thread)?;
+        let starter = Starter::new(thread, open_files)?;
         let (journal, lost) = Journal::open(&dir.join(RUNS))?;
         let mut server = Self {
             pid,

@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     let Some(dir) = std::env::args_os().nth(1).map(PathBuf::from) else {
         return ExitCode::FAILURE;
     };
-    match drover_process::run_keeper(&dir) {
+    match drover_process::run_keeper(&dir, None) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::{JobId, JobState};
+use drover_api::{JobId, JobLimits, JobState};
 use drover_plugin_host::{Host, Job, JobStreams, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -144,6 +144,7 @@ async fn once(
         arguments: arguments.clone(),
         data: Vec::new(),
         timeout: None,
+        limits: JobLimits::default(),
         progress: None,
         said: None,
         cancel: CancellationToken::new(),

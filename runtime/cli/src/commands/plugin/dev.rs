@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::OperationKind;
+use drover_api::{JobLimits, OperationKind};
 use drover_plugin_host::{Host, JobStreams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -148,6 +148,7 @@ impl Shop {
             kind: described.map_or(OperationKind::Task, |operation| operation.kind),
             data: String::new(),
             timeout: None,
+            limits: JobLimits::default(),
         };
         self.stop_job().await;
         let cancel = CancellationToken::new();

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{Command, JobResult, NodeId, OperationKind};
+use drover_api::{Command, JobLimits, JobResult, NodeId, OperationKind};
 use drover_plugin_host::{Host, Job, JobStreams, Outcome, Published, Said};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ pub(super) struct Wish {
     pub(super) arguments: Map<String, Value>,
     pub(super) data: String,
     pub(super) timeout: Option<Duration>,
+    pub(super) limits: JobLimits,
 }
 
 /// Runs it to its end, and shows what it says as it does. `cancel` is cancelled
@@ -52,6 +53,7 @@ pub(super) async fn run(
         arguments: wish.arguments,
         data: wish.data.into_bytes(),
         timeout: wish.timeout,
+        limits: wish.limits,
         progress: Some(reports),
         said: Some(said),
         cancel: cancel.clone(),

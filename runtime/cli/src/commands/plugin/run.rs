@@ -62,6 +62,7 @@ pub(super) async fn run(run: Run) -> Result<Exit, Failure> {
         arguments: arguments.read(&schema)?,
         data,
         timeout: run.job.timeout,
+        limits: run.job.limits.into(),
     };
     let result = streamed(&host, wish, &run.files).await;
     host.shutdown().await;

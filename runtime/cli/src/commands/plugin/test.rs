@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::{Command, JobResult, NodeId};
+use drover_api::{Command, JobLimits, JobResult, NodeId};
 use drover_grants::{Grants, GrantsFile, PluginName};
 use drover_plugin_host::{Host, Job, JobStreams};
 use tokio_util::sync::CancellationToken;
@@ -138,6 +138,7 @@ async fn run_case(host: &Host, plugin: &str, case: &Case) -> JobResult {
         arguments: command.args.clone(),
         data: case.data.clone().into_bytes(),
         timeout: None,
+        limits: JobLimits::default(),
         progress: None,
         said: None,
         cancel: CancellationToken::new(),

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use drover_agent::Config;
+use drover_agent::{Config, TrialPrograms};
 use drover_api::JobId;
 use drover_plugin_host::{Meter, Meters, NodeInfo, Surroundings};
 
+use super::super::keeper;
 use crate::output;
 
-/// No node in particular, with the name of this host.
+/// No node in particular, with the name of this host. Programs run as in an agent.
 pub(super) fn around(meters: Option<Arc<dyn Meters>>) -> Surroundings {
     let name = Config::default().name;
-    Surroundings { node: NodeInfo { name, ..NodeInfo::default() }, meters, programs: None }
+    let node = NodeInfo { name, ..NodeInfo::default() };
+    let programs = TrialPrograms::new(keeper::keeper(None));
+    Surroundings { node, meters, programs: Some(Arc::new(programs)) }
 }
 
 /// Shows each measurement as it comes.
