@@ -1,4 +1,4 @@
-# Runs a Docker Engine and a registry as the first process of their namespaces:
+# Runs a Docker Engine and two registries as the first process of their namespaces:
 # when it ends, so does everything in them. Ends with its input; obeys the lines
 # `kill` and `start`, and says when it has.
 #
@@ -30,6 +30,15 @@ storage: {filesystem: {rootdirectory: $folder/registry}}
 http: {addr: 127.0.0.1:5000}
 END
 docker-registry serve "$folder/registry.yml" >"$folder/registry.log" 2>&1 </dev/null &
+# One that wants a login: drover with the password hay.
+echo 'drover:$2b$05$BdU47FGUSbLe2Fa9D5mSRe6UFQJwo.8v2GDPGw/Hss0zovXi8ELlK' >"$folder/users"
+cat >"$folder/guarded.yml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $folder/guarded}}
+http: {addr: 127.0.0.1:5001}
+auth: {htpasswd: {realm: hay, path: $folder/users}}
+END
+docker-registry serve "$folder/guarded.yml" >"$folder/guarded.log" 2>&1 </dev/null &
 start
 while read -r order; do
     case $order in

@@ -17,6 +17,6 @@ mod story;
 
 pub use client::{Answer, Client, Framing, Reading};
 pub use image::archive;
-pub use real::{REGISTRY, RealEngine};
+pub use real::{GUARDED, LOGIN, REGISTRY, RealEngine};
 pub use simulated::simulated;
 pub use story::{Story, agree};

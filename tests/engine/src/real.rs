@@ -15,6 +15,12 @@ use crate::image::import_busybox;
 /// The registry that a [`RealEngine`] can reach, for push and pull.
 pub const REGISTRY: &str = "127.0.0.1:5000";
 
+/// A registry that wants a login, [`LOGIN`].
+pub const GUARDED: &str = "127.0.0.1:5001";
+
+/// The user and the password that [`GUARDED`] lets in.
+pub const LOGIN: (&str, &str) = ("drover", "hay");
+
 /// How long an engine may take to answer. Generous: only a failing test waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use drover_herd::Engine;
 
 use crate::image::import_busybox;
-use crate::{Client, REGISTRY};
+use crate::{Client, GUARDED, LOGIN, REGISTRY};
 
 /// A simulated engine at `folder/engine.sock`, with the image `busybox:1` and the
-/// registry.
+/// registries.
 ///
 /// # Panics
 ///
@@ -17,6 +17,7 @@ use crate::{Client, REGISTRY};
 pub fn simulated(folder: &Path) -> Engine {
     let engine = Engine::start(folder.join("engine.sock")).unwrap();
     engine.add_registry(REGISTRY);
+    engine.guard_registry(GUARDED, LOGIN.0, LOGIN.1);
     import_busybox(&Client::new(engine.socket()));
     engine
 }

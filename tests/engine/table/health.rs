@@ -3,6 +3,7 @@
 use drover_engine_tests::Story;
 use serde_json::{Value, json};
 
+use crate::listing::filters;
 use crate::tell;
 
 /// An hour, in nanoseconds.
@@ -29,10 +30,8 @@ fn wait_for(it: &mut Story, name: &str, status: &str) -> Value {
 
 /// How often it was which, in order, however often it was checked.
 fn note_events(it: &mut Story, name: &str) {
-    let filters = format!(
-        "%7B%22container%22%3A%5B%22{name}%22%5D%2C%22event%22%3A%5B%22health_status%22%5D%7D"
-    );
-    let path = format!("/events?since=1&until={}&filters={filters}", now());
+    let wanted = filters(&json!({ "container": [name], "event": ["health_status"] }));
+    let path = format!("/events?since=1&until={}&{wanted}", now());
     let events = it.quietly("GET", &path, "", b"");
     let events = serde_json::Deserializer::from_slice(&events.body).into_iter::<Value>().flatten();
     let actions: Vec<_> = events.map(|event| event["Action"].clone()).collect();
@@ -53,10 +52,8 @@ fn a_container_is_starting_until_it_was_checked() {
         it.start("unchecked");
         it.get("/containers/unchecked/json");
         for health in ["starting", "none", "healthy"] {
-            let filters = format!(
-                "%7B%22health%22%3A%5B%22{health}%22%5D%2C%22label%22%3A%5B%22story%3Dunchecked%22%5D%7D"
-            );
-            it.get(&format!("/containers/json?filters={filters}"));
+            let wanted = json!({ "health": [health], "label": ["story=unchecked"] });
+            it.get(&format!("/containers/json?{}", filters(&wanted)));
         }
         it.post("/containers/unchecked/stop?t=0");
         it.get("/containers/unchecked/json");
@@ -93,7 +90,8 @@ fn failures_in_a_row_make_it_unhealthy_and_a_success_healthy() {
         );
         let health = wait_for(it, "ill", "healthy");
         it.note(&format!("{}", health["FailingStreak"]));
-        it.get("/containers/json?filters=%7B%22health%22%3A%5B%22healthy%22%5D%2C%22label%22%3A%5B%22story%3Dill%22%5D%7D");
+        let wanted = json!({ "health": ["healthy"], "label": ["story=ill"] });
+        it.get(&format!("/containers/json?{}", filters(&wanted)));
         note_events(it, "ill");
         it.post("/containers/ill/pause");
         wait_for(it, "ill", "unhealthy");

@@ -115,3 +115,49 @@ fn a_build_that_fails_says_where() {
         it.send_tar("POST", "/build?dockerfile=none", &archive(&[("other", "")]));
     });
 }
+
+#[test]
+fn pruning_removes_images_that_nobody_uses() {
+    tell(|it| {
+        let labelled = |label: &str| {
+            archive(&[(
+                "Dockerfile",
+                &format!("FROM scratch\nLABEL group={label}\nENV A={label}\n"),
+            )])
+        };
+        let tar = "Content-Type: application/x-tar\r\n";
+        // The second takes the name of the first, which has none then.
+        for label in ["pruned", "kept"] {
+            it.quietly("POST", "/build?t=pruning:1&q=1", tar, &labelled(label));
+        }
+        let of = |group: &str, more: &str| {
+            let mut all = json!({ "label": [format!("group={group}")] });
+            if !more.is_empty() {
+                all["dangling"] = json!([more]);
+            }
+            format!("/images/prune?{}", filters(&all))
+        };
+        let kinds = |it: &mut Story, path: &str| {
+            let pruned = it.quietly("POST", path, "", b"");
+            let pruned = pruned.json();
+            let kinds = pruned["ImagesDeleted"].as_array().into_iter().flatten();
+            let kinds = kinds.filter_map(|one| one.as_object()).flat_map(|one| one.keys().cloned());
+            let mut kinds: Vec<_> = kinds.collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            it.note(&format!("{path}: {kinds:?} {}", pruned["ImagesDeleted"].is_null()));
+        };
+        kinds(it, &of("pruned", ""));
+        kinds(it, &of("pruned", ""));
+        kinds(it, &of("kept", "true"));
+        it.post_json(
+            "/containers/create?name=pruning",
+            &json!({"Image": "pruning:1", "Cmd": ["x"]}),
+        );
+        kinds(it, &of("kept", "false"));
+        it.remove("pruning");
+        kinds(it, &of("kept", "false"));
+        it.get("/images/pruning:1/json");
+        it.post(&of("kept", "bogus"));
+    });
+}

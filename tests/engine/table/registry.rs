@@ -1,7 +1,8 @@
 //! Images from and to a registry.
 
-use drover_engine_tests::{REGISTRY, Story, archive};
-use serde_json::Value;
+use data_encoding::BASE64URL;
+use drover_engine_tests::{GUARDED, LOGIN, REGISTRY, Story, archive};
+use serde_json::{Value, json};
 
 use crate::tell;
 
@@ -72,5 +73,31 @@ fn a_registry_that_is_not_there_is_an_error() {
         transfer(it, "/images/create?fromImage=127.0.0.1:5009/none&tag=1", "");
         transfer(it, "/images/create?fromImage=BAD", "");
         transfer(it, "/images/create", "");
+    });
+}
+
+#[test]
+fn a_registry_that_wants_a_login_gets_it_or_refuses() {
+    tell(|it| {
+        let login = |password: &str| {
+            let login =
+                json!({ "username": LOGIN.0, "password": password, "serveraddress": GUARDED });
+            format!("X-Registry-Auth: {}\r\n", BASE64URL.encode(login.to_string().as_bytes()))
+        };
+        let name = format!("{GUARDED}/guarded");
+        let archive = archive(&[("f", "guarded")]);
+        it.send_tar("POST", &format!("/images/create?fromSrc=-&repo={name}&tag=1"), &archive);
+        let (push, pull) = (
+            format!("/images/{name}/push?tag=1"),
+            format!("/images/create?fromImage={name}&tag=1"),
+        );
+        for headers in [NO_LOGIN, &login("straw")] {
+            transfer(it, &push, headers);
+            transfer(it, &pull, headers);
+        }
+        transfer(it, &push, &login(LOGIN.1));
+        transfer(it, &pull, "");
+        transfer(it, &pull, &login(LOGIN.1));
+        it.quietly("DELETE", &format!("/images/{name}:1"), "", b"");
     });
 }

@@ -38,3 +38,39 @@ fn pruning_removes_volumes_that_nobody_has() {
         it.post(&format!("/volumes/prune?{loose}"));
     });
 }
+
+#[test]
+fn mounts_of_each_kind_come_back() {
+    tell(|it| {
+        it.post_json("/volumes/create", &json!({"Name": "mounted"}));
+        let host = json!({
+            "Mounts": [
+                {"Type": "volume", "Source": "mounted", "Target": "/v", "ReadOnly": true},
+                {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1_048_576}},
+                {"Type": "bind", "Source": "/var", "Target": "/b", "ReadOnly": true},
+            ],
+            "Binds": ["/var:/c:ro"],
+        });
+        it.container_with("mounts", "sleep 1000", &json!({"HostConfig": host}));
+        it.start("mounts");
+        let found = it.quietly("GET", "/containers/mounts/json", "", b"").json();
+        let mut mounts = found["Mounts"].as_array().cloned().unwrap_or_default();
+        mounts.sort_unstable_by_key(|mount| mount["Destination"].to_string());
+        for mount in &mounts {
+            it.note(&mount.to_string());
+        }
+        it.note(&found["HostConfig"]["Mounts"].to_string());
+        it.remove("mounts");
+        it.ask("DELETE", "/volumes/mounted");
+        for mount in [
+            json!({"Type": "bogus", "Source": "a", "Target": "/b"}),
+            json!({"Type": "volume", "Source": "a"}),
+            json!({"Type": "bind", "Target": "/b"}),
+            json!({"Type": "tmpfs", "Source": "a", "Target": "/b"}),
+        ] {
+            let wanted =
+                json!({"Image": "busybox:1", "Cmd": ["true"], "HostConfig": {"Mounts": [mount]}});
+            it.post_json("/containers/create?name=unmountable", &wanted);
+        }
+    });
+}

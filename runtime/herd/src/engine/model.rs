@@ -12,6 +12,7 @@ mod filters;
 mod health;
 mod image;
 mod lifecycle;
+mod limits;
 mod listing;
 mod network;
 mod reference;

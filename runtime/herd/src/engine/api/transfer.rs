@@ -10,6 +10,12 @@ use crate::engine::call::Call;
 use crate::engine::model::{Files, Outcome, Pulled, Reference, digest, short};
 use crate::engine::shared::Shared;
 
+/// What an engine says of a registry that wants a login.
+const NO_LOGIN: &str = "no basic auth credentials";
+
+/// What a registry says of a login that it does not know.
+const WRONG_LOGIN: &str = "unauthorized: authentication required";
+
 /// Imports an archive, or pulls an image.
 pub(super) fn create(call: &Call, shared: &Shared) -> Outcome<Answer> {
     let text = |name: &str| call.query.text(name).filter(|text| !text.is_empty());
@@ -55,14 +61,15 @@ fn pull(name: &Reference, login: &Value, shared: &Shared) -> Outcome<Answer> {
                 "manifest for {name} not found: manifest unknown: manifest unknown"
             )));
         }
-        Pulled::NoAccess => {
+        Pulled::NoLogin => {
             return Err(Refusal::internal(format!(
-                "Head \"http://{}/v2/{}/manifests/{}\": no basic auth credentials",
+                "Head \"http://{}/v2/{}/manifests/{}\": {NO_LOGIN}",
                 name.registry().unwrap_or_default(),
                 name.path(),
                 name.tag
             )));
         }
+        Pulled::WrongLogin => return Err(Refusal::internal(WRONG_LOGIN)),
     };
     let layer = short(&image.id).to_owned();
     let size = image.files.size();
@@ -129,12 +136,16 @@ pub(super) fn push(name: &str, call: &Call, shared: &Shared) -> Outcome<Answer> 
             });
         };
         let image = model.images[&id].clone();
-        match model.registry.pull(&name, &login) {
-            Pulled::NoRegistry => return Err(unreachable(&name).message),
-            Pulled::NoAccess => return Err("no basic auth credentials".to_owned()),
-            Pulled::Image { .. } | Pulled::NoImage => {}
-        }
         let (layer, size) = (short(&image.id).to_owned(), image.files.size());
+        let refused = match model.registry.pull(&name, &login) {
+            Pulled::NoRegistry => return Err(unreachable(&name).message),
+            Pulled::NoLogin => Some(NO_LOGIN),
+            Pulled::WrongLogin => Some(WRONG_LOGIN),
+            Pulled::Image { .. } | Pulled::NoImage => None,
+        };
+        if let Some(words) = refused {
+            return Ok((layer, Err(words)));
+        }
         let digest = format!("sha256:{}", digest(id.as_bytes()));
         if let Some(image) = model.images.get_mut(&id)
             && let Ok(by_digest) = Reference::new(&name.repository, &digest)
@@ -143,11 +154,15 @@ pub(super) fn push(name: &str, call: &Call, shared: &Shared) -> Outcome<Answer> 
         }
         model.registry.put(name.clone(), image, digest.clone());
         model.pushed(&name, now);
-        Ok((layer, size, digest))
+        Ok((layer, Ok((size, digest))))
     });
     match outcome {
         Err(text) => said.push(failure(text)),
-        Ok((layer, size, digest)) => {
+        Ok((layer, Err(words))) => {
+            said.push(json!({"status": "Preparing", "progressDetail": {}, "id": layer}));
+            said.push(failure(words.to_owned()));
+        }
+        Ok((layer, Ok((size, digest)))) => {
             let with_detail = |status: &str, detail: Value| json!({"status": status, "progressDetail": detail, "id": layer});
             said.push(with_detail("Preparing", json!({})));
             said.push(with_detail("Pushing", json!({"current": size, "total": size})));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::files::absolute;
-use super::lifecycle::check_limits;
+use super::limits::check_limits;
 use super::{Container, Files, Model, Node, Outcome, defaults};
 use crate::engine::answer::Refusal;
 

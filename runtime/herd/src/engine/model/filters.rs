@@ -73,7 +73,7 @@ impl Filters {
             [value] if ["1", "true"].contains(&value.as_str()) => Ok(Some(true)),
             [value] if ["0", "false"].contains(&value.as_str()) => Ok(Some(false)),
             values => {
-                let text = format!("Invalid filter '{name}={}'", values.join(","));
+                let text = format!("Invalid filter '{name}=[{}]'", values.join(" "));
                 Err(Refusal::bad_request(text))
             }
         }

@@ -7,13 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::container::{AfterStop, Stopping};
 use super::health::{Health, check_health};
+use super::limits::check_limits;
 use super::network::Endpoint;
 use super::{Container, Event, Files, Kind, Model, Outcome, Reference, State, defaults};
 use crate::engine::answer::Refusal;
 use crate::engine::program::{Effect, Missing, Process, Surroundings, compile};
-
-/// The least memory that the engine accepts as a limit.
-pub(super) const LEAST_MEMORY: i64 = 6 << 20;
 
 /// The first pause before a restart; each one after it is twice as long.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -494,19 +492,6 @@ pub(super) fn compile_in(
         file: &|path| files.content(path).map(|content| content.to_vec()),
     };
     compile(command, &surroundings)
-}
-
-/// Refuses limits and policies that no engine takes.
-pub(super) fn check_limits(host: &Value) -> Outcome<()> {
-    let memory = host["Memory"].as_i64().unwrap_or(0);
-    if memory != 0 && memory < LEAST_MEMORY {
-        return Err(Refusal::bad_request("Minimum memory limit allowed is 6MB"));
-    }
-    let policy = host["RestartPolicy"]["Name"].as_str().unwrap_or_default();
-    if !["", "no", "always", "unless-stopped", "on-failure"].contains(&policy) {
-        return Err(Refusal::bad_request(format!("invalid restart policy '{policy}'")));
-    }
-    Ok(())
 }
 
 /// The number of a signal given as a number or a name, with or without `SIG`.

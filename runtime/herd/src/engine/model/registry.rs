@@ -26,7 +26,10 @@ pub(crate) enum Pulled {
     /// Nobody answers at that address.
     NoRegistry,
     NoImage,
-    NoAccess,
+    /// It wants a login, and there is none.
+    NoLogin,
+    /// It does not take the login.
+    WrongLogin,
 }
 
 impl Registry {
@@ -61,7 +64,8 @@ impl Registry {
             return Pulled::NoRegistry;
         }
         if !self.lets_in(name, login) {
-            return Pulled::NoAccess;
+            let has_user = login["username"].as_str().is_some_and(|user| !user.is_empty());
+            return if has_user { Pulled::WrongLogin } else { Pulled::NoLogin };
         }
         match self.images.get(name) {
             Some((image, digest)) => {

@@ -19,11 +19,12 @@ pub(crate) struct Volume {
     pub(crate) anonymous: bool,
 }
 
-/// A volume or a folder of the host in a container.
+/// A volume, a folder of the host, or memory in a container.
 #[derive(Debug, Clone)]
 pub(crate) struct Mount {
-    /// None for a folder of the host.
+    /// None for a folder of the host and for memory.
     pub(crate) volume: Option<String>,
+    /// Empty for memory.
     pub(crate) source: String,
     pub(crate) destination: String,
     pub(crate) mode: String,
@@ -43,14 +44,17 @@ impl Mount {
                 "RW": self.is_writable,
                 "Propagation": "",
             }),
-            None => json!({
-                "Type": "bind",
-                "Source": self.source,
-                "Destination": self.destination,
-                "Mode": self.mode,
-                "RW": self.is_writable,
-                "Propagation": "rprivate",
-            }),
+            None => {
+                let is_memory = self.source.is_empty();
+                json!({
+                    "Type": if is_memory { "tmpfs" } else { "bind" },
+                    "Source": self.source,
+                    "Destination": self.destination,
+                    "Mode": self.mode,
+                    "RW": self.is_writable,
+                    "Propagation": if is_memory { "" } else { "rprivate" },
+                })
+            }
         }
     }
 }
@@ -179,17 +183,18 @@ impl Model {
             mounts.push(self.mount(source, destination, mode, is_writable, now)?);
         }
         for wanted in host["Mounts"].as_array().into_iter().flatten() {
-            let source = wanted["Source"].as_str().unwrap_or_default();
-            let target = wanted["Target"].as_str().unwrap_or_default();
-            if target.is_empty() {
-                let text =
-                    "invalid mount config for type \"volume\": field Target must not be empty";
-                return Err(Refusal::bad_request(text));
-            }
+            let (source, target) = wanted_mount(wanted)?;
+            let is_writable = wanted["ReadOnly"] != true;
             if wanted["Type"] == "tmpfs" {
+                mounts.push(Mount {
+                    volume: None,
+                    source: String::new(),
+                    destination: target.to_owned(),
+                    mode: String::new(),
+                    is_writable,
+                });
                 continue;
             }
-            let is_writable = wanted["ReadOnly"] != true;
             mounts.push(self.mount(source, target, "", is_writable, now)?);
         }
         for destination in entries(&config["Volumes"]).keys() {
@@ -258,4 +263,18 @@ impl Model {
             time,
         });
     }
+}
+
+/// The source and the target of one of `HostConfig.Mounts`.
+fn wanted_mount(wanted: &Value) -> Outcome<(&str, &str)> {
+    let text = |name: &str| wanted[name].as_str().unwrap_or_default();
+    let (kind, source, target) = (text("Type"), text("Source"), text("Target"));
+    let wrong = match kind {
+        "volume" | "bind" | "tmpfs" if target.is_empty() => "field Target must not be empty",
+        "bind" if source.is_empty() => "field Source must not be empty",
+        "tmpfs" if !source.is_empty() => "field Source must not be specified",
+        "volume" | "bind" | "tmpfs" => return Ok((source, target)),
+        _ => "mount type unknown",
+    };
+    Err(Refusal::bad_request(format!("invalid mount config for type \"{kind}\": {wrong}")))
 }
