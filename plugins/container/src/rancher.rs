@@ -9,6 +9,7 @@
 mod container;
 mod event;
 mod instance;
+mod links;
 mod lock;
 mod ping;
 mod storage;

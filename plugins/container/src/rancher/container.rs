@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::links;
+
 /// What becomes of a field's value.
 #[derive(Clone, Copy)]
 enum Form {
@@ -121,6 +123,13 @@ pub(super) fn body(instance: &Value, image: &str) -> Map<String, Value> {
     }
     if !health.is_empty() {
         body.insert("Healthcheck".to_owned(), Value::Object(health));
+    }
+    let links = links::variables(instance);
+    if !links.is_empty()
+        && let Value::Array(all) = body.entry("Env").or_insert_with(|| json!([]))
+    {
+        // What the instance itself says has the last word.
+        all.splice(..0, links.into_iter().map(Value::String));
     }
     labels(instance, &mut body);
     ports(instance, &mut body, &mut host);
@@ -349,6 +358,15 @@ mod tests {
             "HostConfig": host,
         });
         assert_eq!(Value::Object(body(&instance, "app:1")), expected);
+    }
+
+    #[test]
+    fn links_are_told_before_what_the_instance_says_itself() {
+        let instance = json!({
+            "name": "web", "instanceLinks": [{ "linkName": "db" }],
+            "data": { "fields": { "environment": { "DB_NAME": "own" } } },
+        });
+        assert_eq!(body(&instance, "a")["Env"], json!(["DB_NAME=/r-web/db", "DB_NAME=own"]));
     }
 
     #[test]

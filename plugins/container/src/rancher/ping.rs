@@ -1,6 +1,7 @@
 //! What the controller is told of the host when it asks whether we are there.
 
-use serde_json::{Value, json};
+use drover_sdk::job;
+use serde_json::{Map, Value, json};
 
 use super::event::Event;
 use crate::engine::Engine;
@@ -50,16 +51,25 @@ fn resources(info: &Info) -> Vec<Value> {
         json!({ "type": "physicalHost", "kind": "physicalHost", "uuid": physical, "name": info.name }),
         json!({
             "type": "host", "kind": "docker", "uuid": info.id, "physicalHostUuid": physical,
-            "hostname": info.name, "createLabels": {}, "labels": {
+            "hostname": info.name, "createLabels": labels(&job::node().labels), "labels": {
                 "io.rancher.host.docker_version": info.server_version,
                 "io.rancher.host.linux_kernel_version": info.kernel_version,
-            }, "info": details,
+            }, "info": details, "memory": info.mem_total, "milliCpu": info.cpus * 1000,
         }),
         json!({
             "type": "storagePool", "kind": "docker", "name": format!("{} storage pool", info.name),
             "hostUuid": info.id, "uuid": format!("{}-pool", info.id),
         }),
     ]
+}
+
+/// The node's labels, of which Rancher has keys and values.
+fn labels(labels: &[String]) -> Map<String, Value> {
+    let pair = |label: &String| {
+        let (key, value) = label.split_once('=').unwrap_or((label, "true"));
+        (key.to_owned(), json!(value))
+    };
+    labels.iter().map(pair).collect()
 }
 
 fn instance(container: &ContainerSummary) -> Value {
