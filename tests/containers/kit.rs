@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REPORTS: usize = 10_000;
 
 /// Everything, for stories that are not about the policy.
-const EVERYTHING: &str = "[container]\nstate = \"1 MiB\"\n[container.http.docker]\n\
+pub(crate) const EVERYTHING: &str = "[container]\nstate = \"1 MiB\"\n[container.http.docker]\n\
      socket = \"/var/run/docker.sock\"\n\
      allow = [{ request = \"POST /*/exec/*/start\", upgrade = true }, \
      { request = \"POST /*/containers/*/attach\", upgrade = true }, \"* /**\"]\n";
@@ -103,6 +103,12 @@ impl Node {
             .unwrap();
         runtime.block_on(host.load_file(&component("container"))).unwrap();
         Self { host, runtime, engine: Client::new(socket), _folder: folder }
+    }
+
+    /// The names of all operations.
+    pub(crate) fn operations(&self) -> Vec<String> {
+        let plugins = self.host.plugins();
+        plugins[0].operations.iter().map(|operation| operation.name.clone()).collect()
     }
 
     /// Runs an operation and expects it to answer.

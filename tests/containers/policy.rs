@@ -83,3 +83,18 @@ fn no_container_gets_power_over_the_host() {
         }
     });
 }
+
+#[test]
+fn what_is_too_long_to_be_checked_is_denied_and_the_log_says_why() {
+    on_simulated(|_, engine| {
+        let node = Node::at(engine.socket(), CREATE);
+        let mut container = shell("true");
+        container["environment"] = json!({ "LONG": "x".repeat(1 << 20) });
+        let outcome = node.start("create", json!({ "container": container })).outcome(&node);
+        assert_eq!(outcome.error.unwrap().detail["code"], "denied");
+        let told =
+            outcome.records.iter().any(|record| record.data.contains("more than 1048576 bytes"));
+        assert!(told, "{:?}", outcome.records);
+        assert!(!engine.requests().contains(&"POST /containers/create".to_owned()));
+    });
+}

@@ -5,9 +5,12 @@ use drover_engine_tests::RealEngine;
 use drover_herd::{Fault, FaultKind};
 use serde_json::{Value, json};
 
-use crate::kit::{Node, on_simulated, shell};
+use crate::kit::{EVERYTHING, Node, on_simulated, shell};
 
-/// Each operation, so that it has to ask the engine.
+/// Services, which wait for an engine, and what answers with a reply of its own.
+const OTHERS: [&str; 3] = ["capture", "events", "rancher_event"];
+
+/// Each operation but [`OTHERS`], so that it has to ask the engine.
 fn operations() -> Vec<(&'static str, Value)> {
     let one = json!({ "container": "kept" });
     let named = json!({ "name": "new", "container": shell("true") });
@@ -56,7 +59,7 @@ fn operations() -> Vec<(&'static str, Value)> {
     for operation in ["inspect", "top", "changes", "wait", "start", "stop", "restart", "pause"] {
         operations.push((operation, one.clone()));
     }
-    for operation in ["unpause", "kill", "remove", "logs"] {
+    for operation in ["unpause", "kill", "remove", "logs", "attach"] {
         operations.push((operation, one.clone()));
     }
     operations
@@ -91,6 +94,58 @@ fn every_operation_says_what_is_wrong_with_the_engine_and_works_again_when_it_is
         engine.recover().unwrap();
         node.call("list", json!({}));
     });
+}
+
+#[test]
+fn no_operation_is_left_out_here() {
+    on_simulated(|node, _| {
+        let mut named: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
+        named.extend(OTHERS);
+        named.sort_unstable();
+        let mut all = node.operations();
+        all.sort_unstable();
+        assert_eq!(named, all);
+    });
+}
+
+#[test]
+fn an_answer_that_breaks_off_leaves_nothing_stuck_in_any_operation() {
+    on_simulated(|node, engine| {
+        for (operation, arguments) in operations() {
+            node.remove("kept");
+            node.call("create", json!({ "name": "kept", "container": shell("sleep 1000") }));
+            node.call("start", json!({ "container": "kept" }));
+            // Whoever waits for a container would wait for as long as it runs.
+            if ["attach", "logs", "run", "wait"].contains(&operation) {
+                node.call("kill", json!({ "container": "kept" }));
+            }
+            engine.fail(Fault::new("*", FaultKind::HalfAnswer).times(1));
+            let outcome = node.start(operation, arguments).outcome(node);
+            engine.recover().unwrap();
+            // An answer without a body has no half.
+            let Some(error) = &outcome.error else { continue };
+            let has_code = error.detail["code"].is_string();
+            let is_clear = has_code && error.message.starts_with("cannot ");
+            assert!(is_clear, "{operation}: {outcome:?}");
+        }
+        node.call("list", json!({}));
+    });
+}
+
+#[test]
+fn a_socket_that_is_none_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (missing, file) = (folder.path().join("none.sock"), folder.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    for place in [missing, file] {
+        let node = Node::at(&place, EVERYTHING);
+        let outcome = node.start("list", json!({})).outcome(&node);
+        let error = outcome.error.unwrap();
+        assert!(error.message.contains("which socket is granted as `docker`"), "{error:?}");
+        let told =
+            outcome.records.iter().any(|record| record.data.contains(place.to_str().unwrap()));
+        assert!(told, "{:?}", outcome.records);
+    }
 }
 
 #[test]

@@ -44,12 +44,22 @@ pub(crate) enum DialError {
     Private { name: String, address: IpAddr },
     #[error("cannot connect to {place}: {source}")]
     Connect { place: String, source: io::Error },
-    #[error("cannot connect to the socket {path}: {source}")]
+    #[error("cannot connect to the socket {path}: {source}{}", cure(source))]
     Socket { path: PathBuf, source: io::Error },
     #[error("cannot connect to {0} within {1:?}")]
     TimedOut(String, Duration),
     #[error("cannot speak TLS with {place}: {reason}")]
     Tls { place: String, is_certificate: bool, reason: String },
+}
+
+/// What helps where the socket is there and may not be used.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the agent's user must be allowed to read and write it, as a member of its group"
+        }
+        _ => "",
+    }
 }
 
 impl DialError {
@@ -209,5 +219,24 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_may_not_be_used_is_told_with_what_helps() {
+        let told = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/var/run/docker.sock");
+            DialError::Socket { path, source: kind.into() }.to_string()
+        };
+        let denied = told(io::ErrorKind::PermissionDenied);
+        assert!(
+            denied.contains("/var/run/docker.sock: permission denied; the agent's"),
+            "{denied}"
+        );
+        assert!(!told(io::ErrorKind::NotFound).contains("agent"));
     }
 }
