@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod call;
+pub(crate) mod catalog;
 pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod containers;
@@ -9,6 +10,7 @@ pub(crate) mod controller;
 mod daemon;
 pub(crate) mod exec;
 pub(crate) mod keeper;
+pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod nodes;
@@ -17,5 +19,6 @@ pub(crate) mod plugin;
 pub(crate) mod ps;
 mod report;
 pub(crate) mod service;
+pub(crate) mod sign;
 pub(crate) mod sources;
 pub(crate) mod stats;

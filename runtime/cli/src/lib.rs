@@ -18,6 +18,7 @@ mod log_lines;
 mod open_files;
 mod output;
 mod render;
+mod signing_key;
 mod streams;
 mod transfer;
 mod whole_file;
@@ -45,6 +46,10 @@ pub fn main() -> ExitCode {
         Command::Logs(command) => commands::logs::run(command),
         Command::Sources(command) => commands::sources::run(&command),
         Command::Plugin(command) => commands::plugin::run(command),
+        Command::Catalog(command) => commands::catalog::run(command),
+        Command::Sign(command) => commands::sign::sign(&command),
+        Command::Verify(command) => commands::sign::verify(&command),
+        Command::Key(command) => commands::key::run(&command),
         Command::Completions(command) => commands::completions::run(&command),
         Command::Keeper(command) => commands::keeper::run(&command),
         Command::CompileComponent(command) => Ok(commands::compile::run(&command)),
@@ -93,6 +98,14 @@ enum Command {
     Sources(commands::sources::Sources),
     /// Try plugins without a controller, and show those of nodes
     Plugin(commands::plugin::Plugin),
+    /// Store plugins on the controller, and say which are current
+    Catalog(commands::catalog::Catalog),
+    /// Sign a plugin or another file
+    Sign(commands::sign::Sign),
+    /// Check the signature of a file
+    Verify(commands::sign::Verify),
+    /// Make and show keys that sign
+    Key(commands::key::Key),
     /// Print the completions of a shell
     Completions(commands::completions::Completions),
     /// Keep the agent's child processes; the agent runs this in a process of its own

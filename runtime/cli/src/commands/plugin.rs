@@ -27,6 +27,8 @@ use crate::controller;
 use crate::exit::{Exit, Failure};
 use crate::whole_file::WholeFile;
 
+pub(super) use surroundings::{Cache, inspect_with_everything};
+
 /// Makes plugins and tries them without a controller, grants them what they ask
 /// for, and shows those of nodes
 #[derive(Debug, Args)]
@@ -80,7 +82,7 @@ pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
 }
 
 /// Writes a file that others see whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let file = WholeFile::begin(path)?;
         file.file().write_all(bytes)?;

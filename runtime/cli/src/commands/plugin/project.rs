@@ -3,18 +3,18 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use drover_grants::{Manifest, embed, read_manifest};
-use drover_plugin_host::{Inspection, LoadError};
+use drover_plugin_host::Inspection;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::surroundings::{Cache, everything};
+use super::surroundings::{Cache, inspect_with_everything};
 use crate::exit::{Exit, Failure};
 
 /// The target of plugins.
@@ -133,21 +133,10 @@ impl Project {
         let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
         let file = scratch.path().join(format!("{name}.wasm"));
         fs::write(&file, packed).with_context(|| format!("cannot write {}", file.display()))?;
-        let inspection = self.inspect(&name, &manifest, &file).await?;
+        let any_file = self.dir.join("Cargo.toml");
+        let cache = &self.cache;
+        let inspection = inspect_with_everything(cache, &name, &manifest, &file, &any_file).await?;
         Ok(Built { name, file, inspection, _scratch: scratch })
-    }
-
-    async fn inspect(
-        &self,
-        name: &str,
-        manifest: &Manifest,
-        file: &Path,
-    ) -> Result<Inspection, Failure> {
-        let grants = everything(name, &manifest.asks, &self.dir.join("Cargo.toml"))?;
-        let host = self.cache.host(grants, file.with_extension("state"), None)?;
-        let inspection = host.inspect(file).await;
-        host.shutdown().await;
-        inspection.map_err(|error: LoadError| error.into())
     }
 
     /// Has cargo make the component, and says where it is.

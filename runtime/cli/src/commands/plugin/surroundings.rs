@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use drover_grants::{Asks, Decision, Grants, GrantsFile, Missing, PluginName, add_lines, decide};
-use drover_plugin_host::{Host, HostConfig, Limits, LoadError, Refusal};
+use drover_grants::{
+    Asks, Decision, Grants, GrantsFile, Manifest, Missing, PluginName, add_lines, decide,
+};
+use drover_plugin_host::{Host, HostConfig, Inspection, Limits, LoadError, Refusal};
 
 use super::super::compile;
 use super::trial;
@@ -40,7 +42,7 @@ pub(super) struct Lines {
 
 /// Where compiled plugins are.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct Cache {
+pub(in crate::commands) struct Cache {
     /// Directory for compiled plugins; by default the one of this user
     #[arg(long = "cache", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -155,7 +157,7 @@ fn options(missing: &Missing) -> Vec<String> {
 
 /// Grants everything that a plugin asks for, with values that mean nothing: for
 /// a host in which it describes itself and runs nothing.
-pub(super) fn everything(plugin: &str, asks: &Asks, any_file: &Path) -> Result<Grants, Failure> {
+fn everything(plugin: &str, asks: &Asks, any_file: &Path) -> Result<Grants, Failure> {
     let Decision::Missing(missing) = decide(plugin, asks, &Grants::default()) else {
         return Ok(Grants::default());
     };
@@ -171,10 +173,24 @@ pub(super) fn everything(plugin: &str, asks: &Asks, any_file: &Path) -> Result<G
     Ok(Grants::of_file(GrantsFile::parse(&text)?))
 }
 
+/// Looks at a plugin in a host that grants it all that it asks for. `any_file`
+/// is one that can be read.
+pub(in crate::commands) async fn inspect_with_everything(
+    cache: &Cache,
+    name: &str,
+    manifest: &Manifest,
+    file: &Path,
+    any_file: &Path,
+) -> Result<Inspection, Failure> {
+    let grants = everything(name, &manifest.asks, any_file)?;
+    let host = cache.host(grants, file.with_extension("state"), None)?;
+    let inspection = host.inspect(file).await;
+    host.shutdown().await;
+    inspection.map_err(|error: LoadError| error.into())
+}
+
 #[cfg(test)]
 mod tests {
-    use drover_grants::Manifest;
-
     use super::*;
 
     const ASKS: &str = "[asks]\n\
