@@ -1,5 +1,5 @@
-//! Interoperation with the real thing: clients and routers of others, as they
-//! come from PyPI and npm.
+//! Interoperation with the real thing: programs of others, as they
+//! come from PyPI, npm and Debian.
 //!
 //! `cargo xtask setup` installs them. A test whose peer is not there fails and
 //! says so.
@@ -11,6 +11,7 @@ mod autobahn_js;
 mod autobahn_python;
 mod crossbar;
 mod logins;
+mod minisign;
 mod ocs;
 mod readme;
 

@@ -29,13 +29,14 @@ pub(crate) fn toolchain() -> anyhow::Result<()> {
 }
 
 /// Everything: the plugins' target, and the programs of others that the tests
-/// run beside ours. The tests find those in `venv`, `node` and `docker` where cargo
-/// builds.
+/// run beside ours. The tests find those in `venv`, `node`, `docker` and `minisign`
+/// where cargo builds.
 pub(crate) fn all() -> anyhow::Result<()> {
     toolchain()?;
     python_peers()?;
     node_peers()?;
-    docker_engine()
+    docker_engine()?;
+    minisign()
 }
 
 /// A Python environment with Crossbar, autobahn and OCS, made once.
@@ -89,6 +90,24 @@ pub(crate) fn docker_engine() -> anyhow::Result<()> {
         fetch(&packages, &folder).with_context(|| {
             format!(
                 "the tests of containers need the Debian packages {}: run `apt-get update` and \
+                 try again",
+                packages.join(", ")
+            )
+        })
+    })
+}
+
+/// The program that signatures are tested with, unpacked once with its library.
+fn minisign() -> anyhow::Result<()> {
+    let folder = target_dir().join("minisign");
+    let list = root().join("tests/peers/minisign.txt");
+    once(&list, &folder, || {
+        announce("fetching minisign");
+        let packages = fs::read_to_string(&list)?;
+        let packages: Vec<&str> = packages.lines().collect();
+        fetch(&packages, &folder).with_context(|| {
+            format!(
+                "the tests of signatures need the Debian packages {}: run `apt-get update` and \
                  try again",
                 packages.join(", ")
             )
