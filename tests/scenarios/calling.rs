@@ -1,5 +1,9 @@
 //! An operator calls operations from the terminal.
 
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
 use drover_api::{ErrorCode, JobResult, JobState};
 use drover_tests::{Site, compiled, component, wait_for};
 use nix::sys::signal::Signal;
@@ -190,4 +194,28 @@ fn a_plugin_runs_and_is_inspected_without_a_controller() {
     for part in ["hello.greet", "drover:plugin/operations@0.1.0", "Who to greet."] {
         assert!(text.contains(part), "no {part} in {text}");
     }
+}
+
+#[test]
+fn data_and_answers_that_are_no_text_arrive_whole() {
+    let site = site();
+    site.add_plugin("a", "guests.wasm", &fs::read(component("guests")).unwrap());
+    let _a = site.start_agent(1, "a", "");
+    site.wait_until_ready("a", 1);
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for sent in [&bytes[..], b"text\n", b""] {
+        let mut call = site.command(&["call", "a", "guests.data", "--data", "-"]);
+        let mut child = call
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(sent).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout == sent, "{} bytes of {}", output.stdout.len(), sent.len());
+    }
+    let result = site.drover(&["call", "a", "guests.data", "--data", "text", "--json"]).ok();
+    assert!(result.contains("\"base64\": \"dGV4dA==\""), "{result}");
 }

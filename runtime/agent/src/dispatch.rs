@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64;
 use drover_api::{
     Command, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations, OperationKind,
     Progress, Timestamp, procedures,
@@ -179,6 +180,14 @@ fn work(command: Command) -> Result<Work, JobError> {
             );
             return Err(JobError::new(ErrorCode::InvalidCommand, message));
         }
+        if !command.data_base64.is_empty() {
+            let message = format!(
+                "`{}` is no operation of a plugin, for which `data_base64` is: send a program what \
+                 is no text by `job.input`, with `stdin=open`",
+                command.cmd
+            );
+            return Err(JobError::new(ErrorCode::InvalidCommand, message));
+        }
         return Ok(Work::Own { command, ready });
     }
     let Some((plugin, operation)) = command.target() else {
@@ -237,7 +246,7 @@ async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
 ///
 /// # Errors
 ///
-/// If the caller wants streams that it could not hear of.
+/// If the data is no base64, or the caller wants streams that it could not hear of.
 async fn run_job(
     node: &Node,
     call: &Invocation,
@@ -245,9 +254,10 @@ async fn run_job(
     plugin: String,
     operation: String,
 ) -> Result<(Outcome, Option<Unwritten>), JobError> {
+    let data = data_of(&command)?;
     let (streams, of_plugin) = streams::open(node, call, &command).await?;
     let (reports, progress) = mpsc::channel(PROGRESS_BACKLOG);
-    let Command { id, args, data, timeout_ms, limits, .. } = command;
+    let Command { id, args, timeout_ms, limits, .. } = command;
     let source = Source { job: id.clone(), domain: plugin.clone(), name: operation.clone() };
     let log = node.logs().of_job(source, JobLevels::default());
     let job = Job {
@@ -255,7 +265,7 @@ async fn run_job(
         plugin,
         operation,
         arguments: args,
-        data: data.into_bytes(),
+        data,
         timeout: timeout_ms.map(Duration::from_millis),
         limits,
         progress: call.wants_progress.then_some(reports),
@@ -287,6 +297,16 @@ async fn run_job(
     // last report.
     let (ran, (), ()) = tokio::join!(running, pass_progress(call, &id, progress), passing);
     Ok(ran)
+}
+
+/// What the plugin gets beside the arguments.
+fn data_of(command: &Command) -> Result<Vec<u8>, JobError> {
+    let mut data = command.data.clone().into_bytes();
+    let binary = BASE64.decode(command.data_base64.as_bytes()).map_err(|error| {
+        JobError::new(ErrorCode::InvalidCommand, format!("`data_base64` is none: {error}"))
+    })?;
+    data.extend(binary);
+    Ok(data)
 }
 
 /// Who calls, as the plugin gets to know it. What the router does not tell is empty.

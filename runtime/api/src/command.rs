@@ -7,7 +7,8 @@ use crate::{Gid, JobId, JobLimits, Nid, NodeId, Streaming};
 
 /// A request to one node.
 ///
-/// On the link: `{id, gid, nid, cmd, args, data, timeout_ms, limits, streaming}`, of which
+/// On the link: `{id, gid, nid, cmd, args, data, data_base64, timeout_ms, limits,
+/// streaming}`, of which
 /// only `cmd` must be there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
@@ -30,6 +31,10 @@ pub struct Command {
     /// Text beside the arguments; what it means is the operation's business.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub data: String,
+    /// The same for what is no text, in base64; comes after `data`. For operations of
+    /// plugins.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data_base64: String,
     /// How long the job may take, in milliseconds; absent: the node's default.
     /// More than the node's maximum is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +58,7 @@ impl Command {
             cmd: cmd.into(),
             args: Map::new(),
             data: String::new(),
+            data_base64: String::new(),
             timeout_ms: None,
             limits: JobLimits::default(),
             streaming: None,

@@ -147,6 +147,7 @@
 #![deny(missing_docs)]
 
 #[doc(hidden)]
+mod binary;
 pub mod bindings;
 pub mod channel;
 pub mod config;
@@ -168,6 +169,7 @@ pub mod sysinfo;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
+pub use binary::Binary;
 pub use drover_sdk_macros::{data, plugin, service, task};
 pub use failure::{Failure, OrFail};
 pub use plugin::{Description, Kind, Plugin, RunError};

@@ -18,6 +18,7 @@ use drover_sdk::{Failure, plugin, task};
 plugin!(
     empty,
     echo,
+    data,
     fail,
     crash::panic,
     crash::recurse,
@@ -61,6 +62,12 @@ fn echo(
     value: Value,
 ) -> Value {
     value
+}
+
+/// Gives back the command's data, which need not be text.
+#[task]
+fn data() -> drover_sdk::Binary {
+    drover_sdk::job::data().into()
 }
 
 /// Fails.

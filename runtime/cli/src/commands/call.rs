@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Args;
+use data_encoding::BASE64;
 use drover_api::{Command, JobId, JobLimits, JobResult, NodeStatus, Progress, procedures};
 use drover_wamp::{CallError, CallOptions, Client, Payload};
 use serde_json::Value;
@@ -48,7 +49,8 @@ pub(crate) struct Call {
 /// What else is told about a job, and how its result is shown.
 #[derive(Debug, Args)]
 pub(crate) struct JobFlags {
-    /// Text for the operation beside its arguments; - reads standard input
+    /// Text for the operation beside its arguments; - reads standard input, which
+    /// need not be text
     #[arg(long, value_name = "TEXT")]
     pub(super) data: Option<String>,
     /// How long the job may take, such as 5s; without it the node's default
@@ -83,19 +85,22 @@ impl From<LimitFlags> for JobLimits {
 }
 
 impl JobFlags {
-    /// The text of `--data`, read from standard input if that is asked for.
-    pub(super) fn data(&self) -> Result<String, Failure> {
+    /// What `--data` says, read from standard input if that is asked for.
+    pub(super) fn data(&self) -> Result<Vec<u8>, Failure> {
         match self.data.as_deref() {
-            None => Ok(String::new()),
-            Some("-") => Ok(input::read("the data")?),
-            Some(text) => Ok(text.to_owned()),
+            None => Ok(Vec::new()),
+            Some("-") => Ok(input::read_bytes("the data")?),
+            Some(text) => Ok(text.to_owned().into_bytes()),
         }
     }
 }
 
 pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
     one_reads_stdin(&call.arguments, &call.files)?;
-    let data = call.job.data()?;
+    let (data, data_base64) = match String::from_utf8(call.job.data()?) {
+        Ok(text) => (text, String::new()),
+        Err(error) => (String::new(), BASE64.encode(error.as_bytes())),
+    };
     let arguments = call.arguments.with_input()?;
     let result = controller::runtime()?.block_on(async {
         let session = call.address.connect().await?;
@@ -108,6 +113,7 @@ pub(crate) fn run(call: Call) -> Result<Exit, Failure> {
             args: arguments.read(&schema(&session, node, &call.cmd).await?)?,
             cmd: call.cmd,
             data,
+            data_base64,
             timeout_ms: call.job.timeout.map(milliseconds),
             limits: call.job.limits.into(),
             streaming: None,

@@ -138,6 +138,7 @@ impl Exec {
             gid: Some(node.description.gid),
             nid: Some(node.description.nid),
             args: self.arguments(passes_stdin),
+            data_base64: String::new(),
             timeout_ms: self.timeout.map(milliseconds),
             limits: JobLimits::default(),
             ..Command::new("process.execute")

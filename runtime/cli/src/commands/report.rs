@@ -1,11 +1,14 @@
 //! How a job's progress and result are shown.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 
+use data_encoding::BASE64;
 use drover_api::{ErrorCode, JobResult, JobState, Record};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
+use crate::output::Stream;
 use crate::{output, render};
 
 /// Shows a report of a job that is still running.
@@ -59,11 +62,22 @@ pub(super) fn ending(result: &JobResult, place: &str, as_json: bool) -> Result<E
     if as_json {
         output::json(result)?;
     } else if result.state == JobState::Ok {
-        output::answer(&render::value(&result.data))?;
+        match binary(&result.data) {
+            Some(bytes) => output::raw(Stream::Stdout, &bytes)?,
+            None => output::answer(&render::value(&result.data))?,
+        }
     } else {
         output::note(&failure(result, place));
     }
     Ok(result.into())
+}
+
+/// The bytes of an answer that is no text, for whoever takes them: a person at a
+/// terminal is shown the base64 of them.
+fn binary(answer: &Value) -> Option<Vec<u8>> {
+    let object = answer.as_object().filter(|object| object.len() == 1)?;
+    let bytes = BASE64.decode(object.get("base64")?.as_str()?.as_bytes()).ok()?;
+    (!std::io::stdout().is_terminal()).then_some(bytes)
 }
 
 /// Whether the message says for people all that the detail says for programs.

@@ -146,7 +146,7 @@ impl Shop {
             operation: operation.clone(),
             arguments: self.dev.arguments.read(&schema)?,
             kind: described.map_or(OperationKind::Task, |operation| operation.kind),
-            data: String::new(),
+            data: Vec::new(),
             timeout: None,
             limits: JobLimits::default(),
         };

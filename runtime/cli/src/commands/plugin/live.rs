@@ -25,7 +25,7 @@ pub(super) struct Wish {
     /// A service runs until it is cancelled.
     pub(super) kind: OperationKind,
     pub(super) arguments: Map<String, Value>,
-    pub(super) data: String,
+    pub(super) data: Vec<u8>,
     pub(super) timeout: Option<Duration>,
     pub(super) limits: JobLimits,
 }
@@ -51,7 +51,7 @@ pub(super) async fn run(
         plugin: wish.plugin,
         operation: wish.operation,
         arguments: wish.arguments,
-        data: wish.data.into_bytes(),
+        data: wish.data,
         timeout: wish.timeout,
         limits: wish.limits,
         progress: Some(reports),
