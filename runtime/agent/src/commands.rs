@@ -15,6 +15,7 @@ mod process;
 mod service;
 mod source;
 mod streams;
+mod update;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -35,8 +36,16 @@ use crate::processes::Finished;
 pub(crate) use old_names::in_new_words;
 
 /// Every row.
-const TABLE: &[&[Row]] =
-    &[agent::ROWS, job::ROWS, log::ROWS, plugin::ROWS, process::ROWS, service::ROWS, source::ROWS];
+const TABLE: &[&[Row]] = &[
+    agent::ROWS,
+    job::ROWS,
+    log::ROWS,
+    plugin::ROWS,
+    process::ROWS,
+    service::ROWS,
+    source::ROWS,
+    update::ROWS,
+];
 
 /// One of the host's own commands.
 pub(crate) struct Row {

@@ -6,6 +6,7 @@ mod plugins;
 mod processes;
 mod sources;
 mod startup;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use drover_api::NodeId;
 use drover_process::{Places, SpecContext};
+use drover_signing::{TrustError, TrustedKeySettings};
 use serde::{Deserialize, Serialize};
 
 use crate::services::{self, ServiceSpec};
@@ -26,6 +28,7 @@ pub use sources::SourceSettings;
 pub(crate) use sources::SourceTable;
 pub use startup::Startup;
 pub(crate) use startup::{PREFIX, StartupJob};
+pub use updates::UpdateSettings;
 
 /// Settings of an agent. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -85,6 +88,11 @@ pub struct Config {
     /// What is different for single plugins, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub plugins: BTreeMap<String, PluginSettings>,
+    /// The keys whose signatures count for what the controller pushes, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
+    /// How pushed plugins are fetched.
+    pub updates: UpdateSettings,
     /// Child processes.
     pub processes: ProcessSettings,
     /// The record store.
@@ -123,6 +131,8 @@ impl Default for Config {
             max_message: ByteSize::mib(16),
             limits: Limits::default(),
             plugins: BTreeMap::new(),
+            trusted_keys: BTreeMap::new(),
+            updates: UpdateSettings::default(),
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
@@ -152,6 +162,9 @@ pub enum ConfigError {
         /// What it may be.
         rule: &'static str,
     },
+    /// A trusted key cannot be used.
+    #[error(transparent)]
+    TrustedKey(#[from] TrustError),
     /// A service that is to run whenever the agent does cannot be run.
     #[error("[services.{name}]: {reason}")]
     Service {
@@ -192,12 +205,13 @@ impl Config {
         }
         config.check()?;
         config.startup_jobs()?;
+        config.trusted_keys()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let quoted = |text: &str| format!("{text:?}");
-        let rules: [Rule; 18] = [
+        let rules: [Rule; 19] = [
             (
                 !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
@@ -247,6 +261,12 @@ impl Config {
                 "limits.answer",
                 self.limits.answer.to_string(),
                 "must not be above `max_message`, which carries it",
+            ),
+            (
+                self.updates.rate < ByteSize::kib(1),
+                "updates.rate",
+                self.updates.rate.to_string(),
+                "must be at least 1 KiB",
             ),
             (
                 self.processes.max_jobs == 0,

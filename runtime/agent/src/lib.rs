@@ -20,6 +20,7 @@
 //! [`sources`] follows log files, whose lines plugins parse.
 //! [`quarantine`] and [`reload`] keep what failing plugins are in for, and what the
 //! admin changes meanwhile.
+//! [`update`] has the plugins that the controller pushes.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -44,6 +45,7 @@ mod sources;
 mod startup;
 mod streams;
 mod trial;
+mod update;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 pub use commands::reserved;
 pub use config::{
     Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, SourceSettings,
-    Startup, StatsdSettings, WhenFull, default_data_dir,
+    Startup, StatsdSettings, UpdateSettings, WhenFull, default_data_dir,
 };
 
 pub use drover_process::run_keeper;
@@ -68,9 +70,10 @@ pub use trial::TrialPrograms;
 use config::StartupJob;
 use logs::Logs;
 use metrics::{Metrics, Sockets};
-use node::Node;
+use node::{Node, Parts};
 use processes::{OfPlugins, Processes};
 use services::{Services, Supervisor};
+use update::Updates;
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -89,6 +92,8 @@ pub struct Agent {
     managing: ManagerTask,
     services: Services,
     supervisor: Supervisor,
+    updates: Updates,
+    keeper: update::Keeper,
     startup: Vec<StartupJob>,
 }
 
@@ -161,6 +166,7 @@ impl Agent {
         let quarantines = quarantine::Kept::open(path.clone(), &host)
             .with_context(|| format!("cannot read the quarantines in {}", path.display()))?;
         let (services, supervisor) = Services::open(&config)?;
+        let (updates, keeper) = Updates::open(&config, host.clone())?;
         Ok(Self {
             config,
             config_file: None,
@@ -175,6 +181,8 @@ impl Agent {
             managing,
             services,
             supervisor,
+            updates,
+            keeper,
             startup,
         })
     }
@@ -211,12 +219,15 @@ impl Agent {
             managing,
             services,
             supervisor,
+            updates,
+            keeper,
             startup,
         } = self;
         let store = logs.store().clone();
         let followed = config.sources.clone();
-        let node = Node::new(&config, host, logs, processes, services, stop.clone());
-        let loaded = CancellationToken::new();
+        let parts = Parts { host, logs, processes, services, updates };
+        let node = Node::new(&config, parts, stop.clone());
+        let (loaded, restored) = (CancellationToken::new(), CancellationToken::new());
 
         let mut measuring = JoinSet::new();
         measuring.spawn(async move {
@@ -242,10 +253,11 @@ impl Agent {
         }
         tasks.spawn(quarantines.follow(node.clone(), stop.clone()));
         tasks.spawn(supervisor.run(node.clone(), stop.clone()));
+        tasks.spawn(keeper.run(node.clone(), restored.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
-        tasks.spawn(link::keep(config, node.clone(), loaded, stop.clone()));
+        tasks.spawn(link::keep(config, node.clone(), [loaded, restored], stop.clone()));
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
             outcome = outcome.and(ended.context("a task panicked").flatten());

@@ -26,20 +26,21 @@ const LOAD_BEFORE_JOINING: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Keeps the link to the controller and serves, until `stop` is cancelled.
-/// `loaded` is cancelled when the plugins are there.
+/// Each of `loaded` is cancelled when some of the plugins are there.
 pub(crate) async fn keep(
     config: Config,
     node: Node,
-    loaded: CancellationToken,
+    loaded: [CancellationToken; 2],
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        _ = timeout(LOAD_BEFORE_JOINING, loaded.cancelled()) => {}
+        _ = timeout(LOAD_BEFORE_JOINING, all(&loaded)) => {}
     }
     let link_config = link_config(&config)?;
     let authentication = link_config.client.authentication.clone();
     let link = Link::open(link_config)?;
+    node.updates().linked(link.clone());
     let mut watching = JoinSet::new();
     watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
     watching.spawn(services::publish(node.clone(), link.clone()));
@@ -73,6 +74,12 @@ pub(crate) async fn keep(
     }
     link.close().await;
     Ok(())
+}
+
+async fn all(tokens: &[CancellationToken]) {
+    for token in tokens {
+        token.cancelled().await;
+    }
 }
 
 fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {

@@ -16,6 +16,7 @@ use crate::processes::Processes;
 use crate::services::Services;
 use crate::sources::Sources;
 use crate::streams::{Inputs, Windows};
+use crate::update::Updates;
 use crate::{Config, commands};
 
 /// A cheap handle on the node.
@@ -34,6 +35,7 @@ struct Shared {
     logs: Logs,
     processes: Processes,
     services: Services,
+    updates: Updates,
     sources: Sources,
     windows: Windows,
     inputs: Inputs,
@@ -53,6 +55,15 @@ pub(crate) enum Part {
     Grants,
 }
 
+/// What a node is made of.
+pub(crate) struct Parts {
+    pub(crate) host: Host,
+    pub(crate) logs: Logs,
+    pub(crate) processes: Processes,
+    pub(crate) services: Services,
+    pub(crate) updates: Updates,
+}
+
 /// A job that runs on the node.
 #[derive(Debug, Clone)]
 pub(crate) struct RunningJob {
@@ -63,14 +74,8 @@ pub(crate) struct RunningJob {
 
 impl Node {
     /// `stop` ends the agent.
-    pub(crate) fn new(
-        config: &Config,
-        host: Host,
-        logs: Logs,
-        processes: Processes,
-        services: Services,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, parts: Parts, stop: CancellationToken) -> Self {
+        let Parts { host, logs, processes, services, updates } = parts;
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -82,6 +87,7 @@ impl Node {
             logs,
             processes,
             services,
+            updates,
             sources: Sources::new(config.sources.keys()),
             windows: Windows::default(),
             inputs: Inputs::default(),
@@ -119,6 +125,11 @@ impl Node {
 
     pub(crate) fn services(&self) -> &Services {
         &self.shared.services
+    }
+
+    /// The plugin versions that the controller pushes.
+    pub(crate) fn updates(&self) -> &Updates {
+        &self.shared.updates
     }
 
     /// What is known of the log files that are followed.

@@ -19,8 +19,9 @@ use crate::compile::{self, CompileError};
 /// How much of the child's standard error is kept.
 const REASON: usize = 4 << 10;
 
-/// What `nice` calls the lowest priority.
-const LOWEST_PRIORITY: i32 = 19;
+/// As `nice` counts it: a tenth of what others get where processors are scarce. With
+/// less, a busy host would never come to the end of an update.
+const LOW_PRIORITY: i32 = 10;
 
 /// The program that compiles, run as `program args… INPUT OUTPUT`. It is
 /// expected to call [`compile`](crate::compile).
@@ -153,11 +154,11 @@ impl Compiler {
     }
 }
 
-/// Has a child use only what of the processors nobody else wants.
+/// Has a child give way to what else wants the processors.
 fn give_way(id: Option<u32>) {
     let id = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
     // Where it does not work, the child is in nobody's way for long.
-    let _ = rustix::process::setpriority_process(id, LOWEST_PRIORITY);
+    let _ = rustix::process::setpriority_process(id, LOW_PRIORITY);
 }
 
 /// The limit that a child has reached, if that is how it ended: the same component
@@ -238,14 +239,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_haste_it_has_the_lowest_priority() {
+    async fn without_haste_others_go_first() {
         let dir = tempfile::tempdir().unwrap();
         let priority = dir.path().join("priority");
         // The priority is set just after the start.
-        let script = "until [ \"$(nice)\" = 19 ]; do :; done; nice > \"$2\"";
+        let script = "until [ \"$(nice)\" = 10 ]; do :; done; nice > \"$2\"";
         let compiler = shell(script, Duration::from_secs(30));
         compiler.run(Path::new("-"), &priority, Haste::Low).await.unwrap();
-        assert_eq!(std::fs::read_to_string(priority).unwrap(), "19\n");
+        assert_eq!(std::fs::read_to_string(priority).unwrap(), "10\n");
     }
 
     #[tokio::test]

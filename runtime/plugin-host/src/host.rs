@@ -439,6 +439,12 @@ impl Host {
         self.0.shared.pins.send_replace(Some(pins));
     }
 
+    /// The versions that [`Host::set_pins`] wants; none before that was called.
+    #[must_use]
+    pub fn pins(&self) -> Option<Pins> {
+        self.0.shared.pins.borrow().clone()
+    }
+
     /// The limits in force, and what tells when they change.
     pub(crate) fn watch_limits(&self) -> watch::Receiver<Arc<Limits>> {
         self.0.shared.limits.subscribe()

@@ -60,6 +60,11 @@ impl Loaded {
         self.account.ended(&self.description.hash, outcome, timeout)
     }
 
+    /// Forgets how jobs ended before it served.
+    pub(crate) fn begins_to_serve(&self) {
+        self.counts.reset();
+    }
+
     /// How the jobs of this version ended so far.
     pub(crate) fn tally(&self) -> Tally {
         self.counts.read()

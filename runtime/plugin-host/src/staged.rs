@@ -14,7 +14,7 @@ use crate::compiler::Haste;
 use crate::host::{Host, LoadError};
 use crate::job::{Job, Outcome};
 use crate::notice::Notice;
-use crate::plugin::Loaded;
+use crate::plugin::{Loaded, Refusal, name_as};
 use crate::registry::{Label, Origin};
 use crate::run::check_kind;
 use crate::tally::Tally;
@@ -55,6 +55,15 @@ impl Staged {
 }
 
 impl Host {
+    /// Checks that a plugin may be called so.
+    ///
+    /// # Errors
+    ///
+    /// If the name is none, or belongs to whoever runs the host.
+    pub fn check_name(&self, name: &str) -> Result<(), Refusal> {
+        name_as(name, &self.shared().reserved).map(drop)
+    }
+
     /// Loads a file as the version `version` of the plugin `name`, compiled at low
     /// priority, and does not have it serve. `file` is what people are told that it
     /// comes from.
@@ -103,6 +112,7 @@ impl Host {
         if registry.is_in_directory(&name) {
             return Err(Taken(name.to_string()));
         }
+        loaded.begins_to_serve();
         let before = registry.find(&name).map(|before| before.tally());
         self.serve_in(registry, loaded, label);
         Ok(before)

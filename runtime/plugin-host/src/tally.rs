@@ -42,6 +42,13 @@ impl Counts {
         }
     }
 
+    /// Forgets all that was counted.
+    pub(crate) fn reset(&self) {
+        for count in [&self.jobs, &self.crashes, &self.failures] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn read(&self) -> Tally {
         Tally {
             jobs: self.jobs.load(Ordering::Relaxed),

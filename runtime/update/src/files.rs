@@ -44,6 +44,14 @@ pub enum FilesError {
     Other(#[from] ContentError),
 }
 
+impl FilesError {
+    /// Whether the same may work later, as when the disk was full.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+}
+
 impl Files {
     /// The directory of the plugin `name`, which is a plugin's name and so no path,
     /// in `dir`. It is made when something is written.

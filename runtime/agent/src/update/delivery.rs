@@ -1,0 +1,177 @@
+//! How content and statements come from the controller.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use drover_api::{CatalogPiece, CatalogRead, CatalogStatement, procedures};
+use drover_update::{Files, FilesError, Version};
+use drover_wamp::{Backoff, CallError, CallOptions, Link, Payload, PayloadError, uri};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How much is asked for at once: little enough to leave the link to others.
+const PIECE: u64 = 256 << 10;
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Wait before the controller is asked again that did not answer; it doubles …
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// … up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The way to the controller, once there is one.
+#[derive(Clone)]
+pub(super) struct Delivery {
+    link: watch::Receiver<Option<Link>>,
+    /// Bytes a second.
+    rate: u64,
+}
+
+/// What was not delivered, and will not be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Undelivered {
+    #[error("the controller does not deliver it: {0}")]
+    Refused(String),
+    #[error("the controller's answer cannot be read")]
+    Misread(#[from] PayloadError),
+    #[error("the controller says that it has {found} bytes, and {stated} were stated")]
+    OtherLength { found: u64, stated: u64 },
+    #[error("the controller delivers nothing where there should be more")]
+    Short,
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error("the agent failed at it: {0}")]
+    Internal(String),
+}
+
+impl Delivery {
+    pub(super) fn new(link: watch::Receiver<Option<Link>>, rate: u64) -> Self {
+        Self { link, rate }
+    }
+
+    /// The controller's statement of what is current.
+    pub(super) async fn statement(&self) -> Result<CatalogStatement, Undelivered> {
+        self.call(procedures::CATALOG_STATEMENT, Payload::empty()).await
+    }
+
+    /// Gets the rest of a content, however often the link is lost, and checks that
+    /// it is the one. `told` is called with how many bytes are here.
+    pub(super) async fn content(
+        &self,
+        version: &Version,
+        files: &Files,
+        mut told: impl FnMut(u64),
+    ) -> Result<(), Undelivered> {
+        let mut here =
+            blocking(files, version, |files, version| Ok(files.fetched(version))).await?;
+        let mut was_here = here > 0;
+        loop {
+            self.rest(version, files, here, &mut told).await?;
+            match blocking(files, version, Files::finish).await {
+                // What an earlier attempt has left may have been damaged since.
+                Err(Undelivered::Files(FilesError::Other(_))) if was_here => {
+                    (here, was_here) = (0, false);
+                }
+                finished => return finished,
+            }
+        }
+    }
+
+    async fn rest(
+        &self,
+        version: &Version,
+        files: &Files,
+        mut here: u64,
+        told: &mut impl FnMut(u64),
+    ) -> Result<(), Undelivered> {
+        let (start, from) = (Instant::now(), here);
+        while here < version.length {
+            let length = PIECE.min(version.length - here);
+            let read = CatalogRead { hash: version.hash.to_string(), offset: here, length };
+            let read =
+                Payload::one(&read).map_err(|error| Undelivered::Internal(error.to_string()))?;
+            let piece: CatalogPiece = self.call(procedures::CATALOG_READ, read).await?;
+            if piece.length != version.length {
+                let (found, stated) = (piece.length, version.length);
+                return Err(Undelivered::OtherLength { found, stated });
+            }
+            let bytes = piece.bytes.0;
+            if bytes.is_empty() {
+                return Err(Undelivered::Short);
+            }
+            let (offset, count) = (here, bytes.len() as u64);
+            let append =
+                move |files: &Files, version: &Version| files.append(version, offset, &bytes);
+            blocking(files, version, append).await?;
+            here += count;
+            told(here);
+            let due = (here - from) as f64 / self.rate as f64;
+            sleep_until(start + Duration::from_secs_f64(due)).await;
+        }
+        Ok(())
+    }
+
+    /// Calls the controller until it answers.
+    async fn call<R: DeserializeOwned>(
+        &self,
+        procedure: &str,
+        arguments: Payload,
+    ) -> Result<R, Undelivered> {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut is_told = false;
+        loop {
+            let link = self.linked().await;
+            let options = CallOptions::within(ANSWER);
+            let error = match link.call(procedure, arguments.clone(), options).await {
+                Ok(answer) => return Ok(answer.first()?),
+                Err(CallError::Application(refused)) if is_final(&refused.uri) => {
+                    return Err(Undelivered::Refused(refused.to_string()));
+                }
+                Err(error) => error,
+            };
+            if !is_told {
+                is_told = true;
+                tracing::warn!(procedure, %error, "an update waits for the controller");
+            }
+            sleep(backoff.wait()).await;
+        }
+    }
+
+    async fn linked(&self) -> Link {
+        let mut link = self.link.clone();
+        let linked = link.wait_for(Option::is_some).await;
+        match linked.ok().and_then(|link| link.clone()) {
+            Some(link) => link,
+            // The agent ends.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether asking again would be answered the same.
+fn is_final(error: &str) -> bool {
+    !matches!(
+        error,
+        uri::error::NO_SUCH_PROCEDURE
+            | uri::error::CANCELED
+            | uri::error::TIMEOUT
+            | uri::error::UNAVAILABLE
+            | uri::error::LIMIT_REACHED
+            | uri::error::NOT_AUTHORIZED
+    )
+}
+
+/// Does something with a version's files on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    files: &Files,
+    version: &Version,
+    work: impl FnOnce(&Files, &Version) -> Result<T, FilesError> + Send + 'static,
+) -> Result<T, Undelivered> {
+    let (files, version) = (files.clone(), version.clone());
+    let done = spawn_blocking(move || work(&files, &version)).await;
+    let done = done.context("a task panicked");
+    Ok(done.map_err(|error| Undelivered::Internal(format!("{error:#}")))??)
+}
