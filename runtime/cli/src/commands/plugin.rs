@@ -15,6 +15,7 @@ mod status;
 mod surroundings;
 mod test;
 mod trial;
+mod versions;
 
 use std::io::Write;
 use std::path::Path;
@@ -59,6 +60,8 @@ enum PluginCommand {
     Grant(grant::Grant),
     /// Show the plugins of a node, and what became of their files
     Status(status::Status),
+    /// Show the plugin versions that were pushed to a node
+    Versions(versions::Versions),
     /// Let a plugin of a node out of its quarantine
     Release(status::Release),
 }
@@ -73,6 +76,9 @@ pub(crate) fn run(plugin: Plugin) -> Result<Exit, Failure> {
         PluginCommand::Bench(command) => daemon::runtime()?.block_on(bench::run(command)),
         PluginCommand::Inspect(command) => daemon::runtime()?.block_on(inspect::inspect(&command)),
         PluginCommand::Status(command) => controller::runtime()?.block_on(status::status(&command)),
+        PluginCommand::Versions(command) => {
+            controller::runtime()?.block_on(versions::run(&command))
+        }
         PluginCommand::Release(command) => {
             controller::runtime()?.block_on(status::release(&command))
         }
