@@ -146,6 +146,13 @@ fn the_commands_for_authors_are_there_and_all_are_shown() {
 }
 
 #[test]
+fn the_readmes_trusted_keys_are_a_valid_configuration() {
+    let text = block("toml", "# trusted keys in agent.toml");
+    let shown = drover_agent::Config::parse(&text).unwrap();
+    assert!(shown.trusted_keys.contains_key("release"));
+}
+
+#[test]
 fn the_readmes_start_up_programs_are_a_valid_configuration() {
     let shown = drover_agent::Config::parse(&block("toml", "# startup in agent.toml")).unwrap();
     let printed = shown.to_toml();

@@ -30,6 +30,7 @@ mod services;
 mod sources;
 mod startup;
 mod streams;
+mod update;
 mod wamp_callers;
 
 use drover_tests::Site;
