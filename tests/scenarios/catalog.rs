@@ -9,7 +9,7 @@ use drover_api::{
 };
 use drover_grants::{Manifest, embed, read_manifest};
 use drover_signing::{ContentHash, Statement};
-use drover_tests::{Ran, Site, component, http};
+use drover_tests::{Ran, Site, component, http, wait_for};
 use drover_wamp::{CallOptions, Client, ClientConfig, Payload, SubscribeOptions};
 use serde_json::{Value, json};
 
@@ -69,7 +69,11 @@ impl Shop {
 
     fn statement(&self) -> Option<Statement> {
         let request = json!({ "procedure": procedures::CATALOG_STATEMENT }).to_string();
-        let answer = http(&self.address(), "POST /call", "", &request).json();
+        // A controller that has just started may not have its catalog open yet.
+        let answer = wait_for("the statement", || {
+            let answer = http(&self.address(), "POST /call", "", &request).json();
+            if answer.get("error").is_none() { Ok(answer) } else { Err(answer) }
+        });
         let stated: Option<CatalogStatement> =
             serde_json::from_value(answer["args"].get(0).cloned().unwrap_or(Value::Null)).unwrap();
         stated.map(|stated| Statement::from_bytes(stated.statement.as_bytes()).unwrap())
@@ -188,6 +192,9 @@ fn what_others_changed_is_shown_before_it_is_signed() {
     let (other, _) = keys::new_key(&shop.site.path("."), "other");
     let file = shop.hello("1.2.0", "");
     let error = shop.drover(&["sign", "--key", &other, "--yes"]).failed(1);
+    assert!(error.contains("DOUBT about hello@1.2.0: it is signed with the key"), "{error}");
+    let trusted = shop.key.replace(".key", ".pub");
+    let error = shop.drover(&["sign", "--key", &other, "--trust", &trusted, "--yes"]).failed(1);
     assert!(error.contains("not trusted here"), "{error}");
     let _ = shop.drover(&["push", &file, "--key", &shop.key]).ok();
 }

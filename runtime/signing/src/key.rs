@@ -100,6 +100,16 @@ impl PublicKey {
         signature.check(self, content)
     }
 
+    /// Checks the signature's comment alone, without the content: for whoever
+    /// goes by a [`Claim`](crate::Claim) in it.
+    ///
+    /// # Errors
+    ///
+    /// If the signature is another key's, or the comment is not what was signed.
+    pub fn verify_comment(&self, signature: &Signature) -> Result<(), SignatureError> {
+        signature.check_comment(self)
+    }
+
     /// Whether this key made `signature` of exactly `message`.
     pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.ed25519).verify(message, signature).is_ok()

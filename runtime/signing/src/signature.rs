@@ -75,15 +75,17 @@ impl Signature {
     }
 
     pub(crate) fn check(&self, key: &PublicKey, content: impl Read) -> Result<(), SignatureError> {
+        self.check_comment(key)?;
+        let hash = prehash(content).map_err(|error| SignatureError::Read(error.to_string()))?;
+        if key.signed(&hash, &self.of_content) { Ok(()) } else { Err(SignatureError::Broken) }
+    }
+
+    pub(crate) fn check_comment(&self, key: &PublicKey) -> Result<(), SignatureError> {
         if self.key_id != key.id() {
             return Err(SignatureError::OtherKey { key: key.id(), made_with: self.key_id });
         }
         let commented = with_comment(&self.of_content, &self.trusted_comment);
-        if !key.signed(&commented, &self.of_comment) {
-            return Err(SignatureError::Broken);
-        }
-        let hash = prehash(content).map_err(|error| SignatureError::Read(error.to_string()))?;
-        if key.signed(&hash, &self.of_content) { Ok(()) } else { Err(SignatureError::Broken) }
+        if key.signed(&commented, &self.of_comment) { Ok(()) } else { Err(SignatureError::Broken) }
     }
 }
 

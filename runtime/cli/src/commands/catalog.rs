@@ -6,6 +6,7 @@ mod list;
 mod push;
 mod restate;
 mod state;
+mod vouch;
 
 use std::time::Duration;
 

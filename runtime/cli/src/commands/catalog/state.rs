@@ -7,16 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use drover_api::{CatalogChanged, CatalogStatement, procedures};
-use drover_signing::{SecretKey, Signature, Statement};
+use drover_signing::{PublicKey, SecretKey, Signature, Statement};
 use drover_wamp::Client;
 use jiff::Timestamp;
 
 use super::restate::{self, Change, Plugins};
-use super::{ask, list};
+use super::{ask, detail, list, vouch};
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::signing_key::Password;
+use crate::signing_key::{Password, public_key};
 
 /// Who signs a statement, and for how long it counts.
 #[derive(Debug, Args)]
@@ -30,8 +30,8 @@ pub(super) struct Signer {
 }
 
 /// Signs what the catalog has and what is current there: shows what is
-/// different from the statement that counts, asks, and hands the new one to the
-/// controller, which tells the nodes.
+/// different from the statement that counts, and what of it no key that you know
+/// has signed, asks, and hands the new one to the controller, which tells the nodes.
 #[derive(Debug, Args)]
 pub(super) struct Sign {
     /// File with the secret key, of `drover key new` or `minisign -G`
@@ -39,7 +39,11 @@ pub(super) struct Sign {
     key: PathBuf,
     #[command(flatten)]
     signer: Signer,
-    /// Sign without asking
+    /// The public key of somebody else whose plugins may be in it, or the file
+    /// that it is in; may be given again and again
+    #[arg(long, value_name = "KEY")]
+    trust: Vec<String>,
+    /// Sign without asking, if there is no doubt
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -67,6 +71,17 @@ pub(super) async fn sign(command: &Sign) -> Result<Exit, Failure> {
     } else {
         output::answer(&differences.join("\n"))?;
     }
+    let mut keys = vec![key.public_key()];
+    for text in &command.trust {
+        keys.push(public_key(text)?);
+    }
+    let doubts = doubts(&session, &stated, &plugins, &keys).await?;
+    doubts.iter().for_each(|doubt| output::note(doubt));
+    if command.yes && !doubts.is_empty() {
+        let message = "nothing is signed, as nobody looks at what is in doubt: use --trust, or \
+                       look at it and leave --yes out";
+        return Err(Failure::text(Exit::Failed, message));
+    }
     if !command.yes && !is_agreed()? {
         output::note("nothing is signed");
         return Ok(Exit::Failed);
@@ -74,6 +89,31 @@ pub(super) async fn sign(command: &Sign) -> Result<Exit, Failure> {
     command.signer.state(&session, &key, previous.as_ref(), plugins).await?;
     session.close().await;
     Ok(Exit::Done)
+}
+
+/// The versions that came or changed, and are not known to be what one of
+/// `keys` has signed.
+async fn doubts(
+    session: &Client,
+    stated: &Plugins,
+    plugins: &Plugins,
+    keys: &[PublicKey],
+) -> Result<Vec<String>, Failure> {
+    let mut doubts = Vec::new();
+    for (name, plugin) in plugins {
+        let before = stated.get(name).map(|plugin| &plugin.versions);
+        for (version, one) in &plugin.versions {
+            let known = before.and_then(|versions| versions.get(version));
+            if known.is_some_and(|known| known.hash == one.hash && known.length == one.length) {
+                continue;
+            }
+            let detail = detail(session, name, Some(version)).await?;
+            if let Some(doubt) = vouch::doubt(name, version, *one, &detail.signature, keys) {
+                doubts.push(format!("DOUBT about {name}@{version}: {doubt}"));
+            }
+        }
+    }
+    Ok(doubts)
 }
 
 /// The statement that counts, as the controller has it.
