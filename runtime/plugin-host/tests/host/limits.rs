@@ -56,6 +56,19 @@ async fn what_was_made_at_the_start_stays() {
 }
 
 #[tokio::test]
+async fn a_service_stands_on_the_limits_that_it_feels_and_no_others() {
+    let host = guests(Limits::default()).await;
+    let footing = || host.footing("guests", "idle").unwrap();
+    let first = footing();
+    let deadline = Some(Duration::from_secs(1));
+    host.set_limits(with(LimitOverrides { deadline, ..LimitOverrides::default() }));
+    assert_eq!(footing(), first);
+    let cores = Some(0.5);
+    host.set_limits(with(LimitOverrides { cores, ..LimitOverrides::default() }));
+    assert_ne!(footing(), first);
+}
+
+#[tokio::test]
 async fn a_job_may_have_less_than_its_plugin_and_not_more() {
     let host = guests(Limits::default()).await;
     let limited = |operation, arguments, limits| Job { limits, ..job(operation, arguments) };

@@ -352,6 +352,6 @@ async fn a_program_that_does_not_start_says_why() {
 
     let site = Site::with(Limits::default(), false).await;
     let outcome = site.run("complete", json!({ "line": ["/bin/cat"] })).await;
-    let words = ["/bin/cat was not started", "by an agent"];
+    let words = ["/bin/cat was not started", "runs no programs"];
     assert_says(&error(&outcome, ErrorCode::Failed).message, &words);
 }
