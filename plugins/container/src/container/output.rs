@@ -1,5 +1,6 @@
 //! What containers write: shown as it comes, and kept up to a bound.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use drover_sdk::{Failure, data, job, task};
@@ -29,17 +30,19 @@ pub(crate) struct Output {
 }
 
 /// A piece of output, as it is reported while it comes.
-#[data]
-struct Piece {
+#[derive(serde::Serialize)]
+struct Piece<'a> {
     /// Where it was written to.
     stream: Stream,
     /// What was written.
-    text: String,
+    text: &'a str,
 }
 
 /// Collects output and reports it.
 pub(crate) struct Collector {
     is_live: bool,
+    /// What came last and was not reported yet.
+    pending: (Stream, String),
     keep: usize,
     stdout: Text,
     stderr: Text,
@@ -52,11 +55,12 @@ impl Collector {
     pub(crate) fn new(keep: u32, is_live: bool) -> Self {
         let keep = keep.min(MOST) as usize;
         let (stdout, stderr) = (Text::default(), Text::default());
-        Self { is_live, keep, stdout, stderr, output: Output::default() }
+        let pending = (Stream::Stdout, String::new());
+        Self { is_live, pending, keep, stdout, stderr, output: Output::default() }
     }
 
     /// Takes everything that is written until the end. `what` completes
-    /// "cannot …".
+    /// "cannot …". What has come together is reported together.
     pub(crate) fn take_all(
         &mut self,
         reader: impl Read,
@@ -65,7 +69,10 @@ impl Collector {
     ) -> Result<(), Failure> {
         let mut frames = Frames::new(reader, has_terminal);
         while let Some((stream, piece)) = frames.next().map_err(|e| broken_off(what, &e))? {
-            self.take(stream, &piece);
+            self.take(stream, piece);
+            if frames.has_to_read() {
+                self.flush();
+            }
         }
         Ok(())
     }
@@ -86,14 +93,29 @@ impl Collector {
         self.put(Stream::Stdout, &rest);
         let rest = self.stderr.end();
         self.put(Stream::Stderr, &rest);
+        self.flush();
         self.output
+    }
+
+    /// Reports what was taken.
+    fn flush(&mut self) {
+        let (stream, text) = &mut self.pending;
+        if !text.is_empty() {
+            report(*stream, text);
+            text.clear();
+        }
     }
 
     fn put(&mut self, stream: Stream, text: &str) {
         if self.is_live {
-            for text in parts(text, REPORT) {
-                // A report that nobody can read is not worth the job.
-                let _ = job::progress(&Piece { stream, text: text.to_owned() });
+            if self.pending.0 != stream || self.pending.1.len() + text.len() > REPORT {
+                self.flush();
+            }
+            if text.len() > REPORT {
+                parts(text, REPORT).for_each(|part| report(stream, part));
+            } else {
+                self.pending.0 = stream;
+                self.pending.1.push_str(text);
             }
         }
         let output = &mut self.output;
@@ -107,6 +129,11 @@ impl Collector {
         }
         output.omitted += (text.len() - kept.len()) as u64;
     }
+}
+
+fn report(stream: Stream, text: &str) {
+    // A report that nobody can read is not worth the job.
+    let _ = job::progress(&Piece { stream, text });
 }
 
 /// Pieces of at most `length` bytes, of whole characters.
@@ -126,7 +153,12 @@ struct Text {
 }
 
 impl Text {
-    fn push(&mut self, bytes: &[u8]) -> String {
+    fn push<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, str> {
+        if self.rest.is_empty()
+            && let Ok(text) = str::from_utf8(bytes)
+        {
+            return Cow::Borrowed(text);
+        }
         self.rest.extend_from_slice(bytes);
         let mut whole = self.rest.len();
         if let Some(last) = self.rest.utf8_chunks().last()
@@ -137,7 +169,7 @@ impl Text {
         let rest = self.rest.split_off(whole);
         let text = String::from_utf8_lossy(&self.rest).into_owned();
         self.rest = rest;
-        text
+        Cow::Owned(text)
     }
 
     fn end(&mut self) -> String {
@@ -240,6 +272,29 @@ mod tests {
         let expected = json!({ "stdout": "lin", "stderr": "", "omitted": 2 });
         assert_eq!(outcome.answer.unwrap(), expected);
         assert_eq!(outcome.heard.progress, [json!({ "stream": "stdout", "text": "line\n" })]);
+    }
+
+    #[test]
+    fn lines_that_come_together_are_reported_together_and_in_order() {
+        let body = framed(&[
+            (Stream::Stdout, b"a\n"),
+            (Stream::Stdout, b"b\n"),
+            (Stream::Stderr, b"c\n"),
+            (Stream::Stdout, b""),
+            (Stream::Stdout, &[b'd'; REPORT + 1]),
+        ]);
+        let exchanges = vec![
+            on("GET /containers/web/json", 200, "{}"),
+            on(format!("{LOGS}&follow=true"), 200, body),
+        ];
+        let outcome = run("logs", &json!({ "container": "web", "follow": true }), exchanges);
+        let expected = [
+            json!({ "stream": "stdout", "text": "a\nb\n" }),
+            json!({ "stream": "stderr", "text": "c\n" }),
+            json!({ "stream": "stdout", "text": "d".repeat(REPORT) }),
+            json!({ "stream": "stdout", "text": "d" }),
+        ];
+        assert_eq!(outcome.heard.progress, expected);
     }
 
     #[test]

@@ -6,8 +6,11 @@ use std::io::{self, Read};
 
 use drover_sdk::data;
 
-/// The longest piece that is handed on at once.
-const PIECE: usize = 32 << 10;
+/// The longest piece that is handed on at once, which is what the host hands over.
+const PIECE: usize = 64 << 10;
+
+/// The length of what is in front of a frame.
+const HEADER: usize = 8;
 
 /// Where output comes from.
 #[data]
@@ -37,67 +40,76 @@ pub(crate) struct Frames<R> {
     stream: Stream,
     /// What is left of the frame.
     left: usize,
+    /// What was read; that between `start` and `end` was not handed on yet.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 impl<R: Read> Frames<R> {
     pub(crate) fn new(reader: R, has_terminal: bool) -> Self {
-        Self { reader, has_terminal, stream: Stream::Stdout, left: 0 }
+        let (stream, buffer) = (Stream::Stdout, vec![0; PIECE]);
+        Self { reader, has_terminal, stream, left: 0, buffer, start: 0, end: 0 }
     }
 
-    /// The next piece of output; none at the end.
+    /// The next piece of output, which may be empty; none at the end.
     ///
     /// # Errors
     ///
     /// If reading fails, or the stream ends within a frame.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(Stream, Vec<u8>)>> {
-        while self.left == 0 && !self.has_terminal {
-            let mut header = [0; 8];
-            let read = read_up_to(&mut self.reader, &mut header)?;
-            if read == 0 {
-                return Ok(None);
+    pub(crate) fn next(&mut self) -> io::Result<Option<(Stream, &[u8])>> {
+        if self.left == 0 && !self.has_terminal {
+            match self.buffer_at_least(HEADER)? {
+                0 => return Ok(None),
+                HEADER.. => {}
+                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
-            if read < header.len() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let [stream, 0, 0, 0, length @ ..] = header else {
+            let Some([stream, 0, 0, 0, length @ ..]) =
+                self.buffer[self.start..].first_chunk::<HEADER>()
+            else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no frame"));
             };
-            self.stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
-            self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        }
-        let room = if self.has_terminal { PIECE } else { self.left.min(PIECE) };
-        let mut piece = vec![0; room];
-        let read = loop {
-            match self.reader.read(&mut piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
+            self.stream = if *stream == 2 { Stream::Stderr } else { Stream::Stdout };
+            self.left = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            self.start += HEADER;
+            if self.left == 0 {
+                return Ok(Some((self.stream, &[])));
             }
-        };
-        if read == 0 {
-            return if self.left == 0 {
-                Ok(None)
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
+        }
+        let buffered = self.buffer_at_least(1)?;
+        if buffered == 0 {
+            return match self.left {
+                0 => Ok(None),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
-        piece.truncate(read);
-        self.left = self.left.saturating_sub(read);
+        let length = if self.has_terminal { buffered } else { buffered.min(self.left) };
+        let piece = &self.buffer[self.start..self.start + length];
+        self.start += length;
+        self.left = self.left.saturating_sub(length);
         Ok(Some((self.stream, piece)))
     }
-}
 
-/// Fills the buffer unless the stream ends; how much there was.
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    /// Whether the next piece has to be waited for, maybe.
+    pub(crate) fn has_to_read(&self) -> bool {
+        let least = if self.left == 0 && !self.has_terminal { HEADER } else { 0 };
+        self.end - self.start <= least
     }
-    Ok(filled)
+
+    /// Reads until so much is there, or the stream ends; how much is there.
+    fn buffer_at_least(&mut self, wanted: usize) -> io::Result<usize> {
+        while self.end - self.start < wanted {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Ok(0) => break,
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.end - self.start)
+    }
 }
 
 #[cfg(test)]
