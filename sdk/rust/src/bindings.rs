@@ -36,6 +36,24 @@ wit_bindgen::generate!({
     ],
 });
 
+/// The same for `async-operations`, with the streams that only they may use.
+#[cfg(feature = "async")]
+pub mod concurrent {
+    wit_bindgen::generate!({
+        inline: "
+            package drover:sdk;
+            world async-operations {
+                import drover:plugin/async-streams@0.1.0;
+                export drover:plugin/async-operations@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:sdk/async-operations",
+        generate_all,
+        pub_export_macro: true,
+    });
+}
+
 /// The same for `line-parsing`, which not every plugin exports. The world has
 /// no imports, as the ones above serve all.
 pub mod parsing {

@@ -135,6 +135,12 @@
 //!
 //! The build puts it into the component, where `drover plugin inspect` shows it.
 //!
+//! ## Asynchronous operations
+//!
+//! With the feature `async`, a task may be an `async fn`, and `plugin!(async copy)`
+//! lists it as one; its streams are those of `async_streams`, through which much data
+//! goes in less time. It needs a host that knows the interface `async-operations`.
+//!
 //! ## Parsers of log lines
 //!
 //! `plugin!(…, parser = Parser)` makes events of log lines as well, with a type
@@ -146,6 +152,10 @@
 #![forbid(clippy::print_stdout)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "async")]
+mod async_operation;
+#[cfg(feature = "async")]
+pub mod async_streams;
 #[doc(hidden)]
 mod binary;
 pub mod bindings;
@@ -189,9 +199,28 @@ pub mod __private {
         returns_schema,
     };
 
+    #[cfg(feature = "async")]
+    pub use crate::async_operation::{AsyncOperation, Running, describe, run};
+    #[cfg(feature = "async")]
+    pub use crate::bindings::concurrent;
+    #[cfg(feature = "async")]
+    pub use crate::bindings::concurrent::export as export_async_operations;
+    #[cfg(feature = "async")]
+    pub use crate::bindings::concurrent::exports::drover::plugin::async_operations::Guest as AsyncGuest;
+
     /// Makes the plugin that `plugin!` defines.
     #[must_use]
     pub const fn plugin(operations: &'static [&'static Operation]) -> crate::Plugin {
         crate::Plugin::new(operations)
+    }
+
+    /// The same with asynchronous operations.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub const fn async_plugin(
+        operations: &'static [&'static Operation],
+        concurrent: &'static [&'static AsyncOperation],
+    ) -> crate::Plugin {
+        crate::Plugin::with_async(operations, concurrent)
     }
 }

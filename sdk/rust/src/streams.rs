@@ -125,7 +125,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn of_host(error: HostError) -> Self {
+    pub(crate) fn of_host(error: HostError) -> Self {
         match error {
             HostError::Taken => Self::Taken,
             HostError::NotWanted => Self::NotWanted,

@@ -20,6 +20,8 @@
 //! assert_eq!(heard.records[0].message, "working");
 //! ```
 
+#[cfg(feature = "async")]
+pub(crate) mod async_streams;
 pub(crate) mod channel;
 pub(crate) mod http;
 pub(crate) mod metrics;
@@ -162,6 +164,23 @@ pub fn with_host<T>(host: Host, test: impl FnOnce() -> T) -> (T, Heard) {
         HOST.take().map(|(host, heard)| Heard { state: host.state, ..heard }).unwrap_or_default();
     drop(restore);
     (answer, heard)
+}
+
+/// Runs an operation that is an `async fn` to its end.
+///
+/// # Panics
+///
+/// If it waits for what the test's host has nothing to do with, which would bring
+/// it on never.
+#[cfg(feature = "async")]
+pub fn complete<T>(operation: impl Future<Output = T>) -> T {
+    use std::task::{Context, Poll, Waker};
+
+    let mut operation = std::pin::pin!(operation);
+    match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("the operation waits, and nothing here makes anybody wait"),
+    }
 }
 
 fn ask<T>(question: impl FnOnce(&Host) -> T) -> T {

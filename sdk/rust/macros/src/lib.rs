@@ -20,7 +20,7 @@ use proc_macro::TokenStream;
 
 /// Makes a task of a function: an operation that ends by itself.
 ///
-/// See the front page of `drover-sdk`.
+/// See the front page of `drover-sdk`. With its feature `async` it may be an `async fn`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, function: TokenStream) -> TokenStream {
     operation::expand(operation::Kind::Task, options.into(), function.into()).into()
@@ -52,6 +52,8 @@ pub fn data(options: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[service]`, by the paths under which they can be called. It exports them
 /// to the host and defines `PLUGIN`, a `drover_sdk::Plugin` for unit tests. A
 /// crate has one `plugin!`.
+///
+/// `plugin!(greet, async copy)` says of `copy` that it is an `async fn`.
 ///
 /// `plugin!(greet, parser = Lines)` names a type that implements
 /// `drover_sdk::lines::LineParser` as well; it may also stand alone.

@@ -44,15 +44,11 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
         let message = "no options here; documentation goes into the doc comment";
         return Err(syn::Error::new(option.span(), message));
     }
-    check(&function.sig)?;
+    check(kind, &function.sig)?;
     let parameters = parameters?;
     let name = name(&function.sig.ident)?;
     let doc = doc(&function.attrs)?;
 
-    let kind = match kind {
-        Kind::Task => quote!(Task),
-        Kind::Service => quote!(Service),
-    };
     let checks = parameters.iter().map(Parameter::check);
     let fields = parameters.iter().map(Parameter::field);
     let defaults = parameters.iter().filter_map(Parameter::default_function);
@@ -63,6 +59,39 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
     let (returns, encode) = answer(&function.sig.output);
     let encode = quote_spanned!(output_span(&function.sig.output)=> #encode(answer));
 
+    let (operation, own_fields, run) = match (kind, &function.sig.asyncness) {
+        (Kind::Task, Some(_)) => (
+            quote!(AsyncOperation),
+            TokenStream::new(),
+            quote! {
+                fn __run(arguments: ::std::string::String) -> ::drover_sdk::__private::Running {
+                    ::std::boxed::Box::pin(async move {
+                        let Arguments { #(#names),* } =
+                            ::drover_sdk::__private::decode(&arguments)?;
+                        let answer = #ident(#(#names),*).await;
+                        #encode
+                    })
+                }
+            },
+        ),
+        (kind, _) => {
+            let kind = match kind {
+                Kind::Task => quote!(Task),
+                Kind::Service => quote!(Service),
+            };
+            let run = quote! {
+                fn __run(
+                    arguments: &str,
+                ) -> ::core::result::Result<::std::string::String, ::drover_sdk::RunError> {
+                    let Arguments { #(#names),* } = ::drover_sdk::__private::decode(arguments)?;
+                    let answer = #ident(#(#names),*);
+                    #encode
+                }
+            };
+            (quote!(Operation), quote!(kind: ::drover_sdk::Kind::#kind,), run)
+        }
+    };
+
     Ok(quote! {
         #[doc(hidden)]
         #[allow(
@@ -70,7 +99,7 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
             unreachable_pub,
             reason = "named after the function and as visible as it is"
         )]
-        #visibility static #static_name: ::drover_sdk::__private::Operation = {
+        #visibility static #static_name: ::drover_sdk::__private::#operation = {
             const _: fn() = || {
                 fn is_argument<T: ::drover_sdk::__private::Argument>() {}
                 #(#checks)*
@@ -87,17 +116,11 @@ fn operation(kind: Kind, options: TokenStream, function: &mut ItemFn) -> syn::Re
             #(#defaults)*
 
             // A name that no operation has, as the operation is called in it.
-            fn __run(
-                arguments: &str,
-            ) -> ::core::result::Result<::std::string::String, ::drover_sdk::RunError> {
-                let Arguments { #(#names),* } = ::drover_sdk::__private::decode(arguments)?;
-                let answer = #ident(#(#names),*);
-                #encode
-            }
+            #run
 
-            ::drover_sdk::__private::Operation {
+            ::drover_sdk::__private::#operation {
                 name: #name,
-                kind: ::drover_sdk::Kind::#kind,
+                #own_fields
                 doc: #doc,
                 arguments: ::drover_sdk::__private::arguments_schema::<Arguments>,
                 returns: ::drover_sdk::__private::returns_schema::<#returns>,
@@ -122,9 +145,9 @@ fn parameters(signature: &mut Signature) -> syn::Result<Vec<Parameter>> {
 }
 
 /// Refuses what cannot be called with a JSON object.
-fn check(signature: &Signature) -> syn::Result<()> {
-    if let Some(token) = &signature.asyncness {
-        let message = "an operation is a plain function; remove `async`, calls of the host block";
+fn check(kind: Kind, signature: &Signature) -> syn::Result<()> {
+    if let (Kind::Service, Some(token)) = (kind, &signature.asyncness) {
+        let message = "a service is a plain function; remove `async`, it waits by `job::wait`";
         return Err(syn::Error::new_spanned(token, message));
     }
     if let Some(token) = &signature.unsafety {
@@ -229,7 +252,6 @@ mod tests {
     #[test]
     fn what_cannot_be_an_operation_is_refused_with_a_cure() {
         for (function, cure) in [
-            ("async fn f() {}", "remove `async`"),
             ("unsafe fn f() {}", "remove `unsafe`"),
             ("extern \"C\" fn f() {}", "remove this"),
             ("fn f<T>(a: T) {}", "name them"),
@@ -253,6 +275,13 @@ mod tests {
             assert_eq!(complaints.len(), 1, "{function}: {complaints:?}");
             assert!(complaints[0].contains(cure), "{function}: {complaints:?}");
         }
+    }
+
+    #[test]
+    fn only_a_task_may_be_asynchronous() {
+        let expanded = |kind| expand(kind, TokenStream::new(), "async fn f() {}".parse().unwrap());
+        assert!(expanded(Kind::Task).to_string().contains("AsyncOperation"));
+        assert!(expanded(Kind::Service).to_string().contains("remove `async`"));
     }
 
     #[test]

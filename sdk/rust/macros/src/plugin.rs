@@ -16,15 +16,22 @@ pub(crate) fn expand(list: TokenStream) -> TokenStream {
         .map_err(|message| syn::Error::new(proc_macro2::Span::call_site(), message));
     let parts = Contents::parse(list).and_then(|contents| Ok((contents, manifest?)));
     parts.map_or_else(syn::Error::into_compile_error, |(contents, manifest)| {
-        let Contents { statics, parser } = contents;
+        let Contents { statics, async_statics, parser } = contents;
+        let has_async = !async_statics.is_empty();
         // A plugin that only parses has no operations to export.
-        let has_operations = !statics.is_empty() || parser.is_none();
-        let operations = has_operations.then(|| operations(&statics));
+        let has_plain = !statics.is_empty() || parser.is_none() && !has_async;
+        let plugin = (has_plain || has_async).then(|| plugin(&statics, &async_statics));
+        let operations = has_plain.then(operations);
+        let async_operations = has_async.then(async_operations);
         let parsing = parser.map(|parser| line_parsing(&parser));
         quote! {
             #manifest
 
+            #plugin
+
             #operations
+
+            #async_operations
 
             #parsing
         }
@@ -35,16 +42,25 @@ pub(crate) fn expand(list: TokenStream) -> TokenStream {
 struct Contents {
     /// The hidden statics of the operations.
     statics: Vec<Path>,
+    /// The same of those that are `async fn`s.
+    async_statics: Vec<Path>,
     /// The type that parses log lines.
     parser: Option<Type>,
 }
 
-fn operations(statics: &[Path]) -> TokenStream {
+fn plugin(statics: &[Path], async_statics: &[Path]) -> TokenStream {
+    let plugin = match async_statics {
+        [] => quote!(plugin(&[#(&#statics),*])),
+        _ => quote!(async_plugin(&[#(&#statics),*], &[#(&#async_statics),*])),
+    };
     quote! {
         /// The plugin's operations, for its unit tests.
-        pub(crate) static PLUGIN: ::drover_sdk::Plugin =
-            ::drover_sdk::__private::plugin(&[#(&#statics),*]);
+        pub(crate) static PLUGIN: ::drover_sdk::Plugin = ::drover_sdk::__private::#plugin;
+    }
+}
 
+fn operations() -> TokenStream {
+    quote! {
         const _: () = {
             struct Export;
 
@@ -69,6 +85,38 @@ fn operations(statics: &[Path]) -> TokenStream {
             #[cfg(not(target_family = "wasm"))]
             const _: fn() -> ::std::vec::Vec<::drover_sdk::Description> =
                 <Export as ::drover_sdk::__private::Guest>::describe;
+        };
+    }
+}
+
+fn async_operations() -> TokenStream {
+    quote! {
+        const _: () = {
+            struct Export;
+
+            use ::drover_sdk::__private::concurrent::exports::drover::plugin::async_operations as contract;
+
+            impl ::drover_sdk::__private::AsyncGuest for Export {
+                fn describe() -> ::std::vec::Vec<contract::Operation> {
+                    ::drover_sdk::__private::describe(&PLUGIN)
+                }
+
+                async fn run(
+                    operation: ::std::string::String,
+                    arguments: ::std::string::String,
+                ) -> ::core::result::Result<::std::string::String, contract::Error> {
+                    ::drover_sdk::__private::run(&PLUGIN, &operation, &arguments).await
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            ::drover_sdk::__private::export_async_operations!(
+                Export with_types_in ::drover_sdk::__private::concurrent
+            );
+
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() -> ::std::vec::Vec<contract::Operation> =
+                <Export as ::drover_sdk::__private::AsyncGuest>::describe;
         };
     }
 }
@@ -121,11 +169,16 @@ fn line_parsing(parser: &Type) -> TokenStream {
 /// One entry of the list.
 enum Entry {
     Operation(Path),
+    AsyncOperation(Path),
     Parser(Ident, Type),
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream) -> syn::Result<Self> {
+        if input.peek(Token![async]) {
+            input.parse::<Token![async]>()?;
+            return input.parse().map(Self::AsyncOperation);
+        }
         if input.peek(Ident) && input.peek2(Token![=]) {
             let key: Ident = input.parse()?;
             input.parse::<Token![=]>()?;
@@ -143,11 +196,14 @@ impl Contents {
                            of log lines as `parser = Parser`";
             syn::Error::new(error.span(), message)
         })?;
-        let mut contents = Self { statics: Vec::new(), parser: None };
+        let mut contents = Self { statics: Vec::new(), async_statics: Vec::new(), parser: None };
         let mut seen = HashMap::new();
         for entry in entries {
             match entry {
                 Entry::Operation(path) => contents.statics.push(static_of(path, &mut seen)?),
+                Entry::AsyncOperation(path) => {
+                    contents.async_statics.push(static_of(path, &mut seen)?);
+                }
                 Entry::Parser(key, _) if key != "parser" => {
                     let message = format!(
                         "`{key}` means nothing here; `parser` names the type that parses log lines"
@@ -204,6 +260,15 @@ mod tests {
         for list in ["", "a,", "a, b::r#type"] {
             assert!(!expanded(list).contains("compile_error"), "{list}");
         }
+    }
+
+    #[test]
+    fn what_is_listed_as_asynchronous_is_exported_as_such() {
+        let alone = expanded("async copy");
+        assert!(alone.contains("AsyncGuest") && !alone.contains(":: Guest"), "{alone}");
+        let both = expanded("a, async b::copy");
+        assert!(both.contains("AsyncGuest") && both.contains(":: Guest"), "{both}");
+        assert!(expanded("copy, async copy").contains("two operations of this name"));
     }
 
     #[test]

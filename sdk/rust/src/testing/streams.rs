@@ -43,8 +43,15 @@ pub(crate) fn output() -> Result<Output, Error> {
 #[expect(clippy::unnecessary_wraps, reason = "the real stream may be broken")]
 impl Input {
     pub(crate) fn read(&mut self) -> io::Result<Vec<u8>> {
-        let rest = self.left.split_off(self.left.len().min(CHUNK));
-        Ok(std::mem::replace(&mut self.left, rest))
+        Ok(self.take(usize::MAX))
+    }
+}
+
+impl Input {
+    /// What is left, at most so much of it, and at most what is read at once.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
+        let rest = self.left.split_off(self.left.len().min(most).min(CHUNK));
+        std::mem::replace(&mut self.left, rest)
     }
 }
 
