@@ -133,6 +133,31 @@ fn a_plugin_that_has_enough_closes_both_streams_and_answers() {
 }
 
 #[test]
+fn an_asynchronous_operation_has_the_same_streams() {
+    let (site, _a) = site_with_digest();
+    let capitals = component("capitals");
+    site.add_plugin("a", "capitals.wasm", &fs::read(&capitals).unwrap());
+    let (input, output) = (site.path("in"), site.path("out"));
+    let small = "the quick brown fox\n".repeat(MUCH / 20);
+    fs::write(&input, &small).unwrap();
+    let streams = ["--input", text(&input), "--output", text(&output)];
+    let call = [&["call", "a", "capitals.convert"][..], &streams].concat();
+    wait_for("the plugin", || {
+        let ran = site.drover(&call);
+        if ran.status == Some(0) { Ok(()) } else { Err(ran.stderr) }
+    });
+    assert!(fs::read_to_string(&output).unwrap() == small.to_uppercase());
+
+    // Nor is it another one for its author.
+    fs::remove_file(&output).unwrap();
+    let cache = compiled();
+    let tried = ["plugin", "run", text(&capitals), "convert", "--cache", text(&cache)];
+    let shown = run(DROVER.as_ref(), &[&tried[..], &streams].concat()).ok();
+    assert!(shown.contains(&small.len().to_string()), "{shown}");
+    assert!(fs::read_to_string(&output).unwrap() == small.to_uppercase());
+}
+
+#[test]
 fn a_transfer_that_is_interrupted_leaves_no_file() {
     let (site, a) = site_with_digest();
     let output = site.path("out");

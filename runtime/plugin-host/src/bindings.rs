@@ -24,6 +24,24 @@ wasmtime::component::bindgen!({
     with: { "drover:plugin/process.child": crate::children::Child },
 });
 
+/// The same for plugins with asynchronous operations, with what only they may
+/// call. What all may call is linked as it is above.
+pub(crate) mod concurrent {
+    wasmtime::component::bindgen!({
+        inline: "
+            package drover:host;
+            world async-operations {
+                import drover:plugin/async-streams@0.1.0;
+                export drover:plugin/async-operations@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:host/async-operations",
+        imports: { default: store | trappable },
+        exports: { default: async },
+    });
+}
+
 /// The same for plugins that parse log lines. The world has no imports, as the
 /// ones above are linked for all.
 pub(crate) mod parsing {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::component::{NotAComponent, check_outline};
-use crate::engine;
+use crate::engine::{self, Kind};
 
 /// Address space of the child: several times what the largest component takes.
 const MEMORY: u64 = 4 << 30;
@@ -81,14 +81,26 @@ pub fn compile(input: &Path, output: &Path) -> Result<(), CompileError> {
 
     let read_error = |source| CompileError::Read { path: input.to_owned(), source };
     let wasm = fs::read(input).map_err(read_error)?;
-    check_outline(File::open(input).map_err(read_error)?, wasm.len() as u64)?;
-    let engine =
-        engine::for_compiling().map_err(|error| CompileError::Compiler(format!("{error:#}")))?;
+    let kind = check_outline(File::open(input).map_err(read_error)?, wasm.len() as u64)?;
+    let engine = engine::for_compiling(kind)
+        .map_err(|error| CompileError::Compiler(format!("{error:#}")))?;
     let code = engine
         .precompile_component(&wasm)
-        .map_err(|error| CompileError::Invalid(format!("{error:#}")))?;
+        .map_err(|error| CompileError::Invalid(explain(&format!("{error:#}"), kind)))?;
     fs::write(output, code)
         .map_err(|source| CompileError::Write { path: output.to_owned(), source })
+}
+
+/// What the compiler said, and what to do where that does not say it. Wasmtime has
+/// no type for it, only words.
+fn explain(reason: &str, kind: Kind) -> String {
+    if kind == Kind::Plain && reason.contains("async") {
+        return format!(
+            "{reason}; asynchronous functions and streams are for plugins that export \
+             drover:plugin/async-operations@0.1: have the operations that use them there"
+        );
+    }
+    reason.to_owned()
 }
 
 /// Lowers one limit of this process. A system that does not know the limit

@@ -7,6 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use drover_grants::Asks;
 use sha2::{Digest, Sha256};
 
+use crate::engine::Kind;
+
 /// SHA-256 of a component file, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hash(String);
@@ -78,10 +80,18 @@ pub enum NotAComponent {
 const MAGIC: &[u8] = b"\0asm";
 const COMPONENT_VERSION: u16 = 13;
 const CORE_LAYER: u16 = 0;
+/// The section of a component that says what it exports.
+const EXPORTS: u8 = 11;
+/// So much of that is looked at; in a plugin it has a few hundred bytes.
+const LOOKED_AT: u64 = 64 << 10;
 
 /// Checks that `file`, `length` bytes long, has the outline of a component:
-/// the right header, and sections that end where the file ends.
-pub(crate) fn check_outline(mut file: impl Read + Seek, length: u64) -> Result<(), NotAComponent> {
+/// the right header, and sections that end where the file ends. Tells which
+/// engine it needs.
+pub(crate) fn check_outline(
+    mut file: impl Read + Seek,
+    length: u64,
+) -> Result<Kind, NotAComponent> {
     let mut header = Vec::new();
     file.by_ref().take(8).read_to_end(&mut header)?;
     if !header.starts_with(MAGIC) {
@@ -97,9 +107,10 @@ pub(crate) fn check_outline(mut file: impl Read + Seek, length: u64) -> Result<(
     if version != COMPONENT_VERSION {
         return Err(NotAComponent::UnknownVersion(version));
     }
+    let mut kind = Kind::Plain;
     let mut position = header.len() as u64;
     while position < length {
-        let (header_length, size) =
+        let (section, header_length, size) =
             section_header(&mut file).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => NotAComponent::Truncated { length, missing: 1 },
                 _ => NotAComponent::Unreadable(error),
@@ -108,34 +119,50 @@ pub(crate) fn check_outline(mut file: impl Read + Seek, length: u64) -> Result<(
         if position > length {
             return Err(NotAComponent::Truncated { length, missing: position - length });
         }
+        if section == EXPORTS {
+            let mut exports = Vec::new();
+            file.by_ref().take(LOOKED_AT.min(size.into())).read_to_end(&mut exports)?;
+            if has(&exports, ASYNC_OPERATIONS.as_bytes()) {
+                kind = Kind::Concurrent;
+            }
+        }
         file.seek(SeekFrom::Start(position))?;
     }
-    Ok(())
+    Ok(kind)
 }
 
-/// Reads the kind and the size of a section: how long that was, and the size.
-fn section_header(file: &mut impl Read) -> io::Result<(u64, u32)> {
+/// Whether `part` is in `whole`.
+fn has(whole: &[u8], part: &[u8]) -> bool {
+    whole.windows(part.len()).any(|window| window == part)
+}
+
+/// Reads the kind and the size of a section: the kind, how long that was, and the
+/// size.
+fn section_header(file: &mut impl Read) -> io::Result<(u8, u64, u32)> {
     let mut byte = [0];
     file.read_exact(&mut byte)?;
+    let section = byte[0];
     let mut size = 0;
     // LEB128: seven bits to a byte, the lowest first, 32 bits at most.
     for index in 0..5 {
         file.read_exact(&mut byte)?;
         size |= u32::from(byte[0] & 0x7f) << (7 * index);
         if byte[0] & 0x80 == 0 {
-            return Ok((index + 2, size));
+            return Ok((section, index + 2, size));
         }
     }
     // The compiler will say what is wrong with this section.
-    Ok((6, size))
+    Ok((section, 6, size))
 }
 
 /// The interfaces of which every plugin exports at least one.
 const OPERATIONS: &str = "drover:plugin/operations";
+const ASYNC_OPERATIONS: &str = "drover:plugin/async-operations";
 const LINE_PARSING: &str = "drover:plugin/line-parsing";
 
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
+    ("drover:plugin/async-streams", "0.1"),
     ("drover:plugin/channel", "0.1"),
     ("drover:plugin/config", "0.1"),
     ("drover:plugin/feed", "0.1"),
@@ -198,6 +225,11 @@ pub(crate) fn is_operations(export: &str) -> bool {
     is_of(export, OPERATIONS)
 }
 
+/// Whether this export makes a component a plugin with asynchronous operations.
+pub(crate) fn is_async_operations(export: &str) -> bool {
+    is_of(export, ASYNC_OPERATIONS)
+}
+
 /// Whether this export makes a component a plugin that parses log lines.
 pub(crate) fn is_line_parsing(export: &str) -> bool {
     is_of(export, LINE_PARSING)
@@ -205,7 +237,8 @@ pub(crate) fn is_line_parsing(export: &str) -> bool {
 
 /// Whether this export would make a component a plugin in some version.
 pub(crate) fn is_of_some_contract(export: &str) -> bool {
-    export.split_once('@').is_some_and(|(name, _)| [OPERATIONS, LINE_PARSING].contains(&name))
+    let kinds = [OPERATIONS, ASYNC_OPERATIONS, LINE_PARSING];
+    export.split_once('@').is_some_and(|(name, _)| kinds.contains(&name))
 }
 
 fn is_of(export: &str, interface: &str) -> bool {
@@ -243,7 +276,7 @@ mod tests {
 
     const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 
-    fn outline(parts: &[&[u8]]) -> Result<(), NotAComponent> {
+    fn outline(parts: &[&[u8]]) -> Result<Kind, NotAComponent> {
         let bytes = parts.concat();
         let length = bytes.len() as u64;
         check_outline(Cursor::new(bytes), length)
@@ -253,6 +286,15 @@ mod tests {
     fn a_header_alone_and_whole_sections_are_a_component() {
         assert!(outline(&[HEADER]).is_ok());
         assert!(outline(&[HEADER, b"\0\x03abc", b"\x01\x80\x01", &[7; 128]]).is_ok());
+    }
+
+    #[test]
+    fn only_who_exports_asynchronous_operations_needs_the_engine_for_them() {
+        let named = b"\x2a\x01\0\x24drover:plugin/async-operations@0.1.0\x05\0\0";
+        for (section, kind) in [(11, Kind::Concurrent), (10, Kind::Plain), (0, Kind::Plain)] {
+            let parts = [HEADER, b"\0\x03abc", &[section], named, b"\x01\x02de"];
+            assert_eq!(outline(&parts).unwrap(), kind, "section {section}");
+        }
     }
 
     #[test]

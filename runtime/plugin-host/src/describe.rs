@@ -8,12 +8,12 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime::Store;
 
 use crate::Limits;
-use crate::bindings::OperationsPluginPre;
 use crate::bindings::exports::drover::plugin::operations::{self, Kind};
 use crate::call::Call;
 use crate::failure;
 use crate::host::Shared;
-use crate::instance::{self, State, Streams};
+use crate::instance::{self, Base, State, Streams};
+use crate::operations::Interface;
 use crate::schema::ArgumentSchema;
 
 /// Operations of one plugin.
@@ -83,19 +83,20 @@ pub enum DescribeError {
     DuplicateFormat(String),
 }
 
-/// Calls `describe` in an instance of its own. The operations come in the order
-/// of their names, each with its compiled schema.
+/// Calls `describe` of an interface in an instance of its own. The operations
+/// come in the order of their names, each with its compiled schema.
 pub(crate) async fn describe(
     shared: &Shared,
     plugin: Arc<str>,
-    component: &OperationsPluginPre<State>,
+    interface: &Interface,
     limits: &Limits,
 ) -> Result<Vec<(Operation, ArgumentSchema)>, DescribeError> {
     // The semaphore is never closed, and instances are limited anyway.
     let _turn = shared.describing.acquire().await;
     let limit = limits.describe_deadline;
     let deadline = Instant::now() + limit;
-    let call = call(shared, plugin, component, limits, deadline);
+    let base = Base { shared, engine: interface.engine(), limits };
+    let call = call(base, plugin, interface, deadline);
     let operations = timeout_at(deadline, call)
         .await
         .unwrap_or(Err(DescribeError::TooSlow(limit.as_millis())))?;
@@ -103,19 +104,14 @@ pub(crate) async fn describe(
 }
 
 async fn call(
-    shared: &Shared,
+    base: Base<'_>,
     plugin: Arc<str>,
-    component: &OperationsPluginPre<State>,
-    limits: &Limits,
+    interface: &Interface,
     deadline: Instant,
 ) -> Result<Vec<operations::Operation>, DescribeError> {
-    let mut describing = Describing::new(shared, plugin, limits, deadline)?;
-    let store = &mut describing.store;
-    let work = async {
-        let instance = component.instantiate_async(&mut *store).await?;
-        instance.drover_plugin_operations().call_describe(store).await
-    };
-    let result = shared.ticker.while_polled(work).await;
+    let mut describing = Describing::new(base, plugin, deadline)?;
+    let work = interface.describe(&mut describing.store);
+    let result = base.shared.ticker.while_polled(work).await;
     result.map_err(|error| describing.crashed(&error))
 }
 
@@ -129,17 +125,16 @@ pub(crate) struct Describing<'a> {
 
 impl<'a> Describing<'a> {
     pub(crate) fn new(
-        shared: &Shared,
+        base: Base<'a>,
         plugin: Arc<str>,
-        limits: &'a Limits,
         deadline: Instant,
     ) -> Result<Self, DescribeError> {
         let subject = format!("{plugin}'s describe");
         let streams = Streams::default();
         let call = Call::describe(plugin, deadline);
-        let store = instance::store(shared, limits, &streams, call)
+        let store = instance::store(base, &streams, call)
             .map_err(|error| DescribeError::Crashed(error.to_string()))?;
-        Ok(Self { store, subject, streams, limits })
+        Ok(Self { store, subject, streams, limits: base.limits })
     }
 
     /// Why it ended without an answer.

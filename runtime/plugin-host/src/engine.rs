@@ -1,7 +1,9 @@
-//! The wasmtime engine: one set of compiler options, for the host and for the
-//! compile child, and the pool that instances come from.
+//! The wasmtime engines: one set of compiler options for each kind, for the host
+//! and for the compile child, and the pools that instances come from.
 
 use std::hash::{Hash, Hasher};
+use std::iter;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -37,13 +39,60 @@ pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 /// the next start faster, and stays behind after a burst of jobs.
 const KEEP_RESIDENT: usize = 128 << 10;
 
-/// The engine that instances run in.
+/// Which engine a component needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The one of most plugins, in which one call ends before the next begins.
+    Plain,
+    /// The one of plugins with asynchronous operations. In it every call takes
+    /// longer, of those as well who have nothing to wait for; hence the other.
+    Concurrent,
+}
+
+/// The engines of a host.
+pub(crate) struct Engines {
+    limits: Limits,
+    plain: Engine,
+    /// Made with the first plugin that needs it, as its pool takes room, too;
+    /// or why it cannot be made.
+    concurrent: OnceLock<Result<Engine, String>>,
+}
+
+impl Engines {
+    /// Makes the engine that is always there.
+    pub(crate) fn start(limits: &Limits) -> wasmtime::Result<Self> {
+        let plain = for_running(Kind::Plain, limits)?;
+        Ok(Self { limits: limits.clone(), plain, concurrent: OnceLock::new() })
+    }
+
+    /// The engine of a kind, or why there is none.
+    pub(crate) fn of(&self, kind: Kind) -> Result<&Engine, &str> {
+        match kind {
+            Kind::Plain => Ok(&self.plain),
+            Kind::Concurrent => {
+                let make = || for_running(Kind::Concurrent, &self.limits);
+                let made = || make().map_err(|error| format!("{error:#}"));
+                self.concurrent.get_or_init(made).as_ref().map_err(String::as_str)
+            }
+        }
+    }
+
+    /// Moves the epoch on in all engines that there are.
+    pub(crate) fn increment_epoch(&self) {
+        let concurrent = self.concurrent.get().and_then(|engine| engine.as_ref().ok());
+        for engine in iter::once(&self.plain).chain(concurrent) {
+            engine.increment_epoch();
+        }
+    }
+}
+
+/// An engine that instances run in.
 ///
 /// Falls back to allocating on demand where the address space for the pool is
 /// not to be had; jobs then start more slowly.
-pub(crate) fn for_running(limits: &Limits) -> wasmtime::Result<Engine> {
-    let mut config = config()?;
-    config.allocation_strategy(pool(limits));
+fn for_running(kind: Kind, limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = config(kind)?;
+    config.allocation_strategy(pool(kind, limits));
     Engine::new(&config).or_else(|error| {
         tracing::warn!(
             error = format!("{error:#}"),
@@ -54,23 +103,27 @@ pub(crate) fn for_running(limits: &Limits) -> wasmtime::Result<Engine> {
     })
 }
 
-/// The engine of the compile child, whose code [`for_running`] accepts.
-pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&config()?)
+/// The engine of the compile child, whose code those of [`Engines`] accept.
+pub(crate) fn for_compiling(kind: Kind) -> wasmtime::Result<Engine> {
+    Engine::new(&config(kind)?)
 }
 
-/// Sixteen hexadecimal digits that differ between engines that cannot run each
-/// other's code.
-pub(crate) fn fingerprint(engine: &Engine) -> String {
+/// Sixteen hexadecimal digits that differ between hosts that cannot run each
+/// other's code. For which of its engines a component is compiled, the component
+/// says itself.
+pub(crate) fn fingerprint() -> wasmtime::Result<String> {
     let mut hash = Fingerprint(Sha256::new());
     COMPILER_VERSION.hash(&mut hash);
-    engine.precompile_compatibility_hash().hash(&mut hash);
-    format!("{:016x}", hash.finish())
+    for kind in [Kind::Plain, Kind::Concurrent] {
+        for_compiling(kind)?.precompile_compatibility_hash().hash(&mut hash);
+    }
+    Ok(format!("{:016x}", hash.finish()))
 }
 
-fn config() -> wasmtime::Result<Config> {
+fn config(kind: Kind) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
+        .concurrency_support(kind == Kind::Concurrent)
         .epoch_interruption(true)
         // Names of functions are enough. Line numbers would have the host
         // parse DWARF, which came with the plugin, whenever one crashes.
@@ -90,10 +143,16 @@ pub(crate) fn service_slots(component: &Component) -> u32 {
 /// Room for the jobs, whatever they are made of, and apart from it for services
 /// and for parsers of log lines: a slot of the pool takes memory although nobody
 /// uses it, so those are sized by what most are made of.
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
+fn pool(kind: Kind, limits: &Limits) -> PoolingAllocationConfig {
     let jobs = limits.running_jobs.saturating_add(DESCRIBING_INSTANCES);
     let kept = limits.services.saturating_add(PARSING_INSTANCES);
     let instances = jobs.saturating_add(kept);
+    // A function of the host that is waited for has the stack of its own, beside
+    // that of the call.
+    let stacks = match kind {
+        Kind::Plain => instances,
+        Kind::Concurrent => instances.saturating_mul(2),
+    };
     let room = |of_job: u32, of_kept: u32| {
         jobs.saturating_mul(of_job).saturating_add(kept.saturating_mul(of_kept))
     };
@@ -102,7 +161,7 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
         .total_memories(room(MEMORIES, 1))
         .total_tables(room(TABLES, SERVICE_TABLES))
-        .total_stacks(instances)
+        .total_stacks(stacks)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
@@ -133,19 +192,39 @@ impl Hasher for Fingerprint {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_host_and_the_compile_child_have_the_same_fingerprint() {
-        let host = for_running(&Limits::default()).unwrap();
-        let child = for_compiling().unwrap();
-        assert_eq!(fingerprint(&host), fingerprint(&child));
+    /// What is alike for engines that run each other's code.
+    fn compatibility(engine: &Engine) -> u64 {
+        let mut hash = Fingerprint(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hash);
+        hash.finish()
     }
 
     #[test]
-    fn other_options_have_another_fingerprint() {
-        let mut other = config().unwrap();
+    fn the_host_runs_what_the_compile_child_makes_for_the_same_kind_and_no_other() {
+        let engines = Engines::start(&Limits::default()).unwrap();
+        for kind in [Kind::Plain, Kind::Concurrent] {
+            let running = compatibility(engines.of(kind).unwrap());
+            let accepted = [Kind::Plain, Kind::Concurrent]
+                .map(|kind| compatibility(&for_compiling(kind).unwrap()) == running);
+            assert_eq!(accepted, [kind == Kind::Plain, kind == Kind::Concurrent]);
+        }
+    }
+
+    #[test]
+    fn other_options_are_no_match() {
+        let mut other = config(Kind::Plain).unwrap();
         other.epoch_interruption(false);
         let other = Engine::new(&other).unwrap();
-        assert_ne!(fingerprint(&for_compiling().unwrap()), fingerprint(&other));
+        assert_ne!(compatibility(&for_compiling(Kind::Plain).unwrap()), compatibility(&other));
+    }
+
+    #[test]
+    fn the_second_engine_is_made_when_it_is_asked_for() {
+        let engines = Engines::start(&Limits::default()).unwrap();
+        engines.of(Kind::Plain).unwrap();
+        assert!(engines.concurrent.get().is_none());
+        let first = engines.of(Kind::Concurrent).unwrap();
+        assert!(Engine::same(first, engines.of(Kind::Concurrent).unwrap()));
     }
 
     #[test]

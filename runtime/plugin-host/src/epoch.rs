@@ -1,5 +1,5 @@
-//! The clock that makes busy instances give way: a thread that moves the
-//! engine's epoch on while instances compute, and sleeps while none does.
+//! The clock that makes busy instances give way: a thread that moves the epoch
+//! of the engines on while instances compute, and sleeps while none does.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::Engine;
+use crate::engine::Engines;
 
 /// The longest time that an instance keeps a thread for itself.
 const TICK: Duration = Duration::from_millis(10);
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+    pub(crate) fn start(engines: Arc<Engines>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             instances: AtomicUsize::new(0),
             is_asleep: AtomicBool::new(false),
@@ -51,7 +51,7 @@ impl Ticker {
         let of_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("plugin-epoch".into())
-            .spawn(move || tick(&of_thread, &engine))?;
+            .spawn(move || tick(&of_thread, &engines))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -102,11 +102,11 @@ impl Drop for Ticking<'_> {
     }
 }
 
-fn tick(shared: &Shared, engine: &Engine) {
+fn tick(shared: &Shared, engines: &Engines) {
     let mut idle_ticks = 0;
     while !shared.is_stopped.load(Ordering::SeqCst) {
         thread::park_timeout(TICK);
-        engine.increment_epoch();
+        engines.increment_epoch();
         if shared.instances.load(Ordering::SeqCst) > 0 {
             idle_ticks = 0;
             continue;

@@ -66,6 +66,9 @@ fn cause(error: &wasmtime::Error) -> String {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "its stack is exhausted: it calls itself too deeply".into(),
+        Some(Trap::AsyncDeadlock) => {
+            "it waits for what can never come, as nobody is left to bring it".into()
+        }
         Some(trap) => trap.to_string(),
         None => plain(&error.root_cause().to_string()),
     }

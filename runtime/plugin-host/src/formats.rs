@@ -11,7 +11,7 @@ use crate::bindings::parsing::LineParserPre;
 use crate::bindings::parsing::exports::drover::plugin::line_parsing;
 use crate::describe::{DescribeError, Describing, check_length, check_name, compile, parse_schema};
 use crate::host::Shared;
-use crate::instance::State;
+use crate::instance::{Base, State};
 use crate::schema::ArgumentSchema;
 
 /// Formats of one plugin.
@@ -38,7 +38,8 @@ pub(crate) async fn describe(
     let _turn = shared.describing.acquire().await;
     let limit = limits.describe_deadline;
     let deadline = Instant::now() + limit;
-    let call = call(shared, plugin, &component, limits, deadline);
+    let base = Base { shared, engine: component.engine(), limits };
+    let call = call(base, plugin, &component, deadline);
     let formats = timeout_at(deadline, call)
         .await
         .unwrap_or(Err(DescribeError::TooSlow(limit.as_millis())))?;
@@ -47,19 +48,18 @@ pub(crate) async fn describe(
 }
 
 async fn call(
-    shared: &Shared,
+    base: Base<'_>,
     plugin: Arc<str>,
     component: &LineParserPre<State>,
-    limits: &Limits,
     deadline: Instant,
 ) -> Result<Vec<line_parsing::Format>, DescribeError> {
-    let mut describing = Describing::new(shared, plugin, limits, deadline)?;
+    let mut describing = Describing::new(base, plugin, deadline)?;
     let store = &mut describing.store;
     let work = async {
         let instance = component.instantiate_async(&mut *store).await?;
         instance.drover_plugin_line_parsing().call_describe(store).await
     };
-    let result = shared.ticker.while_polled(work).await;
+    let result = base.shared.ticker.while_polled(work).await;
     result.map_err(|error| describing.crashed(&error))
 }
 

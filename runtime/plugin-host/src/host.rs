@@ -13,13 +13,12 @@ use drover_api::{
 use drover_grants::{Allowance, Decision, Grants, decide};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use wasmtime::Engine;
 
 use crate::account::{Account, KeptQuarantine};
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand, Haste};
 use crate::directory::{self, Pins, PluginDirectory};
-use crate::engine::{DESCRIBING_INSTANCES, PARSING_INSTANCES};
+use crate::engine::{DESCRIBING_INSTANCES, Engines, PARSING_INSTANCES};
 use crate::epoch::Ticker;
 use crate::inspect::{self, Inspection};
 use crate::job::{Job, Outcome};
@@ -126,7 +125,7 @@ struct Inner {
 
 /// What tasks on the host's threads work with.
 pub(crate) struct Shared {
-    pub(crate) engine: Engine,
+    pub(crate) engines: Arc<Engines>,
     limits: watch::Sender<Arc<Limits>>,
     /// The versions that are wanted, once somebody has said so while the directory
     /// was kept.
@@ -181,15 +180,15 @@ impl Host {
         let HostConfig { cache_dir, compiler, limits, reserved, grants, state_dir, surroundings } =
             config;
         let processors = available_parallelism().map_or(1, usize::from);
-        let engine = engine::for_running(&limits)
-            .map_err(|error| HostError::Engine(format!("{error:#}")))?;
-        let cache = Cache::open(cache_dir, engine::fingerprint(&engine))?;
+        let no_engine = |error| HostError::Engine(format!("{error:#}"));
+        let engines = Arc::new(Engines::start(&limits).map_err(no_engine)?);
+        let cache = Cache::open(cache_dir, engine::fingerprint().map_err(no_engine)?)?;
         cache.prune(SystemTime::now());
-        let ticker = Ticker::start(engine.clone()).map_err(HostError::Threads)?;
+        let ticker = Ticker::start(engines.clone()).map_err(HostError::Threads)?;
         let threads = Threads::start(processors).map_err(HostError::Threads)?;
         let queue = Queue::new(limits.running_jobs, limits.waiting_jobs);
         let shared = Shared {
-            engine,
+            engines,
             cache,
             compiler: Compiler::new(compiler, limits.compile_timeout, processors),
             ticker,

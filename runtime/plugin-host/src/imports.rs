@@ -1,5 +1,6 @@
 //! What plugins may call: one file for each interface in `wit/`.
 
+mod async_streams;
 mod channel;
 mod config;
 mod feed;
@@ -16,6 +17,7 @@ use drover_grants::Asks;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
+use crate::bindings::concurrent::drover::plugin::async_streams as async_interface;
 use crate::bindings::drover::plugin;
 use crate::instance::State;
 
@@ -35,6 +37,9 @@ pub(crate) fn linker(engine: &Engine, asks: &Asks) -> wasmtime::Result<Linker<St
     plugin::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::metrics::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     plugin::streams::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    if engine.get_concurrency_support() {
+        async_interface::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    }
     if !asks.settings.is_empty() || !asks.secrets.is_empty() {
         plugin::config::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     }

@@ -10,7 +10,7 @@ use drover_grants::{Access, Allowance};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -28,6 +28,10 @@ use crate::system::System;
 
 /// Room in a call's data for what is not the answer itself.
 const HOSTCALL_SLACK: usize = 64 << 10;
+
+/// What wasmtime keeps in a store for each stream or call that is waited for:
+/// the thing itself, its two ends, and who waits.
+const WAITED_FOR: usize = 4;
 
 /// Everything that host functions find when an instance calls them.
 pub(crate) struct State {
@@ -58,6 +62,16 @@ impl Streams {
     }
 }
 
+/// What an instance stands on.
+#[derive(Clone, Copy)]
+pub(crate) struct Base<'a> {
+    pub(crate) shared: &'a Shared,
+    /// That of the component.
+    pub(crate) engine: &'a Engine,
+    /// Those of the plugin.
+    pub(crate) limits: &'a Limits,
+}
+
 /// Makes the store for one instance: nothing of the host's is reachable from
 /// it but clocks, random numbers, the contract's functions and what the call
 /// is allowed to touch.
@@ -66,12 +80,11 @@ impl Streams {
 ///
 /// If a directory that it may touch cannot be opened.
 pub(crate) fn store(
-    shared: &Shared,
-    limits: &Limits,
+    base: Base<'_>,
     streams: &Streams,
     call: Call,
 ) -> Result<Store<State>, NoDirectory> {
-    let engine = &shared.engine;
+    let Base { shared, engine, limits } = base;
     let (system, keeps) = (Arc::clone(&shared.system), Arc::clone(&shared.keeps));
     let (surroundings, measuring) = (Arc::clone(&shared.surroundings), Measuring::default());
     let wasi = wasi(&call.allowance, streams)?;
@@ -94,6 +107,9 @@ pub(crate) fn store(
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.answer_bytes.saturating_add(HOSTCALL_SLACK));
+    if let Some(waited_for) = store.concurrent_resource_table() {
+        waited_for.set_max_capacity((limits.handles as usize).saturating_mul(WAITED_FOR));
+    }
     store.set_epoch_deadline(1);
     // Wasmtime's own way of yielding is not enough: it wakes the task at once,
     // and tokio then looks at timers and sockets only after many such rounds.

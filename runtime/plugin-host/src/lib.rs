@@ -55,6 +55,7 @@ mod measuring;
 mod names;
 mod network;
 mod notice;
+mod operations;
 mod pace;
 mod parsed;
 mod parser;

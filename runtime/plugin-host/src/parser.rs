@@ -22,7 +22,7 @@ use crate::bindings::parsing::exports::drover::plugin::line_parsing::{
 use crate::call::{Call, Cancellation, Log};
 use crate::failure::{self, plain};
 use crate::host::Host;
-use crate::instance::{self, State, Streams};
+use crate::instance::{self, Base, State, Streams};
 use crate::job::Outcome;
 use crate::names::unknown;
 use crate::pace::Pace;
@@ -116,10 +116,10 @@ impl Host {
             ..Call::describe(plugin.name.clone(), deadline)
         };
         let cancellation = call.cancellation.clone();
-        let mut store =
-            instance::store(shared, &terms.limits, &streams, call).map_err(|error| {
-                JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
-            })?;
+        let base = Base { shared, engine: component.engine(), limits: &terms.limits };
+        let mut store = instance::store(base, &streams, call).map_err(|error| {
+            JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
+        })?;
         let component = component.clone();
         let (format, options) = (spec.format.clone(), spec.options.to_string());
         let opening = async move {

@@ -5,10 +5,11 @@
 //! writer was dropped; what the reader leaves behind is.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
 
 /// What waits in a pipe, at most; see `wit/streams.wit`.
 const ROOM: usize = 256 << 10;
@@ -43,10 +44,6 @@ pub struct Gone;
 #[derive(Debug, Default)]
 struct Pipe {
     held: Mutex<Held>,
-    /// Something can be read, or the writer is gone.
-    filled: Notify,
-    /// There is room, or the reader is gone.
-    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +52,10 @@ struct Held {
     bytes: usize,
     has_writer_gone: bool,
     has_reader_gone: bool,
+    /// The reader, if it waits for bytes or the end.
+    reader: Option<Waker>,
+    /// The writer, if it waits for room.
+    writer: Option<Waker>,
 }
 
 impl Pipe {
@@ -78,22 +79,24 @@ impl PipeWriter {
     }
 
     pub(crate) async fn wait_for_room(&self) -> Result<usize, Gone> {
-        loop {
-            match self.room()? {
-                0 => self.pipe.emptied.notified().await,
-                room => return Ok(room),
+        poll_fn(|context| self.poll_room(context)).await
+    }
+
+    /// The same for one who polls. The last one who did is woken.
+    pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<Result<usize, Gone>> {
+        let mut held = self.pipe.held();
+        match held.room() {
+            Ok(0) => {
+                held.writer = Some(context.waker().clone());
+                Poll::Pending
             }
+            room => Poll::Ready(room),
         }
     }
 
     /// How much can be written at once.
     pub(crate) fn room(&self) -> Result<usize, Gone> {
-        let held = self.pipe.held();
-        match &*held {
-            Held { has_reader_gone: true, .. } => Err(Gone),
-            Held { pieces, .. } if pieces.len() >= PIECES => Ok(0),
-            Held { bytes, .. } => Ok(ROOM.saturating_sub(*bytes)),
-        }
+        self.pipe.held().room()
     }
 
     /// Writes what there is room for.
@@ -105,8 +108,9 @@ impl PipeWriter {
         if !bytes.is_empty() {
             held.bytes += bytes.len();
             held.pieces.push_back(bytes);
+            let reader = held.reader.take();
             drop(held);
-            self.pipe.filled.notify_one();
+            wake(reader);
         }
         Ok(())
     }
@@ -114,8 +118,11 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        self.pipe.held().has_writer_gone = true;
-        self.pipe.filled.notify_one();
+        let mut held = self.pipe.held();
+        held.has_writer_gone = true;
+        let reader = held.reader.take();
+        drop(held);
+        wake(reader);
     }
 }
 
@@ -127,21 +134,23 @@ impl PipeReader {
             if let Some(bytes) = self.take(most)? {
                 return Some(bytes);
             }
-            self.pipe.filled.notified().await;
+            self.wait_for_bytes().await;
         }
     }
 
+    /// Waits until there is something to read, or the end.
     pub(crate) async fn wait_for_bytes(&self) {
-        loop {
-            let is_ready = {
-                let held = self.pipe.held();
-                held.bytes > 0 || held.has_writer_gone
-            };
-            if is_ready {
-                return;
-            }
-            self.pipe.filled.notified().await;
+        poll_fn(|context| self.poll_bytes(context)).await;
+    }
+
+    /// The same for one who polls. The last one who did is woken.
+    pub(crate) fn poll_bytes(&self, context: &Context<'_>) -> Poll<()> {
+        let mut held = self.pipe.held();
+        if held.bytes > 0 || held.has_writer_gone {
+            return Poll::Ready(());
         }
+        held.reader = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Reads what is there: none at the end, nothing inside if there is nothing yet.
@@ -152,13 +161,29 @@ impl PipeReader {
             return if held.has_writer_gone { None } else { Some(None) };
         }
         let taken = held.take(most);
+        let writer = held.writer.take();
         drop(held);
-        self.pipe.emptied.notify_one();
+        wake(writer);
         Some(Some(taken))
     }
 }
 
+/// Wakes who waits, if anybody does, with nothing locked.
+fn wake(waiting: Option<Waker>) {
+    if let Some(waiting) = waiting {
+        waiting.wake();
+    }
+}
+
 impl Held {
+    fn room(&self) -> Result<usize, Gone> {
+        match self {
+            Self { has_reader_gone: true, .. } => Err(Gone),
+            Self { pieces, .. } if pieces.len() >= PIECES => Ok(0),
+            Self { bytes, .. } => Ok(ROOM.saturating_sub(*bytes)),
+        }
+    }
+
     /// Takes at most `most` bytes out. Small pieces become one.
     fn take(&mut self, most: usize) -> Bytes {
         let length = most.min(self.bytes);
@@ -193,8 +218,9 @@ impl Drop for PipeReader {
         held.has_reader_gone = true;
         held.pieces.clear();
         held.bytes = 0;
+        let writer = held.writer.take();
         drop(held);
-        self.pipe.emptied.notify_one();
+        wake(writer);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_api::{OperationKind, Plugin};
+use drover_api::{Operation, OperationKind, Plugin};
 use drover_grants::{Asks, Decision, Manifest, Missing, SectionError, decide, read_manifest};
 use nix::fcntl::OFlag;
 use semver::Version;
@@ -18,19 +18,22 @@ use wasmtime::component::Component;
 
 use crate::account::Account;
 use crate::bindings::OperationsPluginPre;
+use crate::bindings::concurrent::AsyncOperationsPre;
 use crate::bindings::parsing::LineParserPre;
 use crate::cache::Verified;
 use crate::compiler::{CompilerError, Haste};
 use crate::component::{
-    Hash, NotAComponent, ask_for, check_outline, cure, is_line_parsing, is_of_some_contract,
-    is_offered, is_operations,
+    Hash, NotAComponent, ask_for, check_outline, cure, is_async_operations, is_line_parsing,
+    is_of_some_contract, is_offered, is_operations,
 };
 use crate::describe::{DescribeError, check_name, describe};
+use crate::engine::Kind;
 use crate::formats::{self, Formats};
 use crate::host::Shared;
 use crate::instance::State;
 use crate::job::Outcome;
 use crate::notice::Notice;
+use crate::operations::Interface;
 use crate::pace::Pace;
 use crate::schema::ArgumentSchema;
 use crate::tally::{Counts, Tally};
@@ -41,8 +44,6 @@ pub(crate) struct Loaded {
     pub(crate) name: Arc<str>,
     /// What its manifest says.
     pub(crate) version: Option<Arc<str>>,
-    /// None if it has no operations.
-    pub(crate) component: Option<OperationsPluginPre<State>>,
     pub(crate) operations: BTreeMap<String, LoadedOperation>,
     /// None if it parses no log lines.
     pub(crate) formats: Option<Formats>,
@@ -84,6 +85,8 @@ impl Loaded {
 
 /// What the host needs to know of an operation to run it.
 pub(crate) struct LoadedOperation {
+    /// In which it is.
+    pub(crate) interface: Arc<Interface>,
     pub(crate) kind: OperationKind,
     pub(crate) arguments: ArgumentSchema,
     pub(crate) pace: Pace,
@@ -168,7 +171,7 @@ pub enum Refusal {
     )]
     Mismatch(String),
     /// It is no plugin.
-    #[error("it exports neither drover:plugin/operations@0.1 nor drover:plugin/line-parsing@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
+    #[error("it exports none of drover:plugin/operations@0.1, async-operations@0.1 and line-parsing@0.1, so it is no plugin: write it with drover-sdk; it exports {}", list(.0))]
     NoOperations(Vec<String>),
     /// It is a plugin of another contract.
     #[error(
@@ -241,13 +244,14 @@ pub(crate) fn name_as(name: &str, reserved: &[String]) -> Result<Arc<str>, Refus
 impl Code {
     /// Compiles the component in the file, unless the cache has its code.
     pub(crate) async fn get(shared: &Shared, path: &Path, haste: Haste) -> Result<Self, Refusal> {
-        let Source { hash, size, manifest, cached } =
+        let Source { kind, hash, size, manifest, cached } =
             block_in_place(|| Source::open(shared, path))?;
         let code = match cached {
             Cached::Code(code) => code,
             Cached::Copy(copy) => compile(shared, &hash, &copy, haste).await?,
         };
-        let component = block_in_place(|| deserialize::component(&shared.engine, &code))
+        let engine = shared.engines.of(kind).map_err(|error| Refusal::Code(error.to_owned()))?;
+        let component = block_in_place(|| deserialize::component(engine, &code))
             .map_err(|error| Refusal::Code(format!("{error:#}")))?;
         Ok(Self { hash, size, manifest, component })
     }
@@ -263,14 +267,17 @@ impl Code {
     /// Checks the component against what is offered and has it describe itself.
     pub(crate) async fn load(self, shared: &Shared, name: Arc<str>) -> Result<Loaded, Refusal> {
         self.check_manifest(&name)?;
-        let Linked { operations: component, parsing } = self.link()?;
+        let Linked { interfaces, parsing } = self.link()?;
         self.check_grants(&name, shared)?;
         let account = shared.account(&name);
         let limits = &account.terms().limits;
-        let operations = match &component {
-            Some(component) => describe(shared, name.clone(), component, limits).await?,
-            None => Vec::new(),
-        };
+        let mut operations = Vec::new();
+        for interface in interfaces {
+            let described = describe(shared, name.clone(), &interface, limits).await?;
+            let interface = Arc::new(interface);
+            operations.extend(described.into_iter().map(|each| (each, interface.clone())));
+        }
+        operations.sort_by(|((one, _), _), ((other, _), _)| one.name.cmp(&other.name));
         let (described, formats) = match parsing {
             Some(parsing) => {
                 let (described, formats) =
@@ -282,28 +289,21 @@ impl Code {
         let description = Plugin {
             name: name.to_string(),
             hash: self.hash.to_string(),
-            operations: operations.iter().map(|(operation, _)| operation.clone()).collect(),
+            operations: operations.iter().map(|((operation, _), _)| operation.clone()).collect(),
             formats: described,
         };
-        let operations = operations.into_iter().map(|(operation, arguments)| {
-            let kind = operation.kind;
-            (operation.name, LoadedOperation { kind, arguments, pace: Pace::default() })
-        });
-        let operations = operations.collect();
+        let (mut all, pace) = (BTreeMap::new(), Pace::default);
+        for ((Operation { name, kind, .. }, arguments), interface) in operations {
+            let operation = LoadedOperation { interface, kind, arguments, pace: pace() };
+            if all.insert(name.clone(), operation).is_some() {
+                return Err(DescribeError::Duplicate(name).into());
+            }
+        }
+        let operations = all;
         let Manifest { version, asks, .. } = self.manifest;
         let version = version.map(|version| version.to_string().into());
         let counts = Counts::default();
-        Ok(Loaded {
-            name,
-            version,
-            component,
-            operations,
-            formats,
-            description,
-            asks,
-            account,
-            counts,
-        })
+        Ok(Loaded { name, version, operations, formats, description, asks, account, counts })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {
@@ -340,8 +340,9 @@ impl Code {
             return Err(Refusal::Imports(refused));
         }
         let has_operations = exports.iter().any(|export| is_operations(export));
+        let has_async = exports.iter().any(|export| is_async_operations(export));
         let has_parsing = exports.iter().any(|export| is_line_parsing(export));
-        if !has_operations && !has_parsing {
+        if !has_operations && !has_async && !has_parsing {
             let other = exports.iter().find(|name| is_of_some_contract(name));
             return Err(match other {
                 Some(other) => Refusal::OtherContract(other.clone()),
@@ -356,9 +357,15 @@ impl Code {
         let linked = imports::linker(self.component.engine(), asks)
             .and_then(|linker| linker.instantiate_pre(&self.component))
             .and_then(|component| {
-                let parsing = has_parsing.then(|| LineParserPre::new(component.clone()));
-                let operations = has_operations.then(|| OperationsPluginPre::new(component));
-                Ok(Linked { operations: operations.transpose()?, parsing: parsing.transpose()? })
+                let mut interfaces = Vec::new();
+                if has_operations {
+                    interfaces.push(Interface::Plain(OperationsPluginPre::new(component.clone())?));
+                }
+                if has_async {
+                    interfaces.push(Interface::Async(AsyncOperationsPre::new(component.clone())?));
+                }
+                let parsing = has_parsing.then(|| LineParserPre::new(component)).transpose()?;
+                Ok(Linked { interfaces, parsing })
             });
         linked.map_err(|error| Refusal::Mismatch(format!("{error:#}")))
     }
@@ -366,12 +373,14 @@ impl Code {
 
 /// A component that can be instantiated, as each of the kinds of plugin that it is.
 struct Linked {
-    operations: Option<OperationsPluginPre<State>>,
+    /// Those that have operations.
+    interfaces: Vec<Interface>,
     parsing: Option<LineParserPre<State>>,
 }
 
 /// A component file that was read once from end to end.
 struct Source {
+    kind: Kind,
     hash: Hash,
     size: u64,
     manifest: Manifest,
@@ -399,16 +408,16 @@ impl Source {
         if size > limit {
             return Err(Refusal::TooLarge { size, limit });
         }
-        check_outline(&file, size)?;
+        let kind = check_outline(&file, size)?;
         let manifest = read_manifest(&file)?.unwrap_or_default();
 
         let hash = hash_of(&mut file, &mut io::sink(), limit).map_err(Refusal::Read)?;
         if let Some(code) = shared.cache.find(&hash) {
-            return Ok(Self { hash, size, manifest, cached: Cached::Code(code) });
+            return Ok(Self { kind, hash, size, manifest, cached: Cached::Code(code) });
         }
         let mut copy = shared.cache.scratch().map_err(Refusal::Cache)?;
         let hash = hash_of(&mut file, copy.as_file_mut(), limit).map_err(Refusal::Read)?;
-        Ok(Self { hash, size, manifest, cached: Cached::Copy(copy) })
+        Ok(Self { kind, hash, size, manifest, cached: Cached::Copy(copy) })
     }
 }
 

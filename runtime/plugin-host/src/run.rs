@@ -20,11 +20,11 @@ use crate::children::Children;
 use crate::failure::{self, plain};
 use crate::feed::Feed;
 use crate::host::Shared;
-use crate::instance::{self, State, Streams};
+use crate::instance::{self, Base, State, Streams};
 use crate::job::{Job, Outcome, Said};
 use crate::names::unknown;
 use crate::notice::Notice;
-use crate::plugin::Loaded;
+use crate::plugin::{Loaded, LoadedOperation};
 use crate::queue::{Entrance, Turns};
 use crate::share;
 use crate::terms::Bounds;
@@ -186,19 +186,14 @@ impl Work<'_> {
         let Self { shared, plugin, operation, subject, bounds, streams } = *self;
         let limits = bounds.limits();
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
-        let Some(component) = &plugin.component else {
+        let Some(LoadedOperation { interface, .. }) = plugin.operations.get(operation) else {
             return Err(unknown_operation(plugin, operation));
         };
-        let mut store = instance::store(shared, limits, streams, call).map_err(|error| {
+        let base = Base { shared, engine: interface.engine(), limits };
+        let mut store = instance::store(base, streams, call).map_err(|error| {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
-        let result = async {
-            let instance = component.instantiate_async(&mut store).await?;
-            let operations = instance.drover_plugin_operations();
-            operations.call_run(&mut store, operation, &arguments).await
-        }
-        .await;
-        let answer = match result {
+        let answer = match interface.run(&mut store, operation, &arguments).await {
             Ok(Ok(answer)) => parse_answer(&answer, subject, bounds.answer_bytes()),
             Ok(Err(error)) => Err(refusal(error, subject)),
             Err(error) => {

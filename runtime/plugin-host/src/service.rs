@@ -123,8 +123,8 @@ impl Host {
         let allowance = self.allowance(&plugin)?;
         plugin.account.admit()?;
         let shared = Arc::clone(self.shared());
-        let slots = plugin.component.as_ref();
-        let slots = slots.map_or(1, |plugin| service_slots(plugin.instance_pre().component()));
+        let slots = plugin.operations.get(&job.operation);
+        let slots = slots.map_or(1, |found| service_slots(found.interface.component()));
         let permit = Arc::clone(&shared.services).try_acquire_many_owned(slots);
         let permit = permit.map_err(|_| {
             let message = format!(

@@ -10,6 +10,7 @@ mod flood;
 mod host;
 mod measure;
 mod serve;
+mod stream;
 mod wait;
 
 use drover_sdk::serde_json::Value;
@@ -49,6 +50,7 @@ plugin!(
     host::environment,
     measure::measure,
     measure::measure_many,
+    stream::pass,
 );
 
 /// Does nothing.

@@ -1,5 +1,8 @@
 //! `wit/streams.wit`: what goes into a job and comes out of it while it runs.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use wasmtime::component::Resource;
 use wasmtime_wasi::async_trait;
@@ -42,63 +45,105 @@ impl From<JobStreams> for Ends {
     }
 }
 
-impl Host for State {
-    fn input(&mut self) -> wasmtime::Result<Result<Resource<DynInputStream>, Error>> {
+/// Why there is no end for the plugin.
+pub(super) enum Without {
+    /// It has had it.
+    Taken,
+    /// Nobody is at the other one.
+    NotWanted,
+}
+
+impl State {
+    /// What the plugin reads, if it has not asked for it before.
+    pub(super) fn take_input(&mut self) -> Result<Input, Without> {
         let rest = match std::mem::replace(&mut self.call.streams.input, End::Taken) {
-            End::Taken => return Ok(Err(Error::Taken)),
+            End::Taken => return Err(Without::Taken),
             End::Here(reader) => Some(reader),
             End::Loose => None,
         };
-        let input = Input { data: Bytes::copy_from_slice(&self.call.data), rest };
-        let input: DynInputStream = Box::new(input);
+        Ok(Input { data: Bytes::copy_from_slice(&self.call.data), rest })
+    }
+
+    /// Where the plugin writes, if it has not asked for it before.
+    pub(super) fn take_output(&mut self) -> Result<PipeWriter, Without> {
+        let output = &mut self.call.streams.output;
+        match std::mem::replace(output, End::Taken) {
+            End::Here(writer) => Ok(writer),
+            End::Taken => Err(Without::Taken),
+            End::Loose => {
+                *output = End::Loose;
+                Err(Without::NotWanted)
+            }
+        }
+    }
+}
+
+impl From<Without> for Error {
+    fn from(without: Without) -> Self {
+        match without {
+            Without::Taken => Self::Taken,
+            Without::NotWanted => Self::NotWanted,
+        }
+    }
+}
+
+impl Host for State {
+    fn input(&mut self) -> wasmtime::Result<Result<Resource<DynInputStream>, Error>> {
+        let input: DynInputStream = match self.take_input() {
+            Ok(input) => Box::new(input),
+            Err(without) => return Ok(Err(without.into())),
+        };
         Ok(Ok(self.table().push(input)?))
     }
 
     fn output(&mut self) -> wasmtime::Result<Result<Resource<DynOutputStream>, Error>> {
-        let output = &mut self.call.streams.output;
-        let writer = match std::mem::replace(output, End::Taken) {
-            End::Here(writer) => writer,
-            End::Taken => return Ok(Err(Error::Taken)),
-            End::Loose => {
-                *output = End::Loose;
-                return Ok(Err(Error::NotWanted));
-            }
+        let output: DynOutputStream = match self.take_output() {
+            Ok(writer) => Box::new(Output(writer)),
+            Err(without) => return Ok(Err(without.into())),
         };
-        let output: DynOutputStream = Box::new(Output(writer));
         Ok(Ok(self.table().push(output)?))
     }
 }
 
 /// The data of the command, and what follows.
-struct Input {
+pub(super) struct Input {
     data: Bytes,
     rest: Option<PipeReader>,
+}
+
+impl Input {
+    /// Waits until there is something to read, or the end.
+    pub(super) fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
+        match &self.rest {
+            Some(rest) if self.data.is_empty() => rest.poll_bytes(context),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// What is there, at most so much of it; none at the end.
+    pub(super) fn take(&mut self, most: usize) -> Option<Bytes> {
+        if !self.data.is_empty() {
+            return Some(self.data.split_to(most.min(self.data.len())));
+        }
+        let rest = self.rest.as_mut()?;
+        if most == 0 {
+            return Some(Bytes::new());
+        }
+        rest.take(most).map(Option::unwrap_or_default)
+    }
 }
 
 #[async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {
-        if let (true, Some(rest)) = (self.data.is_empty(), &self.rest) {
-            rest.wait_for_bytes().await;
-        }
+        poll_fn(|context| self.poll_ready(context)).await;
     }
 }
 
 #[async_trait]
 impl InputStream for Input {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let size = size.min(CHUNK);
-        if !self.data.is_empty() {
-            return Ok(self.data.split_to(size.min(self.data.len())));
-        }
-        let Some(rest) = &mut self.rest else { return Err(StreamError::Closed) };
-        if size == 0 {
-            return Ok(Bytes::new());
-        }
-        match rest.take(size) {
-            Some(bytes) => Ok(bytes.unwrap_or_default()),
-            None => Err(StreamError::Closed),
-        }
+        self.take(size.min(CHUNK)).ok_or(StreamError::Closed)
     }
 }
 

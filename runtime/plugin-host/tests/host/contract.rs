@@ -242,7 +242,7 @@ impl WasiView for Wasi {
 
 impl OldHost {
     fn of(contract: &Contract) -> Self {
-        let engine = Engine::new(&Config::new()).unwrap();
+        let engine = Engine::new(Config::new().concurrency_support(false)).unwrap();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         for (name, interface) in contract {
@@ -257,8 +257,8 @@ impl OldHost {
 
     /// Links a component as a host does that loads it.
     fn load(&self, path: &Path) -> Result<(), String> {
-        let component = Component::from_file(&self.engine, path).unwrap();
-        let linked = self.linker.instantiate_pre(&component);
+        let component = Component::from_file(&self.engine, path);
+        let linked = component.and_then(|component| self.linker.instantiate_pre(&component));
         linked.map(drop).map_err(|error| format!("{error:#}"))
     }
 }
@@ -271,7 +271,18 @@ fn plugins_of_today_load_in_an_old_host_if_they_call_nothing_new() {
     // `guests` waits and publishes, which plugins could not at first.
     let error = oldest.load(&component("guests")).unwrap_err();
     assert_says(&error, &["drover:plugin/"]);
-    for state in &states()[1..] {
+    for state in &states()[1..3] {
+        let error = OldHost::of(&read(state)).load(&component("guests")).unwrap_err();
+        assert_says(&error, &["drover:plugin/streams"]);
+    }
+    for state in &states()[3..] {
         OldHost::of(&read(state)).load(&component("guests")).unwrap();
     }
+}
+
+#[test]
+fn asynchronous_operations_are_refused_in_words_where_nobody_knows_them() {
+    let newest = states().pop().unwrap();
+    let error = OldHost::of(&read(&newest)).load(&component("concurrent")).unwrap_err();
+    assert_says(&error, &["async"]);
 }

@@ -121,6 +121,15 @@ async fn what_unfolds_without_end_is_refused_by_its_compiler_alone() {
 }
 
 #[tokio::test]
+async fn streams_without_asynchronous_operations_are_refused_with_their_cure() {
+    let site = Site::new(Limits::default()).await;
+    let stream = "(component (type (stream u8)) (import \"a\" (func (param \"s\" (stream u8)))))";
+    let text = site.refused(&wat::parse_str(stream).unwrap()).await;
+    assert_says(&text, &["hostile.wasm", "cannot be compiled", "drover:plugin/async-operations"]);
+    site.is_unharmed().await;
+}
+
+#[tokio::test]
 async fn a_gigabyte_is_not_even_copied() {
     let limits = Limits { memory_bytes: 2 << 30, ..Limits::default() };
     let site = Site::new(limits).await;

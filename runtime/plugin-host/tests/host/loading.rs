@@ -89,7 +89,7 @@ async fn a_refusal_names_file_reason_and_cure() {
         (component("wants_sockets"), ["`wasi:sockets/", "not offered", "plugins have no sockets"]),
         (
             component("exports_nothing"),
-            ["neither drover:plugin/operations", "no plugin", "drover-sdk"],
+            ["none of drover:plugin/operations", "no plugin", "drover-sdk"],
         ),
     ] {
         assert_says(&refusal(&host, &path).await, &words);

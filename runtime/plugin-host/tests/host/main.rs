@@ -8,6 +8,7 @@
 
 mod cache;
 mod components;
+mod concurrent;
 mod contract;
 mod describing;
 mod directory;
