@@ -279,7 +279,7 @@ fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
         .linear_memory_keep_resident(KEPT_RESIDENT)
         .table_keep_resident(KEPT_RESIDENT);
     let mut config = Config::new();
-    config.epoch_interruption(true);
+    config.epoch_interruption(true).concurrency_support(false);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config)?;
 
@@ -294,14 +294,14 @@ fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
 
 /// Links what the component imports of ours, which an empty task does not call.
 /// `define_unknown_imports_as_traps` would take WASI of a later patch for unknown.
-fn trap_ours(
-    linker: &mut Linker<State>,
+pub(crate) fn trap_ours<T>(
+    linker: &mut Linker<T>,
     engine: &Engine,
     component: &Component,
 ) -> wasmtime::Result<()> {
     for (name, import) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
-        if !name.starts_with("drover:plugin/") {
+        if !name.starts_with("drover:plugin/") || name.starts_with("drover:plugin/async-") {
             continue;
         }
         let mut instance = linker.instance(name)?;

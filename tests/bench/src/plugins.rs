@@ -4,6 +4,7 @@ mod denied;
 mod fresh;
 mod hostile;
 mod services;
+mod streams;
 mod swap;
 mod warm;
 
@@ -18,7 +19,8 @@ use crate::{Inputs, Plan};
 pub(crate) const COLUMNS: &str = "\
 ours: the plugin host in this process; for services `drover agent`, joined to a controller
 limit: the same component in bare wasmtime; for calls while or after something happens,
-       the same calls before it; peer: beside a hostile plugin, while it does its worst";
+       the same calls before it; peer: beside a hostile plugin, while it does its worst;
+       for what is asynchronous, the same by an operation that is not";
 
 const SERVICE_KB: Bar = Bar::AtMost(400.0);
 
@@ -35,6 +37,7 @@ pub(crate) async fn run(inputs: &Inputs, plan: &Plan) -> anyhow::Result<Vec<Row>
     let mut rows = fresh::rows(inputs, plan, &dir.path().join("fresh")).await?.to_vec();
     rows.extend(warm::rows(inputs, plan, &dir.path().join("warm")).await?);
     rows.extend(swap::rows(inputs, &dir.path().join("swap")).await?);
+    rows.extend(streams::rows(inputs, plan, &dir.path().join("streams")).await?);
     rows.extend(denied::rows(inputs, plan, &dir.path().join("denied")).await?);
     rows.extend(hostile::rows(inputs, plan, &dir.path().join("hostile")).await?);
     let count = if plan.quick { 100 } else { 1_000 };
