@@ -1,20 +1,21 @@
 //! The host: plugins that are loaded, and the parts that they run with.
 
-use std::collections::{BTreeMap, HashMap};
+mod settings;
+mod view;
+
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
-use drover_api::{
-    ErrorCode, JobError, Level, OperationKind, Plugin, PluginList, PluginSummary, RefusedPlugin,
-};
-use drover_grants::{Allowance, Decision, Grants, decide};
+use drover_api::{ErrorCode, JobError, Level, OperationKind, Plugin};
+use drover_grants::Grants;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, KeptQuarantine};
+use crate::account::Account;
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand, Haste};
 use crate::directory::{self, Pins, PluginDirectory};
@@ -269,93 +270,6 @@ impl Host {
         result.map_err(|source| LoadError::Refused { path: path.to_owned(), source })
     }
 
-    /// The loaded plugins, by name.
-    #[must_use]
-    pub fn plugins(&self) -> Vec<Plugin> {
-        self.registry().descriptions().cloned().collect()
-    }
-
-    /// The loaded plugins in short, by name.
-    #[must_use]
-    pub fn summaries(&self) -> Vec<PluginSummary> {
-        let registry = self.registry();
-        let summary = |plugin: &Plugin| PluginSummary {
-            name: plugin.name.clone(),
-            hash: plugin.hash.clone(),
-        };
-        registry.descriptions().map(summary).collect()
-    }
-
-    /// The loaded plugin that has the operation `<plugin>.<operation>`, with
-    /// nothing but that.
-    #[must_use]
-    pub fn plugin_with(&self, cmd: &str) -> Option<Plugin> {
-        let (plugin, operation) = cmd.rsplit_once('.')?;
-        let registry = self.registry();
-        let Plugin { name, hash, operations, .. } = &registry.find(plugin)?.description;
-        let operation = operations.iter().find(|known| known.name == operation)?.clone();
-        let (name, hash) = (name.clone(), hash.clone());
-        Some(Plugin { name, hash, operations: vec![operation], formats: Vec::new() })
-    }
-
-    /// The files of the plugin directory that are refused, by name.
-    #[must_use]
-    pub fn refused(&self) -> Vec<RefusedPlugin> {
-        self.registry().refused()
-    }
-
-    /// What there is to know of each plugin, loaded or not.
-    #[must_use]
-    pub fn statuses(&self) -> PluginList {
-        self.registry().statuses()
-    }
-
-    /// Lets a plugin out of its quarantine; false if it was in none.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such plugin.
-    pub fn release(&self, plugin: &str) -> Result<bool, JobError> {
-        let was_in = self.plugin(plugin)?.account.release();
-        if was_in {
-            tracing::info!(plugin, "plugin released from quarantine");
-            let text = format!("plugin `{plugin}` was released from quarantine");
-            self.notify(Notice::new(Level::OPERATOR, plugin, text));
-            self.changed();
-        }
-        Ok(was_in)
-    }
-
-    /// The quarantines that plugins are in, or are on probation after, by plugin:
-    /// what [`Host::resume_quarantines`] wants in the next host.
-    #[must_use]
-    pub fn quarantines(&self) -> BTreeMap<String, KeptQuarantine> {
-        let accounts = self.0.shared.accounts();
-        let kept =
-            |(name, account): (&Arc<str>, &Arc<Account>)| Some((name.to_string(), account.kept()?));
-        accounts.iter().filter_map(kept).collect()
-    }
-
-    /// Puts plugins where they were in the host before. To be called before any is
-    /// loaded.
-    pub fn resume_quarantines(&self, quarantines: BTreeMap<String, KeptQuarantine>) {
-        for (name, kept) in quarantines {
-            self.0.shared.account(&name.into()).resume(kept);
-        }
-    }
-
-    /// Counts up whenever what is loaded, refused, granted or in quarantine
-    /// changes.
-    #[must_use]
-    pub fn revision(&self) -> watch::Receiver<u64> {
-        self.0.shared.news.revision()
-    }
-
-    /// Waits for the next thing to tell of plugins. One listens at a time.
-    pub async fn notice(&self) -> Notice {
-        self.0.shared.news.listen().await
-    }
-
     /// Runs one operation and waits for its end. Whatever goes wrong is in the
     /// outcome. Dropping the returned future ends the job at once.
     pub async fn run(&self, job: Job) -> Outcome {
@@ -399,76 +313,6 @@ impl Host {
     /// end as [`ErrorCode::ShuttingDown`].
     pub async fn shutdown(&self) {
         self.0.threads.stop(SHUTDOWN_GRACE).await;
-    }
-
-    /// Grants something else from now on: jobs that begin later get that, and
-    /// plugins are loaded by it; what is refused in a kept directory is tried again.
-    /// Jobs under way keep what they have. A loaded
-    /// plugin that is no longer granted what it asks for gets no more jobs,
-    /// until it is again.
-    pub fn set_grants(&self, grants: Grants) {
-        self.0.shared.grants.send_replace(grants);
-        self.changed();
-    }
-
-    /// Has other limits from now on, for jobs that begin later; services and parsers
-    /// that feel them are to begin anew. What is made at the start stays: how many
-    /// jobs run and wait in all, and how many services there are.
-    pub fn set_limits(&self, limits: Limits) {
-        let shared = &self.0.shared;
-        let Limits { running_jobs, waiting_jobs, services, .. } = *shared.limits();
-        let limits = Limits { running_jobs, waiting_jobs, services, ..limits };
-        shared.limits.send_replace(Arc::new(limits));
-        let limits = shared.limits();
-        for (name, account) in shared.accounts().iter() {
-            account.set_limits(limits.of(name));
-        }
-        self.changed();
-    }
-
-    /// What plugins may use up at present.
-    #[must_use]
-    pub fn limits(&self) -> Arc<Limits> {
-        self.0.shared.limits()
-    }
-
-    /// Wants other versions of plugins from now on, by plugin: the directory that
-    /// is kept is looked at again.
-    pub fn set_pins(&self, pins: Pins) {
-        self.0.shared.pins.send_replace(Some(pins));
-    }
-
-    /// The versions that [`Host::set_pins`] wants; none before that was called.
-    #[must_use]
-    pub fn pins(&self) -> Option<Pins> {
-        self.0.shared.pins.borrow().clone()
-    }
-
-    /// The limits in force, and what tells when they change.
-    pub(crate) fn watch_limits(&self) -> watch::Receiver<Arc<Limits>> {
-        self.0.shared.limits.subscribe()
-    }
-
-    /// The versions that are wanted, if somebody has said so, and what tells when
-    /// they change.
-    pub(crate) fn watch_pins(&self) -> watch::Receiver<Option<Pins>> {
-        self.0.shared.pins.subscribe()
-    }
-
-    /// The grants in force, and what tells when they change.
-    pub(crate) fn grants(&self) -> watch::Receiver<Grants> {
-        self.0.shared.grants.subscribe()
-    }
-
-    /// What the plugin may touch at present.
-    pub(crate) fn allowance(&self, plugin: &Loaded) -> Result<Allowance, JobError> {
-        match decide(&plugin.name, &plugin.asks, &self.0.shared.grants.borrow()) {
-            Decision::Allowed { allowance, .. } => Ok(allowance),
-            Decision::Missing(missing) => {
-                let message = format!("`{}` cannot run: {missing}", plugin.name);
-                Err(JobError::new(ErrorCode::Denied, message))
-            }
-        }
     }
 
     /// The plugin that serves, if it has the operation and that is of this kind.

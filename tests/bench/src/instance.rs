@@ -19,7 +19,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::latency::{self, Latencies, Sample};
@@ -277,7 +279,8 @@ fn prepare(component: &Path, operation: &str) -> wasmtime::Result<Plugin> {
     pool.total_component_instances(POOLED_INSTANCES)
         .total_stacks(POOLED_INSTANCES)
         .linear_memory_keep_resident(KEPT_RESIDENT)
-        .table_keep_resident(KEPT_RESIDENT);
+        .table_keep_resident(KEPT_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
