@@ -20,17 +20,17 @@ struct Shop {
     site: Site,
     _keys: tempfile::TempDir,
     key: String,
+    /// What a configuration says to trust it.
+    trust: String,
 }
 
 impl Shop {
     fn open() -> Self {
         let keys = tempfile::tempdir().unwrap();
         let (key, public) = keys::new_key(keys.path(), "release");
-        let site = Site::start_with(
-            DROVER,
-            &format!("[trusted_keys.release]\npublic_key = \"{public}\"\n"),
-        );
-        Self { site, _keys: keys, key }
+        let trust = format!("[trusted_keys.release]\npublic_key = \"{public}\"\n");
+        let site = Site::start_with(DROVER, &trust);
+        Self { site, _keys: keys, key, trust }
     }
 
     /// The plugin `hello` at a version, in a file of its own.
@@ -133,6 +133,27 @@ fn what_is_unsigned_or_signed_by_a_stranger_is_refused_with_what_to_do() {
     fs::write(shop.site.path("garbage.wasm"), "garbage").unwrap();
     let garbage = shop.site.path("garbage.wasm");
     let _ = shop.drover(&["push", garbage.to_str().unwrap(), "--key", &shop.key]).failed(2);
+}
+
+#[test]
+fn a_node_runs_what_was_pushed_to_the_catalog() {
+    let shop = Shop::open();
+    let _a = shop.site.start_agent(1, "a", &shop.trust);
+    shop.site.wait_until_ready("a", 0);
+    for version in ["1.2.0", "1.3.0"] {
+        let CatalogDetail { version: pushed, signature, .. } = shop.push(version, &[]);
+        let arguments = json!({
+            "name": "hello", "version": version, "hash": pushed.hash, "length": pushed.length,
+            "signature": signature, "watch": "100ms",
+        });
+        let line = ["call", "a", "plugin.update", "--args", &arguments.to_string()];
+        let answer = shop.site.drover(&line).ok();
+        assert!(answer.contains("active"), "{answer}");
+        let said = shop.site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok();
+        assert_eq!(said, "Hello, Ada!\n");
+        let versions = shop.site.drover(&["plugin", "versions", "a", "hello"]).ok();
+        assert!(versions.contains(version), "{versions}");
+    }
 }
 
 #[test]
