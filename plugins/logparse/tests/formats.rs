@@ -389,7 +389,7 @@ fn a_pattern_of_ones_own() {
         why_not("regex", &json!({ "pattern": "(?<a>(?:x{1000}){1000})" }))
             .contains("cannot be used")
     );
-    assert!(why_not("syslog", &json!({ "zone": "Europe/Berlin" })).contains("+02:00"));
+    assert!(why_not("syslog", &json!({ "zone": "Europe/Atlantis" })).contains("+02:00"));
     // What takes other engines until the end of time.
     let options = json!({ "pattern": "^(?<x>(?:a|a)*)*b$" });
     assert!(!is_parsed("regex", &options, "a".repeat(30_000).as_bytes()));
