@@ -98,8 +98,21 @@ impl Normal {
         if NUMBERS.contains(&name) && value.is_number() {
             return if value == 0 { json!(0) } else { json!("<number>") };
         }
+        if name == "Mounts"
+            && let Value::Array(mounts) = value
+        {
+            return self.json(&sorted_mounts(mounts));
+        }
         self.json(value)
     }
+}
+
+/// What is mounted in a container, by its place: the real engine tells it in the
+/// order of a hash table. What was asked for has no `Destination` and stays as it is.
+fn sorted_mounts(mounts: &[Value]) -> Value {
+    let mut mounts = mounts.to_vec();
+    mounts.sort_by_key(|mount| mount["Destination"].to_string());
+    mounts.into()
 }
 
 /// Which id of the story this is; one may be the beginning of the other.

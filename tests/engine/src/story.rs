@@ -118,10 +118,12 @@ impl Story {
         reading
     }
 
-    /// Opens a stream of bytes in both directions, as attach and exec do.
-    pub fn upgrade(&mut self, path: &str, body: &Value) -> Reading {
+    /// Opens a stream of bytes in both directions, as attach and exec do. Attach
+    /// has no body: a real engine may take one for the first bytes of the stream.
+    pub fn upgrade(&mut self, path: &str, body: Option<&Value>) -> Reading {
         let headers = "Content-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
-        let mut reading = self.open("POST", path, headers, body.to_string().as_bytes());
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut reading = self.open("POST", path, headers, body.as_bytes());
         reading.framing = Framing::Close;
         reading
     }

@@ -22,11 +22,11 @@ fn a_command_gives_its_output_and_its_code() {
         });
         let id = made(it, "exec", &both);
         it.get(&format!("/exec/{id}/json"));
-        let output = it.upgrade(&format!("/exec/{id}/start"), &json!({"Detach": false}));
+        let output = it.upgrade(&format!("/exec/{id}/start"), Some(&json!({"Detach": false})));
         it.note_output(output);
         it.wait_until(&format!("/exec/{id}/json"), |found| found["Running"] == false);
         it.get(&format!("/exec/{id}/json"));
-        let output = it.upgrade(&format!("/exec/{id}/start"), &json!({"Detach": false}));
+        let output = it.upgrade(&format!("/exec/{id}/start"), Some(&json!({"Detach": false})));
         it.note_output(output);
         it.remove("exec");
     });
@@ -39,7 +39,7 @@ fn a_command_gets_what_is_sent() {
         it.start("feed");
         let wanted = json!({"Cmd": ["cat"], "AttachStdin": true, "AttachStdout": true});
         let id = made(it, "feed", &wanted);
-        let mut output = it.upgrade(&format!("/exec/{id}/start"), &json!({"Detach": false}));
+        let mut output = it.upgrade(&format!("/exec/{id}/start"), Some(&json!({"Detach": false})));
         output.send(b"hello ");
         output.send(b"there\n");
         output.finish_sending();
@@ -54,7 +54,7 @@ fn a_command_that_is_not_there_says_so() {
         it.container("lost", "sleep 1000");
         it.start("lost");
         let id = made(it, "lost", &json!({"Cmd": ["nosuch"], "AttachStdout": true}));
-        let output = it.upgrade(&format!("/exec/{id}/start"), &json!({"Detach": false}));
+        let output = it.upgrade(&format!("/exec/{id}/start"), Some(&json!({"Detach": false})));
         it.note_output(output);
         it.wait_until(&format!("/exec/{id}/json"), |found| found["Running"] == false);
         it.get(&format!("/exec/{id}/json"));

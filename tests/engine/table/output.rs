@@ -72,7 +72,7 @@ fn what_is_sent_to_an_attached_container_is_its_input() {
         });
         it.container_with("attached", "", &open);
         let path = "/containers/attached/attach?stream=1&stdin=1&stdout=1&stderr=1";
-        let mut attached = it.upgrade(path, &json!({}));
+        let mut attached = it.upgrade(path, None);
         it.start("attached");
         attached.send(b"hello\n");
         attached.finish_sending();
@@ -89,7 +89,7 @@ fn attaching_can_begin_with_the_log() {
         it.start("late");
         let path = "/containers/late/attach?logs=1&stream=1&stdout=1";
         it.wait_until("/containers/late/json", |found| found["State"]["Running"] == true);
-        let attached = it.upgrade(path, &json!({}));
+        let attached = it.upgrade(path, None);
         it.note_output(attached);
         it.remove("late");
     });
