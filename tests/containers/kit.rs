@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use drover_api::{JobId, JobLimits, JobState};
+use drover_api::JobState;
 use drover_engine_tests::{Client, RealEngine, simulated};
 use drover_grants::{Grants, GrantsFile};
 use drover_herd::Engine;
 use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Outcome, Said, Surroundings,
+    CompilerCommand, Host, HostConfig, Job, Limits, Outcome, Said, Surroundings,
 };
 use drover_tests::{compiled, component};
 use serde_json::{Value, json};
@@ -136,18 +136,11 @@ impl Node {
         let (reports, progress) = mpsc::channel(REPORTS);
         let cancel = CancellationToken::new();
         let job = Job {
-            id: JobId::generate(),
-            plugin: "container".to_owned(),
-            operation: operation.to_owned(),
-            arguments,
             data: data.to_vec(),
             timeout: Some(PATIENCE),
-            limits: JobLimits::default(),
             progress: Some(reports),
-            said: None,
             cancel: cancel.clone(),
-            caller: None,
-            streams: JobStreams::default(),
+            ..Job::new("container", operation, arguments)
         };
         let host = self.host.clone();
         let mut tasks = JoinSet::new();
@@ -165,17 +158,9 @@ impl Node {
         let cancel = CancellationToken::new();
         let job = Job {
             id: format!("service.{name}").parse().unwrap(),
-            plugin: "container".to_owned(),
-            operation: operation.to_owned(),
-            arguments,
-            data: Vec::new(),
-            timeout: None,
-            limits: JobLimits::default(),
-            progress: None,
             said: Some(said),
             cancel: cancel.clone(),
-            caller: None,
-            streams: JobStreams::default(),
+            ..Job::new("container", operation, arguments)
         };
         let service = self.host.start_service(job, feed).unwrap();
         let mut tasks = JoinSet::new();

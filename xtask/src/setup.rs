@@ -81,33 +81,24 @@ fn node_peers() -> anyhow::Result<()> {
 /// A Docker Engine, a registry and a small image's program, unpacked once. Nothing is
 /// installed on the machine, where it would start an engine for everybody.
 pub(crate) fn docker_engine() -> anyhow::Result<()> {
-    let folder = target_dir().join("docker");
-    let list = root().join("tests/engine/packages.txt");
-    once(&list, &folder, || {
-        announce("fetching a Docker Engine");
-        let packages = fs::read_to_string(&list)?;
-        let packages: Vec<&str> = packages.lines().collect();
-        fetch(&packages, &folder).with_context(|| {
-            format!(
-                "the tests of containers need the Debian packages {}: run `apt-get update` and \
-                 try again",
-                packages.join(", ")
-            )
-        })
-    })
+    debian("docker", "tests/engine/packages.txt", "a Docker Engine", "containers")
 }
 
 /// The program that signatures are tested with, unpacked once with its library.
 fn minisign() -> anyhow::Result<()> {
-    let folder = target_dir().join("minisign");
-    let list = root().join("tests/peers/minisign.txt");
+    debian("minisign", "tests/peers/minisign.txt", "minisign", "signatures")
+}
+
+/// Fetches what the Debian packages of a list have, for the tests of something.
+fn debian(folder: &str, list: &str, what: &str, tested: &str) -> anyhow::Result<()> {
+    let (folder, list) = (target_dir().join(folder), root().join(list));
     once(&list, &folder, || {
-        announce("fetching minisign");
+        announce(&format!("fetching {what}"));
         let packages = fs::read_to_string(&list)?;
         let packages: Vec<&str> = packages.lines().collect();
         fetch(&packages, &folder).with_context(|| {
             format!(
-                "the tests of signatures need the Debian packages {}: run `apt-get update` and \
+                "the tests of {tested} need the Debian packages {}: run `apt-get update` and \
                  try again",
                 packages.join(", ")
             )

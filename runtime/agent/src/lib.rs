@@ -161,6 +161,7 @@ impl Agent {
             },
         })
         .context("cannot start the plugin host")?;
+        host.set_pins(config.pins());
         processes.parse_with(host.clone());
         let path = config.data_dir.join("quarantine.json");
         let quarantines = quarantine::Kept::open(path.clone(), &host)
@@ -245,7 +246,7 @@ impl Agent {
         ));
 
         let mut tasks = JoinSet::new();
-        let directory = config.plugin_directory();
+        let directory = config.plugin_dir.clone();
         tasks.spawn(plugins::keep(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
         if let Some(file) = config_file {

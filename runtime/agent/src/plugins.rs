@@ -1,11 +1,11 @@
 //! The plugins of the node, while it runs: the directory is kept, what changes is
 //! told to the controller, and what happens to plugins goes into the log.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use drover_api::{JobId, Level, Record, Timestamp};
 use drover_logs::Source;
-use drover_plugin_host::PluginDirectory;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ const OWN_JOB: &str = "drover.plugins";
 /// which says so. `loaded` is cancelled when what was there at first is dealt
 /// with.
 pub(crate) async fn keep(
-    directory: PluginDirectory,
+    directory: PathBuf,
     node: Node,
     loaded: CancellationToken,
     stop: CancellationToken,

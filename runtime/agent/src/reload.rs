@@ -38,7 +38,7 @@ pub(crate) async fn watch(
         let (level, text) = match &last {
             Ok(new) => {
                 node.host().set_limits(new.host_limits());
-                node.host().set_pins(new.plugin_directory().pins);
+                node.host().set_pins(new.pins());
                 let text = taken(&file, &config.needs_a_start(new));
                 tracing::info!("{text}");
                 (Level::OPERATOR, text)

@@ -55,18 +55,9 @@ const LOADS: usize = DESCRIBING_INSTANCES as usize;
 /// Versions by plugin: the name of the file without `.wasm`.
 pub type Pins = BTreeMap<String, String>;
 
-/// A directory of plugins, and which of their versions are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct PluginDirectory {
-    /// The directory.
-    pub path: PathBuf,
-    /// The versions that are wanted, until [`Host::set_pins`] says otherwise.
-    pub pins: Pins,
-}
-
 /// Loads what is in the directory now, once.
-pub(crate) async fn load(host: &Host, directory: PluginDirectory) -> Result<(), LoadError> {
-    let path = directory.path.clone();
+pub(crate) async fn load(host: &Host, directory: PathBuf) -> Result<(), LoadError> {
+    let path = directory.clone();
     let mut keeper = Keeper::new(host.clone(), directory, None);
     loop {
         let found = keeper.look().await;
@@ -91,7 +82,7 @@ pub(crate) async fn load(host: &Host, directory: PluginDirectory) -> Result<(), 
 /// first either serves or is refused.
 pub(crate) async fn keep(
     host: &Host,
-    directory: PluginDirectory,
+    directory: PathBuf,
     loaded: &CancellationToken,
     stop: &CancellationToken,
 ) {
@@ -100,9 +91,7 @@ pub(crate) async fn keep(
     let mut grants = host.grants();
     let (mut limits, mut pins) = (host.watch_limits(), host.watch_pins());
     while !stop.is_cancelled() {
-        if let Some(pins) = &*pins.borrow_and_update() {
-            keeper.directory.pins.clone_from(pins);
-        }
+        pins.mark_unchanged();
         let found = keeper.look().await;
         keeper.tell_trouble(found.err());
         loop {
@@ -146,7 +135,7 @@ type Ended = (Choice, Receiver<Grants>, Result<Result<Loaded, LoadFailure>, Load
 
 struct Keeper {
     host: Host,
-    directory: PluginDirectory,
+    directory: PathBuf,
     watcher: Option<Arc<Watcher>>,
     watched: Watched,
     is_deaf: bool,
@@ -163,7 +152,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(host: Host, directory: PluginDirectory, watcher: Option<Arc<Watcher>>) -> Self {
+    fn new(host: Host, directory: PathBuf, watcher: Option<Arc<Watcher>>) -> Self {
         let start = Instant::now();
         Self {
             is_deaf: watcher.is_none(),
@@ -186,12 +175,12 @@ impl Keeper {
     /// cannot be read changes nothing.
     async fn look(&mut self) -> std::io::Result<()> {
         self.looked_at = Instant::now();
-        let (path, watcher) = (self.directory.path.clone(), self.watcher.clone());
+        let (path, watcher) = (self.directory.clone(), self.watcher.clone());
         let scan = spawn_blocking(move || scan(&path, watcher.as_deref()));
         let (watched, listing) = scan.await.map_err(std::io::Error::other)?;
         let listing = listing?;
         self.watch(watched);
-        let Choices { chosen, passed_over } = choice::choose(&listing, &self.directory.pins);
+        let Choices { chosen, passed_over } = choice::choose(&listing, &self.host.pins());
         for refused in &passed_over {
             if !self.passed_over.contains(refused) {
                 self.tell_refused(&refused.file, &refused.reason);
@@ -219,12 +208,8 @@ impl Keeper {
             Action::Load(choice) => {
                 self.give_up(&choice.name);
                 let name = choice.name.clone();
-                let load = load_one(
-                    self.host.clone(),
-                    self.directory.path.clone(),
-                    choice,
-                    self.turns.clone(),
-                );
+                let load =
+                    load_one(self.host.clone(), self.directory.clone(), choice, self.turns.clone());
                 self.loading.insert(name, self.loads.spawn(load));
             }
             Action::Refuse(choice, reason) => {
@@ -292,7 +277,7 @@ impl Keeper {
     }
 
     fn tell_trouble(&mut self, error: Option<std::io::Error>) {
-        let path = self.directory.path.display();
+        let path = self.directory.display();
         let trouble =
             error.map(|error| format!("cannot read the plugin directory {path}: {error}"));
         if trouble == self.trouble {

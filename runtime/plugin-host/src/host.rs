@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::Account;
 use crate::cache::{Cache, CacheError};
 use crate::compiler::{Compiler, CompilerCommand, Haste};
-use crate::directory::{self, Pins, PluginDirectory};
+use crate::directory::{self, Pins};
 use crate::engine::{DESCRIBING_INSTANCES, Engines, PARSING_INSTANCES};
 use crate::epoch::Ticker;
 use crate::inspect::{self, Inspection};
@@ -130,7 +130,7 @@ pub(crate) struct Shared {
     limits: watch::Sender<Arc<Limits>>,
     /// The versions that are wanted, once somebody has said so while the directory
     /// was kept.
-    pins: watch::Sender<Option<Pins>>,
+    pins: watch::Sender<Pins>,
     pub(crate) reserved: Vec<String>,
     pub(crate) cache: Cache,
     pub(crate) compiler: Compiler,
@@ -220,8 +220,7 @@ impl Host {
     ///
     /// If the directory cannot be listed, or the host is shutting down.
     pub async fn load_directory(&self, directory: &Path) -> Result<(), LoadError> {
-        let directory = PluginDirectory { path: directory.to_owned(), ..Default::default() };
-        directory::load(self, directory).await
+        directory::load(self, directory.to_owned()).await
     }
 
     /// Loads what is in a directory, and what will be: a file that is dropped,
@@ -234,7 +233,7 @@ impl Host {
     /// is refused.
     pub async fn keep_directory(
         &self,
-        directory: PluginDirectory,
+        directory: PathBuf,
         loaded: &CancellationToken,
         stop: &CancellationToken,
     ) {

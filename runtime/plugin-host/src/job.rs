@@ -43,6 +43,25 @@ pub struct Job {
 }
 
 impl Job {
+    /// A job with a new id and its plugin's time and limits, which nobody listens to.
+    #[must_use]
+    pub fn new(plugin: &str, operation: &str, arguments: Map<String, Value>) -> Self {
+        Self {
+            id: JobId::generate(),
+            plugin: plugin.to_owned(),
+            operation: operation.to_owned(),
+            arguments,
+            data: Vec::new(),
+            timeout: None,
+            limits: JobLimits::default(),
+            progress: None,
+            said: None,
+            cancel: CancellationToken::new(),
+            caller: None,
+            streams: JobStreams::default(),
+        }
+    }
+
     /// Plugin and operation, for messages.
     pub(crate) fn subject(&self) -> String {
         format!("{}.{}", self.plugin, self.operation)

@@ -86,7 +86,7 @@ pub use compile::{CompileError, compile};
 pub use compiler::{CompilerCommand, CompilerError};
 pub use component::NotAComponent;
 pub use describe::DescribeError;
-pub use directory::{Pins, PluginDirectory};
+pub use directory::Pins;
 pub use feed::Published;
 pub use host::{Host, HostConfig, HostError, LoadError};
 pub use inspect::Inspection;

@@ -9,14 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use drover_api::{JobId, JobLimits, JobState};
+use drover_api::JobState;
 use drover_grants::Grants;
-use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, Patience, Surroundings,
-};
-use serde_json::{Map, Value};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Patience, Surroundings};
+use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{
@@ -92,7 +89,7 @@ impl Hosted {
     }
 
     async fn run(&self) -> anyhow::Result<()> {
-        let outcome = self.host.run(job(&self.plugin, &self.operation, Map::new())).await;
+        let outcome = self.host.run(Job::new(&self.plugin, &self.operation, Map::new())).await;
         ensure!(outcome.state == JobState::Ok, "the plugin host failed: {:?}", outcome.error);
         Ok(())
     }
@@ -121,24 +118,6 @@ pub(crate) fn start_host(drover: &Path, cache_dir: &Path, grants: Grants) -> any
         surroundings: Surroundings::default(),
     };
     Host::start(config).context("cannot start the plugin host")
-}
-
-/// A job with its usual time.
-pub(crate) fn job(plugin: &str, operation: &str, arguments: Map<String, Value>) -> Job {
-    Job {
-        id: JobId::generate(),
-        plugin: plugin.to_owned(),
-        operation: operation.to_owned(),
-        arguments,
-        data: Vec::new(),
-        timeout: None,
-        limits: JobLimits::default(),
-        progress: None,
-        said: None,
-        cancel: CancellationToken::new(),
-        caller: None,
-        streams: JobStreams::default(),
-    }
 }
 
 /// The same component without a host around it.

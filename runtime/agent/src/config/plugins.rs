@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use drover_plugin_host::{LimitOverrides, PluginDirectory};
+use drover_plugin_host::{LimitOverrides, Pins};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{HANDLES, SHARE, is_handles, is_memory, is_share};
@@ -128,14 +128,13 @@ impl PluginSettings {
 }
 
 impl Config {
-    /// The plugin directory, with the versions that are pinned.
+    /// The versions of plugins that are pinned.
     #[must_use]
-    pub fn plugin_directory(&self) -> PluginDirectory {
+    pub fn pins(&self) -> Pins {
         let pin = |(name, plugin): (&String, &PluginSettings)| {
             Some((name.clone(), plugin.version.clone()?))
         };
-        let pins = self.plugins.iter().filter_map(pin).collect();
-        PluginDirectory { path: self.plugin_dir.clone(), pins }
+        self.plugins.iter().filter_map(pin).collect()
     }
 
     /// The limits of single plugins.
@@ -156,7 +155,7 @@ mod tests {
     fn a_plugin_has_its_own_limits_and_a_pin() {
         let text = "[plugins.hello]\nversion = \"1.2.0\"\nmemory = \"256 MiB\"\ncores = 0.5";
         let config = Config::parse(text).unwrap();
-        assert_eq!(config.plugin_directory().pins["hello"], "1.2.0");
+        assert_eq!(config.pins()["hello"], "1.2.0");
         let own = &config.host_limits().overrides["hello"];
         assert_eq!((own.memory_bytes, own.cores, own.deadline), (Some(256 << 20), Some(0.5), None));
         assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobId, JobLimits, Level, Record, Timestamp};
+use drover_api::{ErrorCode, JobError, JobId, Level, Record, Timestamp};
 use drover_logs::Source;
-use drover_plugin_host::{Job, JobStreams, Outcome, Published, RunningService, Said};
+use drover_plugin_host::{Job, Outcome, Published, RunningService, Said};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -83,17 +83,9 @@ impl Run {
         let id = id_of(name);
         let job = Job {
             id: id.clone(),
-            plugin: plugin.to_owned(),
-            operation: operation.to_owned(),
-            arguments: spec.args.clone(),
-            data: Vec::new(),
-            caller: None,
-            streams: JobStreams::default(),
-            timeout: None,
-            limits: JobLimits::default(),
-            progress: None,
             said: Some(said),
             cancel,
+            ..Job::new(plugin, operation, spec.args.clone())
         };
         let service = node.host().start_service(job, feed)?;
         let log = log_of(node, name, spec);

@@ -116,7 +116,6 @@ impl Updates {
             host,
             delivery: Delivery::new(link.subscribe(), config.updates.rate.as_u64()),
             trust: Mutex::new(trust),
-            pins: config.plugin_directory().pins,
         };
         let keeper = Keeper {
             requests: receiver,

@@ -1,16 +1,14 @@
 //! What there is to do in an update, each until it is done or cannot be.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobLimits, JobState};
-use drover_plugin_host::{Host, Job, JobStreams, LoadError, Staged};
+use drover_api::{ErrorCode, JobState};
+use drover_plugin_host::{Host, Job, LoadError, Staged};
 use drover_update::{Event, Files, Tally, Version, judge, short};
 use drover_wamp::Backoff;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::delivery::{Delivery, Undelivered};
 use super::trust::Trust;
@@ -32,8 +30,6 @@ pub(super) struct Means {
     pub(super) host: Host,
     pub(super) delivery: Delivery,
     pub(super) trust: Mutex<Trust>,
-    /// Versions that the configuration wanted at the start, by plugin.
-    pub(super) pins: BTreeMap<String, String>,
 }
 
 /// What work is about.
@@ -135,17 +131,7 @@ pub(super) async fn test(subject: Subject, staged: Option<Staged>) -> Done {
     }
     let job = Job {
         id: "drover.self_test".parse().expect("the letters are allowed in a job's id"),
-        plugin: subject.name.clone(),
-        operation: SELF_TEST.to_owned(),
-        arguments: serde_json::Map::new(),
-        data: Vec::new(),
-        timeout: None,
-        progress: None,
-        said: None,
-        cancel: CancellationToken::new(),
-        caller: None,
-        streams: JobStreams::default(),
-        limits: JobLimits::default(),
+        ..Job::new(&subject.name, SELF_TEST, serde_json::Map::new())
     };
     let outcome = subject.means.host.try_out(&staged, job).await;
     match (outcome.state, outcome.error) {
@@ -243,8 +229,9 @@ impl Subject {
 
     async fn prepare(&self) -> Result<Staged, Unstaged> {
         let Self { means, name, version, .. } = self;
-        let pins = means.host.pins().unwrap_or_else(|| means.pins.clone());
-        if let Some(pin) = pins.get(name).filter(|pin| **pin != version.version.to_string()) {
+        if let Some(pin) =
+            means.host.pins().get(name).filter(|pin| **pin != version.version.to_string())
+        {
             let reason = format!("the agent's configuration pins `{name}` to version {pin}");
             return Err(Unstaged::Held(reason));
         }

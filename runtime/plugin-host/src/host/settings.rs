@@ -43,15 +43,15 @@ impl Host {
         self.0.shared.limits()
     }
 
-    /// Wants other versions of plugins from now on, by plugin: the directory that
-    /// is kept is looked at again.
+    /// Wants these versions of plugins from now on, by plugin: the directory that is
+    /// kept is looked at again. At first none is wanted before others.
     pub fn set_pins(&self, pins: Pins) {
-        self.0.shared.pins.send_replace(Some(pins));
+        self.0.shared.pins.send_replace(pins);
     }
 
-    /// The versions that [`Host::set_pins`] wants; none before that was called.
+    /// The versions that [`Host::set_pins`] wants.
     #[must_use]
-    pub fn pins(&self) -> Option<Pins> {
+    pub fn pins(&self) -> Pins {
         self.0.shared.pins.borrow().clone()
     }
 
@@ -60,9 +60,8 @@ impl Host {
         self.0.shared.limits.subscribe()
     }
 
-    /// The versions that are wanted, if somebody has said so, and what tells when
-    /// they change.
-    pub(crate) fn watch_pins(&self) -> watch::Receiver<Option<Pins>> {
+    /// The versions that are wanted, and what tells when they change.
+    pub(crate) fn watch_pins(&self) -> watch::Receiver<Pins> {
         self.0.shared.pins.subscribe()
     }
 

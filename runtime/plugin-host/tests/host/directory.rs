@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 
 use drover_api::{Level, PluginList, PluginState, PluginStatus};
 use drover_grants::Grants;
-use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, Limits, Notice, PluginDirectory, Surroundings,
-};
+use drover_plugin_host::{CompilerCommand, Host, HostConfig, Job, Limits, Notice, Surroundings};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -39,8 +37,9 @@ impl Kept {
         for (name, content) in files {
             put(&directory.path().join(name), content);
         }
-        let pins = pins.iter().map(|(name, pin)| (name.to_string(), pin.to_string())).collect();
-        let kept = PluginDirectory { path: directory.path().to_owned(), pins };
+        let pins = pins.iter().map(|(name, pin)| (name.to_string(), pin.to_string()));
+        host.set_pins(pins.collect());
+        let kept = directory.path().to_owned();
         let (loaded, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut keeping = JoinSet::new();
         keeping.spawn({

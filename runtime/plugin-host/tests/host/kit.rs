@@ -6,14 +6,13 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobId, JobLimits, JobState};
+use drover_api::{ErrorCode, JobError, JobState};
 use drover_grants::{Grants, GrantsFile, Manifest, embed};
 use drover_plugin_host::{
-    CompilerCommand, Host, HostConfig, Job, JobStreams, Limits, LoadError, Outcome, Surroundings,
+    CompilerCommand, Host, HostConfig, Job, Limits, LoadError, Outcome, Surroundings,
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 /// How long anything may take. Generous: only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -136,20 +135,7 @@ pub(crate) fn guests_bytes(version: u8) -> Vec<u8> {
 /// A job for an operation of `guests`.
 pub(crate) fn job(operation: &str, arguments: Value) -> Job {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-    Job {
-        id: JobId::generate(),
-        plugin: "guests".into(),
-        operation: operation.into(),
-        arguments,
-        data: Vec::new(),
-        timeout: Some(PATIENCE),
-        limits: JobLimits::default(),
-        progress: None,
-        said: None,
-        cancel: CancellationToken::new(),
-        caller: None,
-        streams: JobStreams::default(),
-    }
+    Job { timeout: Some(PATIENCE), ..Job::new("guests", operation, arguments) }
 }
 
 /// Runs an operation of `guests` and expects it to answer.

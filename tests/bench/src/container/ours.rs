@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::engines::text;
 use crate::Inputs;
-use crate::instance::{job, start_host};
+use crate::instance::start_host;
 use crate::latency::{self, Sample};
 
 /// Reports of output that wait to be read.
@@ -138,5 +138,5 @@ impl Ours {
 }
 
 fn container(operation: &str, arguments: Map<String, Value>) -> Job {
-    job("container", operation, arguments)
+    Job::new("container", operation, arguments)
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use drover_api::JobState;
 use drover_grants::{Grants, GrantsFile, Manifest, embed};
-use drover_plugin_host::Host;
+use drover_plugin_host::{Host, Job};
 use serde_json::{Value, json};
 
-use crate::instance::{job, start_host};
+use crate::instance::start_host;
 use crate::latency::median;
 use crate::progress::step;
 use crate::report::{Bar, Row};
@@ -123,7 +123,7 @@ async fn took(host: &Host, call: &Call, times: u32) -> anyhow::Result<Duration> 
     let Value::Object(arguments) = (call.arguments)(times) else {
         unreachable!("arguments are an object");
     };
-    let outcome = host.run(job(call.guest, call.operation, arguments)).await;
+    let outcome = host.run(Job::new(call.guest, call.operation, arguments)).await;
     ensure!(outcome.state == JobState::Ok, "{} failed: {:?}", call.operation, outcome.error);
     Ok(outcome.took)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::instance::{Hosted, job, start_host};
+use crate::instance::{Hosted, start_host};
 use crate::latency::Samples;
 use crate::progress::step;
 use crate::report::{Bar, Row};
@@ -96,7 +96,7 @@ async fn again_and_again(
         let Value::Object(arguments) = arguments() else {
             unreachable!("arguments are an object");
         };
-        let job = job("guests", operation, arguments);
+        let job = Job::new("guests", operation, arguments);
         // However it ends: the others are what matters.
         let _ = host.run(Job { timeout: Some(DEADLINE), ..job }).await;
     }

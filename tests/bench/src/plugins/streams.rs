@@ -14,7 +14,7 @@ use drover_grants::Grants;
 use drover_plugin_host::{Host, Job, JobStreams, pipe};
 use serde_json::Map;
 
-use crate::instance::{Hosted, job, start_host};
+use crate::instance::{Hosted, start_host};
 use crate::latency::{Samples, median};
 use crate::progress::step;
 use crate::report::Row;
@@ -107,7 +107,7 @@ async fn pass(host: &Host, passing: Passing, amount: usize) -> anyhow::Result<()
     let (mut writer, reader) = pipe();
     let (into, mut output) = pipe();
     let streams = JobStreams { input: Some(reader), output: Some(into) };
-    let job = Job { streams, ..job(passing.plugin, passing.operation, Map::new()) };
+    let job = Job { streams, ..Job::new(passing.plugin, passing.operation, Map::new()) };
     let writing = async move {
         let piece = Bytes::from(vec![7; PIECE]);
         for _ in 0..amount / PIECE {

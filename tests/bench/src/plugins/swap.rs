@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use drover_api::JobState;
 use drover_grants::Grants;
-use drover_plugin_host::{Host, PluginDirectory};
+use drover_plugin_host::{Host, Job};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Map;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::warm::version;
 use crate::Inputs;
-use crate::instance::{job, start_host};
+use crate::instance::start_host;
 use crate::latency::{Latencies, Sample};
 use crate::progress::step;
 use crate::report::{Bar, Row};
@@ -51,7 +51,7 @@ pub(super) async fn rows(inputs: &Inputs, dir: &Path) -> anyhow::Result<[Row; 2]
     let mut keeping = JoinSet::new();
     keeping.spawn({
         let (host, loaded, stop) = (host.clone(), loaded.clone(), stop.clone());
-        let directory = PluginDirectory { path: path.clone(), ..PluginDirectory::default() };
+        let directory = path.clone();
         async move { host.keep_directory(directory, &loaded, &stop).await }
     });
     loaded.cancelled().await;
@@ -103,7 +103,7 @@ async fn pace(host: &Host, end: impl Future<Output = ()>) -> (Sample, u32) {
     while !is_over || !calls.is_empty() {
         tokio::select! {
             due = ticks.tick(), if !is_over => calls.push(async move {
-                let outcome = host.run(job("guests", "empty", Map::new())).await;
+                let outcome = host.run(Job::new("guests", "empty", Map::new())).await;
                 (due.elapsed(), outcome.state == JobState::Ok)
             }),
             Some((took, is_ok)) = calls.next() => {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::{JobId, JobLimits, JobState};
-use drover_plugin_host::{Host, Job, JobStreams, Outcome};
+use drover_api::JobState;
+use drover_plugin_host::{Host, Job, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
 use super::surroundings::{Cache, Surroundings, explain, plugin_of};
 use crate::arguments::Arguments;
@@ -137,21 +136,7 @@ async fn once(
     operation: &str,
     arguments: &Map<String, Value>,
 ) -> Outcome {
-    host.run(Job {
-        id: JobId::generate(),
-        plugin: plugin.to_owned(),
-        operation: operation.to_owned(),
-        arguments: arguments.clone(),
-        data: Vec::new(),
-        timeout: None,
-        limits: JobLimits::default(),
-        progress: None,
-        said: None,
-        cancel: CancellationToken::new(),
-        caller: None,
-        streams: JobStreams::default(),
-    })
-    .await
+    host.run(Job::new(plugin, operation, arguments.clone())).await
 }
 
 fn failure(plugin: &str, operation: &str, outcome: Outcome) -> Failure {

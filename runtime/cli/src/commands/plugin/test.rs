@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::{Command, JobLimits, JobResult, NodeId};
+use drover_api::{Command, JobResult, NodeId};
 use drover_grants::{Grants, GrantsFile, PluginName};
-use drover_plugin_host::{Host, Job, JobStreams};
-use tokio_util::sync::CancellationToken;
+use drover_plugin_host::{Host, Job};
 
 use self::cases::{Case, Cases};
 use super::build::{check, near};
@@ -133,17 +132,8 @@ async fn run_case(host: &Host, plugin: &str, case: &Case) -> JobResult {
     command.args = case.args.clone();
     let job = Job {
         id: command.id.clone(),
-        plugin: plugin.to_owned(),
-        operation: case.operation.clone(),
-        arguments: command.args.clone(),
         data: case.data.clone().into_bytes(),
-        timeout: None,
-        limits: JobLimits::default(),
-        progress: None,
-        said: None,
-        cancel: CancellationToken::new(),
-        caller: None,
-        streams: JobStreams::default(),
+        ..Job::new(plugin, &case.operation, command.args.clone())
     };
     host.run(job).await.into_result(NodeId::new(0, 0), command)
 }
