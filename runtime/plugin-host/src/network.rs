@@ -5,12 +5,14 @@
 //! [`send`](mod@send)-ed over a connection of the [`pool`] or one that is
 //! [`dial`]-ed. Connections of one plugin are never another's. A connection in
 //! use belongs to the job that uses it and ends with it. One that is asked to
-//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`].
+//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`]. A
+//! long answer in small pieces is [`gather`]-ed.
 
 mod address;
 mod dial;
 mod duplex;
 mod gate;
+mod gather;
 mod pool;
 mod send;
 mod tls;

@@ -23,6 +23,7 @@ use wasmtime_wasi_http::{
 use super::Network;
 use super::dial::{Stream, dial};
 use super::gate::{Gate, Pass, Passenger};
+use super::gather::Gathered;
 use super::pool::{Connection, Key};
 use crate::call::Call;
 
@@ -333,7 +334,7 @@ struct Ending {
 /// The body of an answer. Read to its end, it gives its connection back; else
 /// the connection ends with it.
 struct Answer {
-    body: Incoming,
+    body: Gathered,
     ending: Option<Ending>,
     /// How long to wait for the next bytes.
     patience: Option<(Duration, Pin<Box<Sleep>>)>,
@@ -342,7 +343,7 @@ struct Answer {
 impl Answer {
     fn new(body: Incoming, ending: Ending, patience: Option<Duration>) -> Self {
         let patience = patience.map(|limit| (limit, Box::pin(sleep(limit))));
-        let mut answer = Self { body, ending: Some(ending), patience };
+        let mut answer = Self { body: Gathered::new(body), ending: Some(ending), patience };
         if answer.body.is_end_stream() {
             answer.give_back();
         }
@@ -365,7 +366,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let answer = &mut *self;
-        match Pin::new(&mut answer.body).poll_frame(cx) {
+        match answer.body.poll_piece(cx) {
             Poll::Ready(None) => {
                 answer.give_back();
                 Poll::Ready(None)

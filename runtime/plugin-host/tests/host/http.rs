@@ -331,6 +331,22 @@ async fn whatever_a_server_does_the_plugin_is_told() {
 }
 
 #[tokio::test]
+async fn an_answer_in_small_pieces_comes_whole_and_a_cut_is_noticed() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let pieces = "9\r\na line...\r\n".repeat(20_000);
+    for end in [Some("0\r\n\r\n"), None] {
+        let text = format!("{HEAD}{pieces}{}", end.unwrap_or_default()).leak();
+        let (address, _server) = saying(text.as_bytes(), Closes::AtOnce).await;
+        let site = site_at(&address).await;
+        let outcome = site.run("count", json!({"url": format!("http://{address}/")})).await;
+        match end {
+            Some(_) => assert_eq!(answer(&outcome), &json!(9 * 20_000)),
+            None => assert_says(&failure(&outcome), &["ended before"]),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer_like_any_other() {
     let text = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     let (address, _server) = saying(text, Closes::AtOnce).await;

@@ -1,0 +1,115 @@
+//! The bodies of answers, gathered while a plugin is busy.
+//!
+//! Some servers send a long answer in thousands of small pieces: a container
+//! engine sends each line of a log as one. A plugin that had to ask for each of
+//! them would spend its time at the border. So a body that comes in small pieces
+//! is read by a task of its own from then on, and the plugin gets everything that
+//! has come since it asked the last time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
+
+/// How much is gathered before the server has to wait.
+const GATHERED: usize = 64 << 10;
+/// A piece that is not worth a call of the plugin.
+const SMALL: usize = 4 << 10;
+/// So many small pieces in a row, and the body is gathered.
+const PATIENCE: u32 = 4;
+
+type Piece = Result<Frame<Bytes>, hyper::Error>;
+
+/// The body of an answer.
+pub(super) enum Gathered {
+    /// It is read when the plugin asks, and had so many small pieces in a row.
+    Direct(Incoming, u32),
+    /// It is read by a task, which ends with it.
+    Ahead { pieces: mpsc::Receiver<Piece>, _reader: AbortOnDropJoinHandle<()> },
+    /// It broke off, or is about to be read by a task.
+    Gone,
+}
+
+impl Gathered {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self::Direct(body, 0)
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Direct(body, _) if body.is_end_stream())
+    }
+
+    pub(super) fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Direct(body, _) => body.size_hint(),
+            Self::Ahead { .. } | Self::Gone => http_body::SizeHint::default(),
+        }
+    }
+
+    /// The next piece; none at the end.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let piece = match self {
+            Self::Direct(body, small) => {
+                let piece = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let is_small =
+                    |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() < SMALL);
+                *small = match &piece {
+                    Some(Ok(frame)) if is_small(frame) => *small + 1,
+                    _ => 0,
+                };
+                piece
+            }
+            Self::Ahead { pieces, .. } => return pieces.poll_recv(cx),
+            Self::Gone => return Poll::Ready(None),
+        };
+        if matches!(self, Self::Direct(_, PATIENCE..))
+            && let Self::Direct(body, _) = std::mem::replace(self, Self::Gone)
+        {
+            let (sender, pieces) = mpsc::channel(1);
+            *self = Self::Ahead { pieces, _reader: spawn(gather(body, sender)) };
+        }
+        Poll::Ready(piece)
+    }
+}
+
+/// Hands a body on: what is there if the plugin waits, and else what comes until
+/// it asks again.
+async fn gather(mut body: Incoming, pieces: mpsc::Sender<Piece>) {
+    let mut gathered = BytesMut::new();
+    loop {
+        let end = tokio::select! {
+            biased;
+            piece = body.frame(), if gathered.len() < GATHERED => match piece {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        gathered.extend_from_slice(&data);
+                        continue;
+                    }
+                    Err(trailers) => Some(Ok(trailers)),
+                },
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            },
+            room = pieces.reserve(), if !gathered.is_empty() => {
+                let Ok(room) = room else { return };
+                room.send(Ok(Frame::data(gathered.split().freeze())));
+                continue;
+            }
+        };
+        if !gathered.is_empty() {
+            let rest = Ok(Frame::data(gathered.split().freeze()));
+            if pieces.send(rest).await.is_err() {
+                return;
+            }
+        }
+        let Some(last) = end else { return };
+        if pieces.send(last).await.is_err() {
+            return;
+        }
+    }
+}
