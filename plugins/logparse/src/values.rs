@@ -23,11 +23,18 @@ pub(crate) fn find(stop: &[u8], text: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         let index = from + find_byte(*first, &text[from..])?;
-        if text[index + 1..].starts_with(others) {
+        if begins_with(&text[index + 1..], others) {
             return Some(index);
         }
         from = index + 1;
     }
+}
+
+/// Whether a text begins with a stop, which is a few bytes long: too few for a call
+/// of what compares long texts.
+#[inline]
+pub(crate) fn begins_with(text: &[u8], stop: &[u8]) -> bool {
+    text.len() >= stop.len() && text.iter().zip(stop).all(|(byte, wanted)| byte == wanted)
 }
 
 /// What is before the closing quotation mark of a text that begins after the
