@@ -19,6 +19,7 @@ mod node;
 mod plugin;
 pub mod procedures;
 mod result;
+mod selector;
 mod service;
 mod source;
 mod stream_tail;
@@ -44,6 +45,7 @@ pub use plugin::{
     ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
+pub use selector::{Choice, NearMiss, Selector, SelectorError};
 pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};
 pub use source::{SourceFile, SourceState, SourceStatus};
 pub use stream_tail::StreamTail;
