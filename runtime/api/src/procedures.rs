@@ -10,6 +10,7 @@
 //! | `drover.node.<gid>.<nid>.feed.<service>` | topic: what a service publishes, as [`FeedEvent`](crate::FeedEvent)s |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
+//! | `drover.controller.node.changed` | topic: the [`NodeStatus`](crate::NodeStatus) of a node that has come, gone or described itself anew |
 //! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
 //! | `drover.controller.log.query`, `….follow`, `….delete` | as `log.query`, `log.follow` and `log.delete` of a node, for what nodes forwarded; `node` is one more condition |
 //! | `drover.controller.catalog.list` | answers with a list of [`CatalogPlugin`](crate::CatalogPlugin) |
@@ -33,6 +34,9 @@ pub const HEARTBEAT: &str = "drover.node.heartbeat";
 
 /// The procedure that lists the controller's nodes.
 pub const NODES: &str = "drover.controller.nodes";
+
+/// The topic on which the controller tells that something about a node has changed.
+pub const NODE_CHANGED: &str = "drover.controller.node.changed";
 
 /// The procedure by which nodes forward log records.
 pub const RECORDS: &str = "drover.controller.records";

@@ -27,13 +27,25 @@ pub struct Presences {
     pub forget_after: Duration,
 }
 
-/// What happened to a node's presence, for the log.
+/// What became of a node, for the log and for those who follow the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It came, or came back.
     Present(NodeId),
     /// It is lost.
     Lost(NodeId),
+    /// It is there as before, and says something else of itself.
+    Described(NodeId),
+}
+
+impl Change {
+    /// The node that it is about.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        match self {
+            Self::Present(node) | Self::Lost(node) | Self::Described(node) => node,
+        }
+    }
 }
 
 /// What a heartbeat calls for.
@@ -110,7 +122,7 @@ impl Nodes {
         }
         node.description =
             Some(Described { session: beat.session, revision: beat.revision, description });
-        node.turn(beat.node, Presence::Present, now)
+        Some(node.turn(beat.node, Presence::Present, now).unwrap_or(Change::Described(beat.node)))
     }
 
     /// Takes the end of a session, whosever it was.
@@ -139,19 +151,26 @@ impl Nodes {
     /// Every node that has described itself, by id.
     #[must_use]
     pub fn list(&self) -> Vec<NodeStatus> {
-        let status = |node: &Node| {
-            Some(NodeStatus {
-                presence: node.presence,
-                since: node.since,
-                last_seen: node.last_seen,
-                description: node.description.as_ref()?.description.clone(),
-            })
-        };
-        self.nodes.values().filter_map(status).collect()
+        self.nodes.values().filter_map(Node::status).collect()
+    }
+
+    /// One node, if it has described itself.
+    #[must_use]
+    pub fn status(&self, node: NodeId) -> Option<NodeStatus> {
+        self.nodes.get(&node)?.status()
     }
 }
 
 impl Node {
+    fn status(&self) -> Option<NodeStatus> {
+        Some(NodeStatus {
+            presence: self.presence,
+            since: self.since,
+            last_seen: self.last_seen,
+            description: self.description.as_ref()?.description.clone(),
+        })
+    }
+
     fn turn(&mut self, id: NodeId, to: Presence, now: Timestamp) -> Option<Change> {
         if self.presence == to {
             return None;
@@ -219,6 +238,17 @@ mod tests {
         assert_eq!(nodes.heartbeat(beat(7, 100, 1), at(5)).0, Reaction::None);
         assert_eq!(nodes.heartbeat(beat(7, 100, 2), at(6)).0, Reaction::Describe);
         assert_eq!(nodes.heartbeat(beat(7, 101, 1), at(7)).0, Reaction::Describe);
+    }
+
+    #[test]
+    fn what_a_present_node_says_anew_is_a_change_too() {
+        let mut nodes = with_one_node();
+        nodes.heartbeat(beat(7, 100, 2), at(6));
+        let anew = NodeDescription { labels: vec!["web".to_owned()], ..description(7) };
+        let change = nodes.described(beat(7, 100, 2), anew.clone(), at(6)).unwrap();
+        assert_eq!(change, Change::Described(NodeId::new(1, 7)));
+        assert_eq!(nodes.status(change.node()).unwrap().description, anew);
+        assert_eq!(nodes.status(NodeId::new(1, 8)), None);
     }
 
     #[test]

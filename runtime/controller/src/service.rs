@@ -1,5 +1,5 @@
 //! The node service: a WAMP session that feeds the table of nodes and answers
-//! questions about it.
+//! questions about it; whoever follows the nodes is told what changes.
 //!
 //! One task owns the table. It hears heartbeats, ended sessions, answers to
 //! its own questions and the sweep's timer, and handles each in one place.
@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use drover_api::{Heartbeat, NodeDescription, NodeId, Timestamp, procedures};
 use drover_wamp::{
-    CallError, CallOptions, Client, CloseReason, Event, Invocation, Payload, RegisterOptions,
-    Router, SubscribeOptions, uri,
+    CallError, CallOptions, Client, CloseReason, Event, Invocation, Payload, PublishOptions,
+    RegisterOptions, Router, SubscribeOptions, uri,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -92,19 +92,19 @@ impl Service {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                Some(event) = beats.next() => self.heartbeat(&event),
-                Some(event) = ends.next() => self.session_left(&event),
+                Some(event) = beats.next() => self.heartbeat(&event).await,
+                Some(event) = ends.next() => self.session_left(&event).await,
                 Some(answer) = self.answers.join_next() => {
-                    self.described(answer.context("asking a node panicked")?);
+                    self.described(answer.context("asking a node panicked")?).await;
                 }
                 Some(question) = questions.next() => self.list(question).await,
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => self.sweep().await,
                 reason = session.closed() => return Ok(Some(reason)),
             }
         }
     }
 
-    fn heartbeat(&mut self, event: &Event) {
+    async fn heartbeat(&mut self, event: &Event) {
         let beat: Heartbeat = match event.payload.first() {
             Ok(beat) => beat,
             Err(error) => {
@@ -113,17 +113,20 @@ impl Service {
             }
         };
         let (reaction, change) = self.nodes.heartbeat(beat, Timestamp::now());
-        log(change);
+        self.tell(change).await;
         if reaction == Reaction::Describe && self.asking.insert(beat.node) {
             let session = self.session.clone();
             self.answers.spawn(async move { (beat, describe(&session, beat.node).await) });
         }
     }
 
-    fn described(&mut self, (beat, answer): Described) {
+    async fn described(&mut self, (beat, answer): Described) {
         self.asking.remove(&beat.node);
         match answer {
-            Ok(description) => log(self.nodes.described(beat, description, Timestamp::now())),
+            Ok(description) => {
+                let change = self.nodes.described(beat, description, Timestamp::now());
+                self.tell(change).await;
+            }
             // The next heartbeat asks again.
             Err(error) => {
                 tracing::warn!(node = %beat.node, %error, "a node did not describe itself");
@@ -131,17 +134,38 @@ impl Service {
         }
     }
 
-    fn session_left(&mut self, event: &Event) {
+    async fn session_left(&mut self, event: &Event) {
         if let Ok((session, ..)) =
             event.payload.args::<(u64, serde_json::Value, serde_json::Value)>()
         {
-            log(self.nodes.session_left(session, Timestamp::now()));
+            let change = self.nodes.session_left(session, Timestamp::now());
+            self.tell(change).await;
         }
     }
 
-    fn sweep(&mut self) {
+    async fn sweep(&mut self) {
         for change in self.nodes.sweep(Timestamp::now()) {
-            log(Some(change));
+            self.tell(Some(change)).await;
+        }
+    }
+
+    /// Tells a change to the log and to those who follow the nodes.
+    async fn tell(&self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let node = change.node();
+        match change {
+            Change::Present(_) => tracing::info!(%node, "node is present"),
+            Change::Lost(_) => tracing::info!(%node, "node is lost"),
+            Change::Described(_) => {}
+        }
+        let Some(status) = self.nodes.status(node) else { return };
+        let told = async {
+            let status = Payload::one(&status)?;
+            let options = PublishOptions::default();
+            self.session.publish(procedures::NODE_CHANGED, status, options).await
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%node, %error, "those who follow the nodes were not told of a change");
         }
     }
 
@@ -158,12 +182,4 @@ async fn describe(session: &Client, node: NodeId) -> Result<NodeDescription, Cal
     let options = CallOptions { timeout: Some(DESCRIBE_TIMEOUT), ..CallOptions::default() };
     let answer = session.call(&procedures::describe(node), Payload::empty(), options).await?;
     Ok(answer.first()?)
-}
-
-fn log(change: Option<Change>) {
-    match change {
-        Some(Change::Present(node)) => tracing::info!(%node, "node is present"),
-        Some(Change::Lost(node)) => tracing::info!(%node, "node is lost"),
-        None => {}
-    }
 }
