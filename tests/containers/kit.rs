@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REPORTS: usize = 10_000;
 
 /// Everything, for stories that are not about the policy.
-pub(crate) const EVERYTHING: &str = "[container]\nstate = \"1 MiB\"\n[container.http.docker]\n\
+pub(crate) const EVERYTHING: &str = "[container]\nstate = \"1 MiB\"\nsysinfo = true\n[container.http.docker]\n\
      socket = \"/var/run/docker.sock\"\n\
      allow = [{ request = \"POST /*/exec/*/start\", upgrade = true }, \
      { request = \"POST /*/containers/*/attach\", upgrade = true }, \"* /**\"]\n";

@@ -273,6 +273,8 @@ pub(crate) struct Info {
     pub(crate) driver: String,
     /// What the driver says of itself.
     pub(crate) driver_status: Option<Vec<Vec<String>>>,
+    /// Where the engine keeps its files.
+    pub(crate) docker_root_dir: Option<String>,
     /// The host's processors.
     #[serde(rename = "NCPU")]
     pub(crate) cpus: i64,

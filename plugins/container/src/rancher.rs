@@ -8,6 +8,7 @@
 
 mod container;
 mod event;
+mod host_info;
 mod instance;
 mod links;
 mod lock;

@@ -4,6 +4,7 @@ use drover_sdk::job;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
+use super::host_info;
 use crate::engine::Engine;
 use crate::models::{ContainerSummary, Info};
 
@@ -15,7 +16,7 @@ pub(super) fn pong(event: &Event) -> Value {
         return json!({});
     }
     let Ok((info, containers)) = ask() else { return json!({}) };
-    let mut all = resources(&info);
+    let mut all = resources(&info, asked("stats"));
     let mut options = json!({});
     if asked("instances") {
         all.extend(containers.iter().map(instance));
@@ -31,36 +32,32 @@ fn ask() -> Result<(Info, Vec<ContainerSummary>), drover_sdk::Failure> {
     Ok((info, call.send()?.read()?))
 }
 
-fn resources(info: &Info) -> Vec<Value> {
+fn resources(info: &Info, has_stats: bool) -> Vec<Value> {
     let physical = format!("{}-physical", info.id);
-    let details = json!({
-        "cpuInfo": { "count": info.cpus },
-        // In MiB, as the controller counts.
-        "memoryInfo": { "memTotal": info.mem_total / (1 << 20) },
-        "osInfo": {
-            "operatingSystem": info.operating_system,
-            "kernelVersion": info.kernel_version,
-            "dockerVersion": info.server_version,
-        },
-        "diskInfo": {
-            "dockerStorageDriver": info.driver,
-            "dockerStorageDriverStatus": info.driver_status,
-        },
-    });
-    vec![
+    let mut resources = vec![
         json!({ "type": "physicalHost", "kind": "physicalHost", "uuid": physical, "name": info.name }),
         json!({
             "type": "host", "kind": "docker", "uuid": info.id, "physicalHostUuid": physical,
             "hostname": info.name, "createLabels": labels(&job::node().labels), "labels": {
                 "io.rancher.host.docker_version": info.server_version,
                 "io.rancher.host.linux_kernel_version": info.kernel_version,
-            }, "info": details, "memory": info.mem_total, "milliCpu": info.cpus * 1000,
+            },
+            "info": has_stats.then(|| host_info::collect(info)),
+            "memory": info.mem_total, "milliCpu": info.cpus * 1000,
+            "localStorageMb": host_info::storage_mb(info),
         }),
         json!({
             "type": "storagePool", "kind": "docker", "name": format!("{} storage pool", info.name),
             "hostUuid": info.id, "uuid": format!("{}-pool", info.id),
         }),
-    ]
+    ];
+    if let Some(address) = host_info::address() {
+        let uuid = address.clone();
+        resources.push(json!({
+            "type": "ipAddress", "uuid": uuid, "address": address, "hostUuid": info.id,
+        }));
+    }
+    resources
 }
 
 /// The node's labels, of which Rancher has keys and values.

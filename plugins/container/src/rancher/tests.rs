@@ -110,3 +110,14 @@ fn a_host_without_an_engine_answers_pings_all_the_same() {
     let (answer, _) = reply(&golden("ping_resources"), exchanges);
     assert_eq!((&answer["data"], &answer["transitioning"]), (&json!({}), &Value::Null));
 }
+
+#[test]
+fn a_host_is_measured_only_when_that_is_asked_for() {
+    let mut event = golden("ping_resources");
+    event["data"]["options"] = json!({ "resources": true });
+    let (answer, _) = reply(&event, engine("ping_resources"));
+    let resources = answer["data"]["resources"].as_array().unwrap();
+    let kinds: Vec<_> = resources.iter().map(|it| it["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["physicalHost", "host", "storagePool", "ipAddress"]);
+    assert_eq!(resources[1]["info"], Value::Null);
+}
