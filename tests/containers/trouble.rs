@@ -188,6 +188,29 @@ fn a_job_that_waits_for_a_silent_engine_can_be_cancelled() {
 }
 
 #[test]
+fn a_real_engine_that_is_killed_under_all_operations_at_once_ends_each_with_a_clear_error() {
+    let engine = RealEngine::start();
+    let node = &Node::of(&engine);
+    node.call("create", json!({ "name": "kept", "container": shell("sleep 1000") }));
+    engine.freeze();
+    let jobs: Vec<_> = operations()
+        .into_iter()
+        .map(|(operation, arguments)| (operation, node.start(operation, arguments)))
+        .collect();
+    engine.kill();
+    for (operation, job) in jobs {
+        let failed = job.refusal(node);
+        let is_clear = failed.message.starts_with("cannot ")
+            && ["engine-broken", "engine-unreachable"].contains(&&*failed.code);
+        assert!(is_clear, "{operation}: {failed:?}");
+    }
+    engine.start_again();
+    let kept = node.call("inspect", json!({ "container": "kept" }));
+    assert_eq!(kept["State"]["Status"], "created");
+    assert_eq!(node.call("list", json!({ "all": true })).as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_real_engine_that_is_killed_ends_what_waits_for_it_and_is_used_again() {
     let engine = RealEngine::start();
     let node = &Node::of(&engine);

@@ -1,6 +1,6 @@
 # Runs a Docker Engine and two registries as the first process of their namespaces:
 # when it ends, so does everything in them. Ends with its input; obeys the lines
-# `kill` and `start`, and says when it has.
+# `freeze`, `kill` and `start`, and says when it has.
 #
 # $1: the folder of the socket and the data, $2: the name of the control group.
 folder=$1
@@ -42,6 +42,7 @@ docker-registry serve "$folder/guarded.yml" >"$folder/guarded.log" 2>&1 </dev/nu
 start
 while read -r order; do
     case $order in
+        freeze) kill -STOP "$engine" ;;
         kill)
             kill -9 "$engine"
             wait "$engine"

@@ -85,6 +85,11 @@ impl RealEngine {
         Client::new(&self.socket())
     }
 
+    /// Has it take connections and answer nobody until [`RealEngine::kill`].
+    pub fn freeze(&self) {
+        self.order("freeze");
+    }
+
     /// Kills it, and waits until it is dead. Its containers go on.
     pub fn kill(&self) {
         self.order("kill");
