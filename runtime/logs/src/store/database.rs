@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, params};
 use super::Durability;
 use super::batch::NewRecord;
 use super::record::{Flags, Sequence};
-use super::scan::has_fields;
+use super::rows::has_fields;
 use super::zone::{OpenZone, job_number, node_number};
 
 /// `logs` is what other programs may read; its `id` has the record's id in its

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::query::{Filter, Order};
 use super::record::{RecordId, Sequence, StoredRecord};
-use super::scan::{Found, Scan};
+use super::rows::Found;
+use super::scan::Scan;
 use super::{Committed, LogStore, PAGE_BYTES, Shared, StoreClosed};
 
 /// Where a [`Follower`] begins.

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use super::follow::{MissedRecords, missed_after, next_look};
 use super::query::{Filter, Order};
 use super::record::{RecordId, Sequence, StoredRecord};
-use super::scan::{Found, Scan};
+use super::rows::Found;
+use super::scan::Scan;
 use super::{Committed, LogStore, StoreClosed};
 
 /// Reads the records that are to be forwarded, in order, and remembers on disk
