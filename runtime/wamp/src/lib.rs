@@ -116,9 +116,9 @@ mod wire;
 pub use auth::{KeyError, PublicKey, Secret, SigningKey};
 pub use client::{
     ApplicationError, Authentication, CallError, CallOptions, Client, ClientConfig, CloseReason,
-    Closed, ConnectError, EndReason, Event, Invocation, KeyFileError, PublishOptions,
-    RegisterOptions, Registration, Roots, RunningCall, Status, SubscribeOptions, Subscription,
-    TlsOptions,
+    Closed, ConnectError, Download, DownloadError, EndReason, Event, Invocation, KeyFileError,
+    PublishOptions, RegisterOptions, Registration, Roots, RunningCall, Status, SubscribeOptions,
+    Subscription, TlsOptions,
 };
 pub use id::SessionId;
 pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};

@@ -6,7 +6,9 @@ mod kit;
 
 use std::time::Duration;
 
-use drover_wamp::{HttpConfig, HttpFiles, Limits, Pace, RealmConfig, Router, RouterConfig};
+use drover_wamp::{
+    Download, HttpConfig, HttpFiles, Limits, Pace, RealmConfig, Router, RouterConfig, TlsOptions,
+};
 use kit::http::{Http, ask};
 use kit::{Site, raw_session};
 use serde_json::json;
@@ -187,6 +189,27 @@ async fn a_file_is_handed_out_whole_and_in_parts() {
     assert_eq!((head.status, head.header("content-length")), (200, Some("200001")));
     let post = ask(&site, "POST /catalog/abc123", "", "x").await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_stopped() {
+    let content: Vec<u8> = (0..200_001_u32).map(|number| (number % 251) as u8).collect();
+    let (site, _dir) = site_with_files(&content).await;
+    let url = |name: &str| format!("http://{}/catalog/{name}", site.address);
+    let begin = async |name: &str, offset| {
+        Download::begin(&url(name), &TlsOptions::default(), offset, Duration::from_secs(30)).await
+    };
+    for from in [0, 70_000, 200_000] {
+        let mut download = begin("abc123", from).await.unwrap();
+        assert_eq!((download.offset(), download.length()), (from, 200_001));
+        let mut came = Vec::new();
+        while let Some(bytes) = download.next().await.unwrap() {
+            came.extend_from_slice(&bytes);
+        }
+        assert!(came == content[usize::try_from(from).unwrap()..]);
+    }
+    let error = begin("nothing", 0).await.unwrap_err();
+    assert!(error.to_string().contains("answers with status 404"), "{error}");
 }
 
 #[tokio::test]
