@@ -20,6 +20,6 @@ pub mod store;
 
 pub use fields::{FieldCondition, FieldConditionError, FieldRef, FieldValue, Fields};
 pub use level_set::{LevelSet, LevelSetError};
-pub use protocol::{Message, OutputParser, Part, Stream};
+pub use protocol::{Message, OutputParser, Part, Stream, Unfinished};
 pub use result_data::{ResultCollector, ResultData, ResultDataError};
 pub use source::Source;

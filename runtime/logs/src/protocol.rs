@@ -83,7 +83,15 @@ pub struct OutputParser {
     pending: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What has come of a message that is not complete, for another parser of the same
+/// stream to go on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    state: State,
+    pending: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// In a line of which nothing was handed out.
     Line { after_block: bool },
@@ -94,7 +102,7 @@ enum State {
 }
 
 /// Where in a block's line the next byte belongs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Place {
     /// At its beginning, after so many colons.
     Start { colons: usize },
@@ -150,6 +158,31 @@ impl OutputParser {
         }
         self.end_message(&mut sink);
         self.state = FRESH;
+    }
+
+    /// Takes out what has come of a message that is not complete; none between two
+    /// messages. The parser is as new afterwards.
+    pub fn unfinished(&mut self) -> Option<Unfinished> {
+        let state = std::mem::replace(&mut self.state, FRESH);
+        let pending = std::mem::take(&mut self.pending);
+        let is_between = state == FRESH && pending.is_empty();
+        (!is_between).then_some(Unfinished { state, pending })
+    }
+
+    /// Goes on, as the first thing that it does, with what another parser left; hands
+    /// out what is more than this one holds back.
+    pub fn resume(&mut self, unfinished: Unfinished, mut sink: impl FnMut(Message<'_>)) {
+        let Unfinished { state, pending } = unfinished;
+        self.state = state;
+        match state {
+            State::Line { .. } => self.feed(&pending, sink),
+            State::LongLine { .. } | State::Block { .. } => {
+                self.pending = pending;
+                while self.pending.len() > self.longest {
+                    self.cut_if_full(&mut sink);
+                }
+            }
+        }
     }
 
     /// The fast path: whole lines, straight out of the chunk.
@@ -387,6 +420,40 @@ fn character_border(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_parser_goes_on_wherever_one_has_stopped() {
+        let input = b"one\n7::two\n20:::\n{\n\"a\": 3}\n:::\n\nthree that is longer than is held\n\
+                      8:::of many\nlines that are long, too\n:::\nfour";
+        type Parts = Vec<(u8, Vec<u8>, Part)>;
+        let parse = |pieces: &[&[u8]]| {
+            let mut found: Parts = Vec::new();
+            let mut sink = |m: Message<'_>| found.push((m.level.0, m.data.to_vec(), m.part));
+            let mut left = None;
+            for piece in pieces {
+                let mut parser = OutputParser::new(Stream::Stdout, 16);
+                if let Some(left) = left.take() {
+                    parser.resume(left, &mut sink);
+                }
+                parser.feed(piece, &mut sink);
+                left = parser.unfinished();
+                // It goes through a file.
+                let text = serde_json::to_string(&left).unwrap();
+                left = serde_json::from_str(&text).unwrap();
+            }
+            let mut parser = OutputParser::new(Stream::Stdout, 16);
+            if let Some(left) = left {
+                parser.resume(left, &mut sink);
+            }
+            parser.finish(&mut sink);
+            found
+        };
+        let whole = parse(&[input]);
+        for at in 0..=input.len() {
+            let (one, two) = input.split_at(at);
+            assert_eq!(parse(&[one, two]), whole, "cut at {at}");
+        }
+    }
 
     fn messages(input: &[u8]) -> Vec<(u8, String)> {
         let mut found = Vec::new();
