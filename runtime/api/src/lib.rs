@@ -26,6 +26,7 @@ mod stream_tail;
 mod streaming;
 mod time;
 mod update;
+mod version;
 
 pub use catalog::{
     CatalogAdd, CatalogChanged, CatalogChannel, CatalogDetail, CatalogName, CatalogPiece,
@@ -51,4 +52,7 @@ pub use source::{SourceFile, SourceState, SourceStatus};
 pub use stream_tail::StreamTail;
 pub use streaming::{StreamPart, Streaming};
 pub use time::Timestamp;
-pub use update::{KeptVersion, PluginVersions, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep};
+pub use update::{
+    KeptVersion, OWN_PROGRAM, PluginVersions, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep,
+};
+pub use version::{STAMP, STAMP_ROOM, version};

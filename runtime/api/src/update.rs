@@ -1,8 +1,13 @@
-//! What a node tells of the plugin versions that were pushed to it.
+//! What a node tells of the versions that were pushed to it, of plugins and of its own
+//! program.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+
+/// What the agent's own program is called where plugins have their names: in the
+/// catalog, in its statement, and on a node. No plugin has this name.
+pub const OWN_PROGRAM: &str = "agent";
 
 /// What `plugin.versions` answers with for each plugin that was ever pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +48,7 @@ pub struct KeptVersion {
     pub fault: Option<String>,
 }
 
-/// How far an update is. Progress of `plugin.update` has the same shape.
+/// How far an update is. Progress of `plugin.update` and `agent.update` has the same shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateStatus {
     /// The version that is to serve.

@@ -5,7 +5,7 @@
 //! <name>/<hash>.part                                 what has come of one so far
 //! ```
 //!
-//! A file has its name only when all of it is on disk. All functions block.
+//! Those of the agent's own program end in `.elf`. A file has its name only when all of it is on disk. All functions block.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,7 +18,11 @@ use crate::record::Version;
 
 /// The directory of one plugin's pushed versions.
 #[derive(Debug, Clone)]
-pub struct Files(PathBuf);
+pub struct Files {
+    dir: PathBuf,
+    /// What whole versions end in.
+    ending: &'static str,
+}
 
 /// Why a file cannot be kept or used.
 #[derive(Debug, thiserror::Error)]
@@ -57,19 +61,25 @@ impl Files {
     /// in `dir`. It is made when something is written.
     #[must_use]
     pub fn new(dir: &Path, name: &str) -> Self {
-        Self(dir.join(name))
+        Self { dir: dir.join(name), ending: "wasm" }
+    }
+
+    /// The directory of versions of a program.
+    #[must_use]
+    pub fn of_program(dir: &Path, name: &str) -> Self {
+        Self { dir: dir.join(name), ending: "elf" }
     }
 
     /// Where the record is.
     #[must_use]
     pub fn record(&self) -> PathBuf {
-        self.0.join("record.json")
+        self.dir.join("record.json")
     }
 
     /// The file of a version; it is there once [`Files::finish`] has put it there.
     #[must_use]
     pub fn version(&self, version: &Version) -> PathBuf {
-        self.0.join(file_name(version))
+        self.dir.join(self.file_name(version))
     }
 
     /// Makes the directory.
@@ -78,8 +88,8 @@ impl Files {
     ///
     /// If it cannot be made.
     pub fn make(&self) -> Result<(), FilesError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-        made.map_err(|source| FilesError::Write { path: self.0.clone(), source })
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|source| FilesError::Write { path: self.dir.clone(), source })
     }
 
     /// How many bytes of a version are here.
@@ -132,7 +142,7 @@ impl Files {
         if path == &part {
             fs::rename(&part, &whole).map_err(write)?;
         }
-        File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(write)
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(write)
     }
 
     /// Deletes the files of all versions but these.
@@ -142,14 +152,15 @@ impl Files {
     /// If the directory cannot be read or a file not be deleted.
     pub fn sweep<'a>(&self, wanted: impl Iterator<Item = &'a Version>) -> Result<(), FilesError> {
         let kept: Vec<_> = wanted.flat_map(|one| [self.version(one), self.part(one)]).collect();
-        let read = |source| FilesError::Read { path: self.0.clone(), source };
-        let entries = match fs::read_dir(&self.0) {
+        let read = |source| FilesError::Read { path: self.dir.clone(), source };
+        let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(read)?,
         };
         for entry in entries {
             let path = entry.map_err(read)?.path();
-            let is_content = path.extension().is_some_and(|end| end == "wasm" || end == "part");
+            let is_content =
+                path.extension().is_some_and(|end| end == self.ending || end == "part");
             if is_content && !kept.contains(&path) {
                 fs::remove_file(&path).map_err(|source| FilesError::Write { path, source })?;
             }
@@ -158,14 +169,14 @@ impl Files {
     }
 
     fn part(&self, version: &Version) -> PathBuf {
-        self.0.join(format!("{}.part", version.hash))
+        self.dir.join(format!("{}.part", version.hash))
     }
-}
 
-fn file_name(version: &Version) -> String {
-    // Versions may be long, and names of files may not.
-    let text: String = version.version.to_string().chars().take(64).collect();
-    format!("{text}-{}.wasm", short(version.hash))
+    fn file_name(&self, version: &Version) -> String {
+        // Versions may be long, and names of files may not.
+        let text: String = version.version.to_string().chars().take(64).collect();
+        format!("{text}-{}.{}", short(version.hash), self.ending)
+    }
 }
 
 /// The first digits of a hash, for people and names of files.

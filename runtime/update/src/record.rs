@@ -1,4 +1,5 @@
-//! What is remembered of one plugin's pushed versions.
+//! What is remembered of the pushed versions of one plugin, or of the agent's own
+//! program.
 
 use drover_api::{
     KeptVersion, PluginVersions, Timestamp, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep,
@@ -31,6 +32,24 @@ pub struct Record {
     /// How the last one ended.
     #[serde(default)]
     pub last: Option<UpdateEnd>,
+    /// What there is to know beside if this is about the agent's own program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Installed>,
+}
+
+/// The program that an admin has installed, which runs where none that was pushed
+/// is active.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// Its version when a program was last chosen.
+    pub version: semver::Version,
+    /// What ran before the active one began to be watched; none is the installed
+    /// one.
+    #[serde(default)]
+    pub before: Option<ContentHash>,
+    /// Whether the end of the last update has yet to be told.
+    #[serde(default)]
+    pub is_untold: bool,
 }
 
 /// A version of a plugin.
@@ -213,8 +232,10 @@ impl Record {
     pub(crate) fn forget_old(&mut self) {
         let target = self.update.as_ref().map(|update| update.target.hash);
         while self.versions.len() > KEPT {
+            let before = self.program.as_ref().and_then(|program| program.before);
             let is_needed = |hash: &ContentHash| {
-                [&self.active, &self.good, &target].iter().any(|one| one.as_ref() == Some(hash))
+                let needed = [&self.active, &self.good, &target, &before];
+                needed.iter().any(|one| one.as_ref() == Some(hash))
             };
             let Some(oldest) = self.versions.iter().position(|one| !is_needed(&one.hash)) else {
                 return;

@@ -344,7 +344,9 @@ impl Step {
         }
         let back = self.record.before(Some(hash)).cloned();
         self.record.active = back.as_ref().map(|back| back.hash);
-        let back_to = back.as_ref().map(|back| back.version.to_string());
+        let installed = self.record.program.as_ref().map(|program| &program.version);
+        let back_to = back.as_ref().map(|back| &back.version).or(installed);
+        let back_to = back_to.map(ToString::to_string);
         self.effects.push(back.map_or(Effect::Withdraw, Effect::Serve));
         let end = update.end(UpdateOutcome::FellBack, now);
         self.end(UpdateEnd { reason: Some(reason), back_to, ..end });
@@ -390,14 +392,22 @@ impl Step {
         if self.record.active.as_ref() != Some(hash) {
             return;
         }
-        // Even one that did badly is better than none.
-        let is_loadable = |one: &&Version| !matches!(one.fault, Some(Fault::Unservable(_)));
-        let next = self.record.before(Some(hash)).or_else(|| {
-            self.record.versions.iter().filter(|one| one.has_served).rfind(is_loadable)
-        });
-        if let Some(next) = next.cloned() {
-            self.record.active = Some(next.hash);
-            self.effects.push(Effect::Serve(next));
+        // Even one that did badly is better than none, where there can be none.
+        let is_plugin = self.record.program.is_none();
+        let is_loadable = |one: &&Version| {
+            is_plugin && one.has_served && !matches!(one.fault, Some(Fault::Unservable(_)))
+        };
+        let next = self.record.before(Some(hash));
+        match next.or_else(|| self.record.versions.iter().rfind(is_loadable)).cloned() {
+            Some(next) => {
+                self.record.active = Some(next.hash);
+                self.effects.push(Effect::Serve(next));
+            }
+            None if is_plugin => {}
+            None => {
+                self.record.active = None;
+                self.effects.push(Effect::Withdraw);
+            }
         }
     }
 
@@ -419,10 +429,14 @@ impl Step {
 
 impl Record {
     /// The version to go back to from `hash`: the good one, or else the last one
-    /// that served and did nothing wrong.
-    fn before(&self, hash: Option<&ContentHash>) -> Option<&Version> {
+    /// that served and did nothing wrong. Of programs the one that ran before, and none
+    /// if that was the installed one.
+    pub(crate) fn before(&self, hash: Option<&ContentHash>) -> Option<&Version> {
         let is_fit =
             |one: &&Version| one.has_served && one.fault.is_none() && Some(&one.hash) != hash;
+        if let Some(program) = &self.program {
+            return program.before.and_then(|before| self.kept(&before)).filter(is_fit);
+        }
         let good = self.good.as_ref().and_then(|good| self.kept(good)).filter(is_fit);
         good.or_else(|| self.versions.iter().rfind(is_fit))
     }
@@ -441,4 +455,4 @@ fn list(versions: &[String]) -> String {
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

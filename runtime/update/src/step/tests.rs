@@ -5,7 +5,7 @@ use crate::record::KEPT;
 
 const NOW: Timestamp = Timestamp(7);
 
-pub(super) fn version(number: &str) -> Version {
+pub(crate) fn version(number: &str) -> Version {
     let digit = number.bytes().map(u32::from).sum::<u32>();
     Version {
         version: number.parse().unwrap(),
