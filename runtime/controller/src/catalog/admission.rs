@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use drover_api::CatalogAdd;
+use drover_api::{CatalogAdd, OWN_PROGRAM};
 use drover_grants::{Manifest, PluginName, read_manifest};
 use drover_signing::{Claim, ContentCheck, ContentHash, TrustedKeys};
 use jiff::Timestamp;
@@ -12,6 +12,9 @@ use super::error::CatalogError;
 
 /// What components begin with.
 const COMPONENT: &[u8; 8] = b"\0asm\x0d\0\x01\0";
+
+/// What programs begin with; the agent's own is one.
+const PROGRAM: &[u8; 4] = b"\x7fELF";
 
 /// The longest description that is taken on trust, in bytes of JSON.
 const MOST_DESCRIPTION: usize = 1 << 20;
@@ -41,7 +44,7 @@ pub(super) fn admit(
     if described.len() > MOST_DESCRIPTION {
         return Err(CatalogError::Description { most: MOST_DESCRIPTION });
     }
-    check_content(&mut content, hash, add.length)?;
+    check_content(&mut content, hash, add)?;
     let signed = keys.verify(rewound(&mut content)?, &add.signature, now).map_err(|source| {
         CatalogError::Signature { name: add.name.clone(), version: add.version.clone(), source }
     })?;
@@ -49,7 +52,10 @@ pub(super) fn admit(
     if let Some(claim) = &claim {
         claim.check(&add.name, &add.version, (hash, add.length))?;
     }
-    let manifest = read_manifest(rewound(&mut content)?)?.unwrap_or_default();
+    let manifest = match is_program(add) {
+        true => Manifest::default(),
+        false => read_manifest(rewound(&mut content)?)?.unwrap_or_default(),
+    };
     check_manifest(&manifest, add, claim.is_some())?;
     Ok(Admitted { hash, manifest, signed_by: signed.key })
 }
@@ -85,20 +91,31 @@ pub(super) fn check_channel(channel: &str) -> Result<(), CatalogError> {
     }
 }
 
+/// Whether it is the agent's own program, and no plugin.
+fn is_program(add: &CatalogAdd) -> bool {
+    add.name == OWN_PROGRAM
+}
+
 fn check_content(
     content: &mut (impl Read + Seek),
     hash: ContentHash,
-    length: u64,
+    add: &CatalogAdd,
 ) -> Result<(), CatalogError> {
-    let mut check = ContentCheck::new(hash, length);
+    let mut check = ContentCheck::new(hash, add.length);
     let content = rewound(content)?;
     let mut piece = vec![0; 64 << 10];
     let mut is_first = true;
     let wrong = |source| CatalogError::NotThere { hash, source };
     loop {
         let read = content.read(&mut piece).map_err(unreadable)?;
-        if is_first && !piece[..read].starts_with(COMPONENT) {
-            return Err(CatalogError::NotAComponent);
+        match is_program(add) {
+            true if is_first && !piece[..read].starts_with(PROGRAM) => {
+                return Err(CatalogError::NotAProgram);
+            }
+            false if is_first && !piece[..read].starts_with(COMPONENT) => {
+                return Err(CatalogError::NotAComponent);
+            }
+            _ => {}
         }
         is_first = false;
         if read == 0 {
@@ -232,6 +249,21 @@ mod tests {
         let content = component("name = \"hello\"\nversion = \"1.2.0\"");
         let error = admit(&signer, &signer.add("hello", "1.3.0", &content), &content);
         assert!(error.unwrap_err().contains("it is hello@1.2.0, not hello@1.3.0"));
+    }
+
+    #[test]
+    fn the_agents_own_program_is_a_program_and_nothing_else_is() {
+        let signer = Signer::new();
+        let program = b"\x7fELF and so on";
+        let mut add = signer.add("agent", "1.2.0", program);
+        admit(&signer, &add, program).unwrap();
+        add.signature = signer.sign(program, "timestamp:1\tfile:drover\thashed");
+        assert!(admit(&signer, &add, program).unwrap_err().contains("sign with `drover sign`"));
+        let error = admit(&signer, &signer.add("hello", "1.2.0", program), program);
+        assert!(error.unwrap_err().starts_with("it is no component"));
+        let plugin = component("");
+        let error = admit(&signer, &signer.add("agent", "1.2.0", &plugin), &plugin);
+        assert!(error.unwrap_err().contains("no program"));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) enum CatalogError {
     NotThere { hash: ContentHash, source: ContentError },
     #[error("it is no component: build it with `--target wasm32-wasip2`")]
     NotAComponent,
+    #[error("`agent` is the agent's own program, and this is no program: push `drover` itself")]
+    NotAProgram,
     #[error("the signature of {name}@{version} does not count")]
     Signature { name: String, version: String, source: SigningError },
     #[error("the signature is for something else")]

@@ -13,7 +13,7 @@ pub struct CatalogSettings {
     /// `data_dir` by default.
     #[serde(skip_serializing_if = "super::logs::is_unset")]
     pub dir: PathBuf,
-    /// The largest plugin file that is taken.
+    /// The largest plugin file or program that is taken.
     pub max_content: ByteSize,
     /// What is handed out in a second, to all nodes together.
     pub max_rate: ByteSize,
@@ -21,6 +21,6 @@ pub struct CatalogSettings {
 
 impl Default for CatalogSettings {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), max_content: ByteSize::mib(64), max_rate: ByteSize::mib(100) }
+        Self { dir: PathBuf::new(), max_content: ByteSize::mib(128), max_rate: ByteSize::mib(100) }
     }
 }

@@ -1,12 +1,16 @@
-//! `drover catalog push`: a plugin on its way to the controller.
+//! `drover catalog push`: a plugin, or the agent's own program, on its way to the
+//! controller.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use clap::Args;
-use drover_api::{CatalogAdd, CatalogDetail, CatalogWrite, CatalogWritten, Octets, procedures};
-use drover_plugin_host::Inspection;
+use drover_api::{
+    CatalogAdd, CatalogDetail, CatalogWrite, CatalogWritten, LogFormat, OWN_PROGRAM, Octets,
+    Operation, procedures,
+};
 use drover_signing::SecretKey;
 use drover_wamp::Client;
 
@@ -19,15 +23,19 @@ use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::{output, render};
 
+/// What programs begin with.
+const PROGRAM: &[u8] = b"\x7fELF";
+
 /// How much goes at a time: well below what any controller takes as a message.
 const PIECE: usize = 256 << 10;
 
 /// Stores a plugin on the controller: looks at it as an agent would, signs it
 /// if there is a key, and sends what the controller does not have yet. Sent once
-/// more, it goes on where it was interrupted.
+/// more, it goes on where it was interrupted. The program `drover` itself becomes a
+/// version of `agent`: it is run to ask for its version.
 #[derive(Debug, Args)]
 pub(super) struct Push {
-    /// The component, with a version in its manifest
+    /// The component, with a version in its manifest; or the program
     file: PathBuf,
     /// File with the secret key: sign the plugin, and that the catalog has it
     #[arg(long, value_name = "FILE")]
@@ -52,7 +60,10 @@ pub(super) struct Push {
 
 pub(super) async fn run(command: &Push) -> Result<Exit, Failure> {
     let content = read(&command.file)?;
-    let plugin = describe(command, &content).await?;
+    let plugin = match content.starts_with(PROGRAM) {
+        true => describe_program(&command.file)?,
+        false => describe(command, &content).await?,
+    };
     let key = command.key.as_deref().map(|key| command.signer.open(key)).transpose()?;
     let add = add(command, &content, plugin, key.as_ref())?;
 
@@ -92,7 +103,29 @@ pub(super) async fn run(command: &Push) -> Result<Exit, Failure> {
 struct Described {
     name: String,
     version: String,
-    inspection: Inspection,
+    operations: Vec<Operation>,
+    formats: Vec<LogFormat>,
+}
+
+/// What the agent's own program is: it says so itself.
+fn describe_program(file: &Path) -> Result<Described, Failure> {
+    let path = fs::canonicalize(file);
+    let path = path.with_context(|| format!("cannot read {}", file.display()))?;
+    let said = Command::new(path).arg("--version").output();
+    let said = said.with_context(|| {
+        format!("cannot run {}: push it from a machine that it is for", file.display())
+    })?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let Some(version) = said.trim().strip_prefix("drover ") else {
+        let message = format!("{} is a program, and not drover", file.display());
+        return Err(Failure::text(Exit::Usage, message));
+    };
+    Ok(Described {
+        name: OWN_PROGRAM.to_owned(),
+        version: version.to_owned(),
+        operations: Vec::new(),
+        formats: Vec::new(),
+    })
 }
 
 async fn describe(command: &Push, content: &[u8]) -> Result<Described, Failure> {
@@ -120,7 +153,8 @@ async fn describe(command: &Push, content: &[u8]) -> Result<Described, Failure> 
         let message = format!("an agent would refuse {}: {reason}", file.display());
         return Err(Failure::text(Exit::Failed, message));
     }
-    Ok(Described { name, version, inspection })
+    let (operations, formats) = (inspection.operations, inspection.formats);
+    Ok(Described { name, version, operations, formats })
 }
 
 /// What is asked of the catalog.
@@ -130,7 +164,7 @@ fn add(
     plugin: Described,
     key: Option<&SecretKey>,
 ) -> Result<CatalogAdd, Failure> {
-    let Described { name, version, inspection } = plugin;
+    let Described { name, version, operations, formats } = plugin;
     let claim = claim_of(&name, &version, content);
     let signature = match key {
         Some(key) => signature(key, content, &claim.to_string())?,
@@ -142,8 +176,8 @@ fn add(
         hash: claim.hash.to_string(),
         length: claim.length,
         signature,
-        operations: inspection.operations,
-        formats: inspection.formats,
+        operations,
+        formats,
         channel: command.channel.clone(),
     })
 }
