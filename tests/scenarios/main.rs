@@ -26,6 +26,7 @@ mod permissions;
 mod plugin_programs;
 mod plugins;
 mod processes;
+mod self_update;
 mod services;
 mod sources;
 mod startup;

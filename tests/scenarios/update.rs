@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use drover_api::{
-    Command, ErrorCode, JobError, JobResult, JobState, PluginVersions, Progress, UpdateEnd,
-    UpdateOutcome, UpdateStatus, UpdateStep, procedures,
+    Command, ErrorCode, JobError, JobResult, JobState, NodeDescription, PluginList, PluginVersions,
+    Progress, UpdateEnd, UpdateOutcome, UpdateStatus, UpdateStep, procedures,
 };
 use drover_tests::{Process, compiled, component};
 use drover_wamp::{CallOptions, Payload, RunningCall};
@@ -37,6 +37,11 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with more in its configuration.
+    async fn start_with(more: &str) -> Self {
         // Building it can take minutes, in which this thread does nothing else.
         let _ = component("pushed");
         let controller = Controller::start().await;
@@ -44,7 +49,7 @@ impl Node {
         fs::write(dir.path().join("grants.toml"), "[pushed]\nstate = \"1 MiB\"\n").unwrap();
         let config = format!(
             "controller = {:?}\nname = \"a\"\ndata_dir = {:?}\ncache_dir = {:?}\n\
-             heartbeat = \"200ms\"\nreconnect_first = \"50ms\"\nreconnect_longest = \"500ms\"\n{}",
+             heartbeat = \"200ms\"\nreconnect_first = \"50ms\"\nreconnect_longest = \"500ms\"\n{}{more}",
             controller.url,
             dir.path(),
             compiled(),
@@ -107,6 +112,20 @@ impl Node {
         let mut plugins: Vec<PluginVersions> =
             serde_json::from_value(result.data.clone()).unwrap_or_else(|_| panic!("{result:?}"));
         plugins.pop().unwrap()
+    }
+
+    /// Waits until the node tells the controller of something that does not work.
+    async fn until_troubled_by(&self, words: &[&str]) {
+        eventually(&format!("trouble with {words:?}"), || async {
+            let client = &self.controller.client;
+            let (describe, options) = (procedures::describe(A), CallOptions::default());
+            let answer = client.call(&describe, Payload::empty(), options).await.unwrap();
+            let node: NodeDescription = answer.first().unwrap();
+            let trouble = node.trouble.unwrap_or_default();
+            let has_all = words.iter().all(|words| trouble.contains(words));
+            has_all.then_some(()).ok_or(trouble)
+        })
+        .await;
     }
 
     async fn until_greeted_by(&self, version: &str) {
@@ -285,6 +304,11 @@ async fn what_asks_for_more_is_held_until_the_admin_grants_it() {
     assert_eq!(node.greet().await.unwrap(), "Ada is greeted by 1.0.0");
     let reason = node.versions().await.update.unwrap().reason.unwrap();
     assert!(reason.contains("TZ"), "{reason}");
+    node.until_troubled_by(&["version 2.0.0 of `pushed` is held", "env = [\"TZ\"]"]).await;
+    let list: PluginList =
+        serde_json::from_value(node.run("plugin.list", json!({})).await.data).unwrap();
+    let refusal = list.plugins[0].next.as_ref().unwrap().refusal.clone().unwrap();
+    assert!(refusal.contains("env = [\"TZ\"]"), "{refusal}");
 
     node.kill().await;
     assert!(call.answer().await.is_err());
@@ -364,8 +388,7 @@ async fn killed_while_it_fetches_it_goes_on_where_it_was() {
     node.update(&node.controller.push("1.0.0", STATE), "0s").await.unwrap();
     let two = node.controller.push("2.0.0", STATE);
     node.controller.catalog.lock().unwrap().read.clear();
-    // The statement, and two pieces.
-    node.controller.answers.send_replace(3);
+    node.controller.answers.send_replace(2);
     let _call = node.begin(&two, "0s").await;
     eventually("two pieces", || async {
         let fetched = node.versions().await.update.map(|update| update.fetched);
@@ -472,6 +495,64 @@ async fn no_call_fails_while_twenty_updates_go_by() {
         name.to_string_lossy().ends_with(".wasm")
     });
     assert_eq!(files.count(), 10);
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_is_known_without_anybody_asking() {
+    let mut node = Node::start().await;
+    let one = node.controller.push("1.0.0", STATE);
+    node.update(&one, "0s").await.unwrap();
+    let asks = format!("{STATE}env = [{{ name = \"TZ\", reason = \"local time\" }}]\n");
+    let two = node.controller.push("2.0.0", &asks);
+    let mut call = node.begin(&two, "0s").await;
+    until(&mut call, UpdateStep::Held).await;
+    node.controller.yank(&two).await;
+    let error = ended(call).await.unwrap_err();
+    assert!(error.message.contains("pushed@2.0.0 was yanked"), "{error}");
+
+    // It serves until somebody decides what is to, and says so.
+    node.controller.yank(&one).await;
+    node.until_troubled_by(&["version 1.0.0 of `pushed` serves and was withdrawn"]).await;
+    assert_eq!(node.greet().await.unwrap(), "Ada is greeted by 1.0.0");
+    // A node that was away hears of it when it is back.
+    node.kill().await;
+    node.until_troubled_by(&["was withdrawn"]).await;
+}
+
+#[tokio::test]
+async fn content_comes_by_http_where_the_configuration_says_so() {
+    let node = Node::start_with("[updates]\nfrom = \"http\"\n").await;
+    node.controller.answers.send_replace(0);
+    node.update(&node.controller.push("1.0.0", STATE), "0s").await.unwrap();
+    assert_eq!(node.greet().await.unwrap(), "Ada is greeted by 1.0.0");
+    assert!(node.controller.catalog.lock().unwrap().read.is_empty());
+}
+
+#[tokio::test]
+async fn what_http_does_not_give_comes_over_the_link() {
+    // Nobody listens there.
+    let node = Node::start_with("[updates]\nfrom = \"http://127.0.0.1:1/plugins\"\n").await;
+    node.update(&node.controller.push("1.0.0", STATE), "0s").await.unwrap();
+    assert!(!node.controller.catalog.lock().unwrap().read.is_empty());
+}
+
+#[tokio::test]
+async fn keys_are_trusted_and_no_longer_trusted_while_the_agent_runs() {
+    let node = Node::start().await;
+    let with = fs::read_to_string(node.path("agent.toml")).unwrap();
+    let without = with.replace(&node.controller.trusted(), "");
+    let one = node.controller.push("1.0.0", STATE);
+    fs::write(node.path("agent.toml"), without).unwrap();
+    eventually("a refusal", || async {
+        match node.update(&one, "0s").await {
+            Err(error) if error.code == ErrorCode::Denied => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    let two = node.controller.push("2.0.0", STATE);
+    fs::write(node.path("agent.toml"), with).unwrap();
+    eventually("an update", || node.update(&two, "0s")).await;
 }
 
 #[tokio::test]

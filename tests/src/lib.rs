@@ -18,6 +18,7 @@ mod peer;
 mod process;
 mod records;
 mod site;
+mod stamp;
 mod wait;
 
 pub use components::{built_in, compiled, component, installed};
@@ -29,4 +30,5 @@ pub use peer::{Peer, PeerError, PeerSession};
 pub use process::{Process, Ran, run};
 pub use records::records_in;
 pub use site::{Agent, Site};
+pub use stamp::stamp;
 pub use wait::wait_for;

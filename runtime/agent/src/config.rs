@@ -91,7 +91,7 @@ pub struct Config {
     /// The keys whose signatures count for what the controller pushes, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
-    /// How pushed plugins are fetched.
+    /// How what is pushed is fetched.
     pub updates: UpdateSettings,
     /// Child processes.
     pub processes: ProcessSettings,
@@ -211,7 +211,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let quoted = |text: &str| format!("{text:?}");
-        let rules: [Rule; 19] = [
+        let rules: [Rule; 22] = [
             (
                 !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
@@ -267,6 +267,24 @@ impl Config {
                 "updates.rate",
                 self.updates.rate.to_string(),
                 "must be at least 1 KiB",
+            ),
+            (
+                !self.updates.has_source(),
+                "updates.from",
+                quoted(&self.updates.from),
+                "must be \"link\", \"http\" or an address that begins with http:// or https://",
+            ),
+            (
+                !self.updates.agent_keys.iter().all(|name| self.trusted_keys.contains_key(name)),
+                "updates.agent_keys",
+                format!("{:?}", self.updates.agent_keys),
+                "must be names of keys in `[trusted_keys.NAME]`",
+            ),
+            (
+                self.updates.patience < Duration::from_secs(1),
+                "updates.patience",
+                duration_text(self.updates.patience),
+                "must be at least 1s",
             ),
             (
                 self.processes.max_jobs == 0,
@@ -349,7 +367,8 @@ impl Config {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
         let differs = |key: &&String| old.get(key.as_str()) != new.get(key.as_str());
         let mut differing: Vec<_> = keys.into_iter().filter(differs).cloned().collect();
-        differing.retain(|key| !["limits", "plugins"].contains(&key.as_str()));
+        let at_once = ["limits", "plugins", "trusted_keys"];
+        differing.retain(|key| !at_once.contains(&key.as_str()));
         let of_limits = |limits: &toml::Table, key| limits.get("limits")?.get(key).cloned();
         for key in Limits::MADE_AT_THE_START {
             if of_limits(&old, key) != of_limits(&new, key) {

@@ -20,7 +20,8 @@
 //! [`sources`] follows log files, whose lines plugins parse.
 //! [`quarantine`] and [`reload`] keep what failing plugins are in for, and what the
 //! admin changes meanwhile.
-//! [`update`] has the plugins that the controller pushes.
+//! [`update`] has what the controller pushes: plugins, and other versions of the agent's
+//! own program, which the [`launcher`] starts.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -31,6 +32,7 @@ mod config;
 mod dispatch;
 mod forward;
 mod grants;
+mod launcher;
 mod link;
 mod logs;
 mod metrics;
@@ -63,9 +65,12 @@ pub use config::{
 };
 
 pub use drover_process::run_keeper;
+pub use launcher::{After, HAND_OVER, Launcher};
+pub use link::try_out;
 pub use processes::KeeperCommand;
 pub use services::ServiceSpec;
 pub use trial::TrialPrograms;
+pub use update::OwnProgram;
 
 use config::StartupJob;
 use logs::Logs;
@@ -104,6 +109,8 @@ pub enum Ended {
     Stopped,
     /// Somebody told it to end so that it is started again.
     ToRestart,
+    /// Another version of its program is to run.
+    ToHandOver,
 }
 
 impl Agent {
@@ -195,6 +202,14 @@ impl Agent {
         Self { config_file: file, ..self }
     }
 
+    /// Lets another version of the agent's program take its place, which ends it with
+    /// [`Ended::ToHandOver`].
+    #[must_use]
+    pub fn replaceable(mut self, program: OwnProgram) -> Self {
+        self.keeper.replacing(program);
+        self
+    }
+
     /// Loads the plugins and keeps the link until `stop` is cancelled, or
     /// somebody tells the agent to restart, which cancels it too.
     ///
@@ -274,7 +289,7 @@ impl Agent {
         }
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         outcome.and(closed.context("closing the log panicked"))?;
-        Ok(if node.is_to_restart() { Ended::ToRestart } else { Ended::Stopped })
+        Ok(node.ended())
     }
 }
 

@@ -7,7 +7,7 @@ use drover_api::{Heartbeat, procedures};
 use drover_wamp::{
     Authentication, AwayError, Backoff, CallError, Client, ClientConfig, ConnectError, EndReason,
     Link, LinkConfig, LinkState, MatchPolicy, Payload, PublishOptions, RegisterOptions,
-    Registration, Roots, SessionId, Status, uri,
+    Registration, Roots, SessionId, Status, TlsOptions, uri,
 };
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -76,18 +76,36 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// Finds out whether this program could be the agent of this configuration: what can
+/// be found out beside another one that is.
+///
+/// # Errors
+///
+/// If the controller does not let it in.
+pub async fn try_out(config: &Config) -> anyhow::Result<()> {
+    let link = link_config(config)?;
+    let session = Client::connect(&link.client).await.context("the controller cannot be joined")?;
+    session.close().await;
+    Ok(())
+}
+
 async fn all(tokens: &[CancellationToken]) {
     for token in tokens {
         token.cancelled().await;
     }
 }
 
+/// How the controller is known.
+pub(crate) fn tls(config: &Config) -> TlsOptions {
+    let is_set = !is_unset(&config.ca_file);
+    let file = is_set.then(|| Roots::File(config.ca_file.clone()));
+    TlsOptions { roots: file.unwrap_or_default() }
+}
+
 fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {
     let mut client = ClientConfig::new(&config.controller, &config.realm);
     client.max_message_bytes = config.max_message_bytes();
-    if !is_unset(&config.ca_file) {
-        client.tls.roots = Roots::File(config.ca_file.clone());
-    }
+    client.tls = tls(config);
     if !is_unset(&config.key_file) {
         client.authentication = Authentication::from_key_file(&config.key_file)
             .context("the agent's `key_file` cannot be used")?;
@@ -124,6 +142,7 @@ async fn serve(
             () = stop.cancelled() => return Ok(None),
             Ok(()) = status.changed() => {
                 let now = status.borrow_and_update().clone();
+                node.set_joined(matches!(now, Status::Active(_)));
                 match now {
                     Status::Active(session) => {
                         tracing::info!(node = %node.id(), controller = config.controller, "joined");

@@ -17,7 +17,7 @@ use crate::services::Services;
 use crate::sources::Sources;
 use crate::streams::{Inputs, Windows};
 use crate::update::Updates;
-use crate::{Config, commands};
+use crate::{Config, Ended, commands};
 
 /// A cheap handle on the node.
 #[derive(Clone)]
@@ -43,7 +43,9 @@ struct Shared {
     revision: watch::Sender<u64>,
     running: Mutex<HashMap<JobId, RunningJob>>,
     stop: CancellationToken,
-    is_to_restart: AtomicBool,
+    /// Why the agent ends, once it does.
+    ended: Mutex<Ended>,
+    is_joined: AtomicBool,
     /// What the admin wrote that cannot be used, and why.
     unusable: Mutex<BTreeMap<Part, String>>,
 }
@@ -96,7 +98,8 @@ impl Node {
             revision: watch::Sender::new(started.0),
             running: Mutex::default(),
             stop,
-            is_to_restart: AtomicBool::new(false),
+            ended: Mutex::new(Ended::Stopped),
+            is_joined: AtomicBool::new(false),
             unusable: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -158,7 +161,7 @@ impl Node {
             nid: shared.id.nid,
             name: shared.name.clone(),
             labels: shared.labels.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: drover_api::version().to_owned(),
             started: shared.started,
             plugins: shared.host.summaries(),
             refused: shared.host.refused(),
@@ -189,8 +192,9 @@ impl Node {
             let (name, reason) = (plugin.name, plugin.quarantine?.reason);
             Some(format!("plugin `{name}` is in quarantine: {reason}"))
         });
+        let updates = self.updates().concerns().into_iter().map(|concern| concern.to_string());
         let parts = log.into_iter().chain(unusable).chain(sources);
-        let troubles: Vec<_> = parts.chain(quarantined).collect();
+        let troubles: Vec<_> = parts.chain(quarantined).chain(updates).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
@@ -208,13 +212,32 @@ impl Node {
 
     /// Ends the agent in order, and has it started again.
     pub(crate) fn restart(&self) {
-        self.shared.is_to_restart.store(true, Ordering::Relaxed);
+        self.end(Ended::ToRestart);
+    }
+
+    /// Ends the agent in order, for another version of its program to run.
+    pub(crate) fn hand_over(&self) {
+        self.end(Ended::ToHandOver);
+    }
+
+    fn end(&self, why: Ended) {
+        *self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner) = why;
         self.shared.stop.cancel();
     }
 
-    /// Whether the agent ends to be started again.
-    pub(crate) fn is_to_restart(&self) -> bool {
-        self.shared.is_to_restart.load(Ordering::Relaxed)
+    /// Why the agent ends.
+    pub(crate) fn ended(&self) -> Ended {
+        *self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the node has its procedures at the controller.
+    pub(crate) fn set_joined(&self, is_joined: bool) {
+        self.shared.is_joined.store(is_joined, Ordering::Relaxed);
+    }
+
+    /// Whether the node has its procedures at the controller.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.shared.is_joined.load(Ordering::Relaxed)
     }
 
     /// Is cancelled when the agent is to end.

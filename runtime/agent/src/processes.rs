@@ -12,6 +12,7 @@
 
 mod listener;
 mod of_plugins;
+mod unfinished;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -34,6 +35,7 @@ use crate::logs::Logs;
 
 pub(crate) use listener::levels_of;
 pub(crate) use of_plugins::OfPlugins;
+use unfinished::AllBegun;
 
 /// Events of a job between the manager and its listener: few, since each may
 /// hold 64 KiB of output, and the child waits where they are full.
@@ -85,6 +87,8 @@ struct Listeners {
     host: Mutex<Option<Host>>,
     tasks: Mutex<JoinSet<()>>,
     expectants: Mutex<HashMap<JobId, Expectant>>,
+    /// Lines and blocks that have begun, from the agent before and for the next one.
+    begun: Arc<AllBegun>,
 }
 
 /// What a caller waits for.
@@ -115,7 +119,10 @@ impl Processes {
         logs: Logs,
     ) -> anyhow::Result<(Self, ManagerTask)> {
         let (host, tasks, expectants) = Default::default();
-        let listeners = Arc::new(Listeners { logs, host, tasks, expectants });
+        let path = config.data_dir.join("begun.json");
+        let begun = AllBegun::open(path.clone());
+        let begun = Arc::new(begun.with_context(|| format!("cannot read {}", path.display()))?);
+        let listeners = Arc::new(Listeners { logs, host, tasks, expectants, begun });
         let observer: Observer = {
             let listeners = Arc::clone(&listeners);
             Arc::new(move |job: &JobInfo| listeners.listen(job))
@@ -166,6 +173,12 @@ impl Processes {
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
             tracing::warn!("the log has not taken all that processes said");
         }
+        let begun = Arc::clone(&self.listeners.begun);
+        match tokio::task::spawn_blocking(move || begun.write()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "lines that have begun are lost"),
+            Err(error) => tracing::error!(%error, "writing lines that have begun panicked"),
+        }
     }
 }
 
@@ -178,7 +191,7 @@ impl Listeners {
         let (events, happens) = mpsc::channel(EVENTS);
         let expectant = lock(&self.expectants).remove(&job.id);
         let host = lock(&self.host).clone();
-        let listener = listener::Listener::new(&self.logs, host, job, expectant);
+        let listener = listener::Listener::new(self, host, job, expectant);
         self.tasks().spawn(listener.run(happens));
         events
     }

@@ -1,5 +1,5 @@
-//! The configuration file, read again whenever it changes: limits of plugins and
-//! their pins count from then on, and all else from the next start.
+//! The configuration file, read again whenever it changes: limits of plugins, their
+//! pins and trusted keys count from then on, and all else from the next start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +39,11 @@ pub(crate) async fn watch(
             Ok(new) => {
                 node.host().set_limits(new.host_limits());
                 node.host().set_pins(new.pins());
+                match new.trusted_keys() {
+                    Ok(keys) => node.updates().trust(keys).await,
+                    // The file was checked.
+                    Err(error) => tracing::error!(%error, "the trusted keys cannot be used"),
+                }
                 let text = taken(&file, &config.needs_a_start(new));
                 tracing::info!("{text}");
                 (Level::OPERATOR, text)
@@ -66,10 +71,10 @@ fn read(file: &Path) -> Result<Config, String> {
 fn taken(file: &Path, later: &[String]) -> String {
     let file = file.display();
     match later {
-        [] => format!("limits and pins of plugins are as {file} says now"),
+        [] => format!("limits and pins of plugins and trusted keys are as {file} says now"),
         later => format!(
-            "limits and pins of plugins are as {file} says now; what it says of `{}` counts from \
-             the next start of the agent",
+            "limits and pins of plugins and trusted keys are as {file} says now; what it says of \
+             `{}` counts from the next start of the agent",
             later.join("`, `")
         ),
     }

@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
 
 /// An agent for every host of a site, and the controller that those agents obey
 #[derive(Debug, Parser)]
-#[command(name = "drover", version, arg_required_else_help = true, after_help = exit::HELP)]
+#[command(name = "drover", version = drover_api::version(), arg_required_else_help = true, after_help = exit::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -23,3 +23,12 @@ pub(crate) fn raise() -> Option<u64> {
         }
     }
 }
+
+/// Takes back what [`raise`] has done, before this process becomes another program.
+pub(crate) fn lower(before: Option<u64>) {
+    let Some(before) = before else { return };
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(before), maximum }) {
+        tracing::warn!(%error, "cannot lower the limit of open files again");
+    }
+}

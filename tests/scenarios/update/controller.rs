@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use drover_api::{CatalogPiece, CatalogRead, CatalogStatement, Octets, procedures};
+use drover_api::{CatalogChanged, CatalogPiece, CatalogRead, CatalogStatement, Octets, procedures};
 use drover_grants::{Manifest, embed};
 use drover_signing::{
     Claim, ContentHash, FORMAT, PluginStatement, SecretKey, Statement, StoredKey, VersionStatement,
@@ -11,9 +11,11 @@ use drover_signing::{
 };
 use drover_tests::component;
 use drover_wamp::{
-    Client, ClientConfig, Payload, RealmConfig, RegisterOptions, Router, RouterConfig,
+    Client, ClientConfig, HttpConfig, HttpFiles, Pace, Payload, PublishOptions, RealmConfig,
+    RegisterOptions, Router, RouterConfig,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +30,10 @@ pub(super) struct Controller {
     pub(super) public_key: String,
     secret: SecretKey,
     pub(super) catalog: Arc<Mutex<Catalog>>,
-    /// How many more answers the catalog gives before it waits.
+    /// How many more pieces the catalog gives over the link before it waits.
     pub(super) answers: watch::Sender<u64>,
+    /// What it gives by HTTP.
+    files: TempDir,
     _tasks: JoinSet<()>,
 }
 
@@ -66,7 +70,11 @@ pub(super) const ALL: u64 = 1 << 40;
 impl Controller {
     pub(super) async fn start() -> Self {
         let realms = vec![RealmConfig::open(procedures::REALM)];
-        let router = Router::new(RouterConfig { realms, ..RouterConfig::default() }).unwrap();
+        let files = TempDir::new().unwrap();
+        let (path, dir) = ("/catalog/".to_owned(), files.path().to_owned());
+        let handed_out = HttpFiles { path, dir, pace: Pace::new(1 << 30) };
+        let http = HttpConfig { files: Some(handed_out), ..HttpConfig::default() };
+        let router = Router::new(RouterConfig { realms, http, ..RouterConfig::default() }).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
@@ -83,7 +91,7 @@ impl Controller {
             let calls = client.register(procedure, RegisterOptions::default()).await.unwrap();
             tasks.spawn(serve(calls, catalog.clone(), answers.clone()));
         }
-        Self { url, client, public_key, secret, catalog, answers, _tasks: tasks }
+        Self { url, client, public_key, secret, catalog, answers, files, _tasks: tasks }
     }
 
     /// What an agent's configuration needs to trust this controller's catalog.
@@ -102,6 +110,7 @@ impl Controller {
         let (name, number) = ("pushed".to_owned(), version.to_owned());
         let claim = Claim { name: name.clone(), version: number.clone(), hash, length };
         let signature = self.secret.sign(&content[..], &claim.to_string()).unwrap().to_string();
+        std::fs::write(self.files.path().join(hash.to_string()), &content).unwrap();
         let mut catalog = self.lock();
         catalog.contents.insert(hash.to_string(), content);
         let plugin = catalog.statement.plugins.entry(name).or_default();
@@ -109,6 +118,19 @@ impl Controller {
         drop(catalog);
         self.state("2999-01-01T00:00:00Z");
         Pushed { version: version.to_owned(), hash: hash.to_string(), length, signature }
+    }
+
+    /// Withdraws a version, and tells the nodes.
+    pub(super) async fn yank(&self, pushed: &Pushed) {
+        {
+            let mut catalog = self.lock();
+            let plugin = catalog.statement.plugins.get_mut("pushed").unwrap();
+            plugin.versions.get_mut(&pushed.version).unwrap().is_yanked = true;
+        }
+        self.state("2999-01-01T00:00:00Z");
+        let changed = Payload::one(&CatalogChanged { serial: 1 }).unwrap();
+        let options = PublishOptions::default();
+        self.client.publish(procedures::CATALOG_CHANGED, changed, options).await.unwrap();
     }
 
     /// Signs a new statement that ends then.
@@ -162,18 +184,20 @@ impl Pushed {
     }
 }
 
-/// Answers one call after the other, while it may.
+/// Answers one call after the other; pieces while it may.
 async fn serve(
     mut calls: drover_wamp::Registration,
     catalog: Arc<Mutex<Catalog>>,
     answers: watch::Sender<u64>,
 ) {
     while let Some(call) = calls.next().await {
-        let mut may = answers.subscribe();
-        if may.wait_for(|left| *left > 0).await.is_err() {
-            return;
+        if call.procedure == procedures::CATALOG_READ {
+            let mut may = answers.subscribe();
+            if may.wait_for(|left| *left > 0).await.is_err() {
+                return;
+            }
+            answers.send_modify(|left| *left = left.saturating_sub(1));
         }
-        answers.send_modify(|left| *left = left.saturating_sub(1));
         let answer = answer(&call, &catalog);
         call.finish(answer).await;
     }

@@ -1,12 +1,16 @@
 //! `plugin.*`: what became of the plugins of the node.
 
-use drover_api::{ErrorCode, JobError, OperationKind, PluginList, PluginStatus};
+use drover_api::{
+    ErrorCode, JobError, NextVersion, OperationKind, PluginList, PluginState, PluginStatus,
+};
 use drover_plugin_host::unknown;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Ends, Request, Row, Running, arguments_of, no_arguments};
+use crate::node::Node;
+use crate::update::{Concern, ConcernKind};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -59,13 +63,37 @@ struct Named {
 }
 
 fn list(Request { node, .. }: Request<'_>) -> Running<'_> {
-    Box::pin(async move { Ok(answer(&node.host().statuses())?.into()) })
+    Box::pin(async move { Ok(answer(&statuses(node))?.into()) })
+}
+
+/// All plugins, with the pushed versions that wait for somebody.
+fn statuses(node: &Node) -> PluginList {
+    let mut list = node.host().statuses();
+    for Concern { name, version, what } in node.updates().concerns() {
+        let ConcernKind::Held(reason) = what else { continue };
+        let next = NextVersion {
+            file: format!("pushed/{name}"),
+            version: Some(version),
+            refusal: Some(reason),
+            retry_at: None,
+        };
+        match list.plugins.iter_mut().find(|plugin| plugin.name == name) {
+            Some(plugin) => plugin.next = plugin.next.take().or(Some(next)),
+            None => list.plugins.push(PluginStatus {
+                state: PluginState::Refused,
+                next: Some(next),
+                ..PluginStatus::new(name)
+            }),
+        }
+    }
+    list.plugins.sort_by(|one, other| one.name.cmp(&other.name));
+    list
 }
 
 fn status(request: Request<'_>) -> Running<'_> {
     Box::pin(async move {
         let Named { name } = request.arguments()?;
-        let PluginList { plugins, .. } = request.node.host().statuses();
+        let PluginList { plugins, .. } = statuses(request.node);
         let status = plugins.iter().find(|plugin: &&PluginStatus| plugin.name == name);
         let Some(status) = status else {
             let names = plugins.iter().map(|plugin| plugin.name.as_str()).collect();

@@ -1,10 +1,11 @@
-//! `plugin.update`, `.revert` and `.versions`: what the controller has a node run.
+//! `plugin.update`, `.revert` and `.versions`, and the same of `agent`: what the
+//! controller has a node run.
 
 use std::time::Duration;
 
 use drover_api::{
-    ErrorCode, JobError, OperationKind, PluginVersions, Progress, Timestamp, UpdateEnd,
-    UpdateOutcome, UpdateStatus,
+    ErrorCode, JobError, OWN_PROGRAM, OperationKind, PluginVersions, Progress, Timestamp,
+    UpdateEnd, UpdateOutcome, UpdateStatus,
 };
 use drover_plugin_host::unknown;
 use drover_update::Version;
@@ -60,6 +61,44 @@ pub(super) const ROWS: &[Row] = &[
         returns: || json!({ "type": "array", "items": { "type": "object" } }),
         run: versions,
     },
+    Row {
+        name: "agent.update",
+        aliases: &[],
+        kind: OperationKind::Service,
+        ends: Ends::WhenDropped,
+        doc: "Has the node run another version of the agent's own program, from the controller's \
+              catalog, as `plugin.update` does with a plugin, which takes the name `agent` too.\n\
+              It is fetched and checked, must be a program for this machine of that version, and \
+              joins the controller beside this agent; then this one ends, and the other takes \
+              over its jobs that last. If that one dies, falls silent or loses the controller \
+              while it is watched, the program of before runs again.\nThe change ends the call: \
+              asking for the same again listens on, and `agent.versions` tells the end.",
+        arguments: arguments_of::<UpdateAgent>,
+        returns: || json!({ "type": "object" }),
+        run: update_agent,
+    },
+    Row {
+        name: "agent.revert",
+        aliases: &[],
+        kind: OperationKind::Service,
+        ends: Ends::WhenDropped,
+        doc: "Has the agent's own program go back to what ran before, to a version that is kept, \
+              or to the `installed` one.",
+        arguments: arguments_of::<RevertAgent>,
+        returns: || json!({ "type": "object" }),
+        run: revert_agent,
+    },
+    Row {
+        name: "agent.versions",
+        aliases: &[],
+        kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
+        doc: "Shows the versions of the agent's own program that were pushed, as `plugin.versions` \
+              does; null if none ever was. Without an active one the installed program runs.",
+        arguments: super::no_arguments,
+        returns: || json!({ "type": ["object", "null"] }),
+        run: agent_versions,
+    },
 ];
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -83,6 +122,30 @@ struct Update {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+struct UpdateAgent {
+    /// Its version, such as 1.2.0.
+    version: String,
+    /// SHA-256 of the program, in hexadecimal.
+    hash: String,
+    /// The length of the program in bytes.
+    length: u64,
+    /// The text of its signature.
+    signature: String,
+    /// How long it is watched, such as `2m`; at least `1s`. Two minutes if left out.
+    watch: Option<String>,
+    /// Whether to try a version again that did badly here before.
+    #[serde(default)]
+    again: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct RevertAgent {
+    /// A kept version, the beginning of a hash, of at least 8 digits, or `installed`;
+    /// what ran before if left out.
+    version: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Revert {
     /// The plugin's name.
     name: String,
@@ -103,6 +166,12 @@ const WATCH: Duration = Duration::from_secs(120);
 /// How long it may be watched: longer is a mistake.
 const LONGEST_WATCH: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The shortest that an agent is watched: it has to join meanwhile.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+
+/// The longest program of an agent.
+const LONGEST_PROGRAM: u64 = 512 << 20;
+
 /// The longest signature that is kept: many times what one takes.
 const SIGNATURE: usize = 8 << 10;
 
@@ -119,6 +188,32 @@ fn revert(request: Request<'_>) -> Running<'_> {
     Box::pin(async move {
         let Revert { name, version } = request.arguments()?;
         follow(request, &name, request.node.updates().revert(name.clone(), version).await?).await
+    })
+}
+
+fn update_agent(request: Request<'_>) -> Running<'_> {
+    Box::pin(async move {
+        let UpdateAgent { version, hash, length, signature, watch, again } = request.arguments()?;
+        let name = OWN_PROGRAM.to_owned();
+        let wish = wish(request, Update { name, version, hash, length, signature, watch, again })?;
+        let following = request.node.updates().update(OWN_PROGRAM.to_owned(), wish).await?;
+        follow(request, OWN_PROGRAM, following).await
+    })
+}
+
+fn revert_agent(request: Request<'_>) -> Running<'_> {
+    Box::pin(async move {
+        let RevertAgent { version } = request.arguments()?;
+        let following = request.node.updates().revert(OWN_PROGRAM.to_owned(), version).await?;
+        follow(request, OWN_PROGRAM, following).await
+    })
+}
+
+fn agent_versions(request: Request<'_>) -> Running<'_> {
+    Box::pin(async move {
+        let all = request.node.updates().list().await?;
+        let own = all.into_iter().find(|one| one.name == OWN_PROGRAM);
+        Ok(in_json(&own)?.into())
     })
 }
 
@@ -143,10 +238,14 @@ fn wish(request: Request<'_>, arguments: Update) -> Result<drover_update::Reques
     let invalid = |what: &str, why: String| {
         JobError::new(ErrorCode::InvalidArguments, format!("`plugin.update`: `{what}`: {why}"))
     };
-    let Update { version, hash, length, signature, watch, again, .. } = arguments;
-    let limit = request.node.host().limits().component_bytes;
+    let Update { name, version, hash, length, signature, watch, again } = arguments;
+    let is_agent = name == OWN_PROGRAM;
+    let (what, limit) = match is_agent {
+        true => ("an agent", LONGEST_PROGRAM),
+        false => ("a plugin", request.node.host().limits().component_bytes),
+    };
     if length == 0 || length > limit {
-        let why = format!("{length} bytes, and a plugin has from 1 to {limit}");
+        let why = format!("{length} bytes, and {what} has from 1 to {limit}");
         return Err(invalid("length", why));
     }
     if signature.len() > SIGNATURE {
@@ -159,6 +258,9 @@ fn wish(request: Request<'_>, arguments: Update) -> Result<drover_update::Reques
     };
     if watch > LONGEST_WATCH {
         return Err(invalid("watch", "a version is watched for a week at most".to_owned()));
+    }
+    if is_agent && watch < SHORTEST_WATCH {
+        return Err(invalid("watch", "an agent is watched for a second at least".to_owned()));
     }
     let version = Version {
         version: version.parse().map_err(|error| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drover_api::{Level, Record, Timestamp};
 use drover_logs::statsd::ScopeId;
 use drover_logs::store::{Batch, LossyAppender, Origin, StoreClosed};
-use drover_logs::{FieldRef, LevelSet, Message, OutputParser, Part, Stream};
+use drover_logs::{FieldRef, LevelSet, Message, OutputParser, Part, Stream, Unfinished};
 use drover_plugin_host::RecordValue;
 
 use super::{Logs, PlainLines};
@@ -35,6 +35,13 @@ pub(crate) struct JobLog {
     plain: Option<PlainLines>,
     /// Whether what a parser holds back is all that comes of it.
     is_pausing: bool,
+}
+
+/// What a parser of a stream is to do.
+enum Work<'a> {
+    Take(&'a [u8]),
+    Finish,
+    Resume(Unfinished),
 }
 
 impl JobLog {
@@ -77,9 +84,36 @@ impl JobLog {
     /// Takes bytes of one stream, which say in the level protocol what they are.
     /// `also` is given every message that is looked at.
     pub(crate) fn output(&mut self, stream: Stream, bytes: &[u8], also: Also<'_>) {
+        self.parse(stream, Work::Take(bytes), also);
+    }
+
+    /// Takes what a program left unfinished at its end: lines and blocks.
+    pub(crate) fn end_output(&mut self, also: Also<'_>) {
+        self.is_pausing = true;
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.parse(stream, Work::Finish, &mut *also);
+        }
+    }
+
+    /// Takes out what has begun of lines and blocks, for the next agent.
+    pub(crate) fn unfinished(&mut self) -> [Option<Unfinished>; 2] {
+        self.is_pausing = true;
+        self.parsers.each_mut().map(OutputParser::unfinished)
+    }
+
+    /// Goes on with what the agent before had of lines and blocks.
+    pub(crate) fn resume(&mut self, unfinished: [Option<Unfinished>; 2], also: Also<'_>) {
+        for (stream, begun) in [Stream::Stdout, Stream::Stderr].into_iter().zip(unfinished) {
+            if let Some(begun) = begun {
+                self.parse(stream, Work::Resume(begun), &mut *also);
+            }
+        }
+    }
+
+    fn parse(&mut self, stream: Stream, work: Work<'_>, also: Also<'_>) {
         let Self { logs, origin, heard, parsers, batch, scope, metric, plain, .. } = self;
         let time = Timestamp::now();
-        parsers[stream as usize].feed(bytes, |message| match message.level {
+        let sink = |message: Message<'_>| match message.level {
             _ if plain.as_mut().is_some_and(|plain| plain.take(stream, message)) => {
                 also(stream, message);
             }
@@ -89,26 +123,12 @@ impl JobLog {
                 also(stream, message);
                 batch.push(time, message);
             }
-        });
-    }
-
-    /// Takes what a program left unfinished at its end: lines and blocks.
-    pub(crate) fn end_output(&mut self, also: Also<'_>) {
-        self.is_pausing = true;
-        let Self { logs, origin, heard, parsers, batch, scope, metric, plain, .. } = self;
-        let time = Timestamp::now();
-        for (parser, stream) in parsers.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
-            parser.finish(|message| match message.level {
-                _ if plain.as_mut().is_some_and(|plain| plain.take(stream, message)) => {
-                    also(stream, message);
-                }
-                level if !heard.contains(level) => {}
-                Level::STATSD => take_metrics(logs, origin, scope, metric, message),
-                _ => {
-                    also(stream, message);
-                    batch.push(time, message);
-                }
-            });
+        };
+        let parser = &mut parsers[stream as usize];
+        match work {
+            Work::Take(bytes) => parser.feed(bytes, sink),
+            Work::Finish => parser.finish(sink),
+            Work::Resume(begun) => parser.resume(begun, sink),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Listens to one job: what its children write and what becomes of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{
@@ -11,14 +12,14 @@ use drover_logs::{
 };
 use drover_plugin_host::{Host, ParserSpec};
 use drover_process::{
-    Cause, JobEvent, JobInfo, Outcome, OutputStream, ParseSpec, ProcessSpec, TreeUsage,
+    Cause, JobEvent, JobInfo, Origin, Outcome, OutputStream, ParseSpec, ProcessSpec, TreeUsage,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Expectant, Finished, Live};
-use crate::logs::{JobLevels, JobLog, Logs, PlainLines};
+use super::{AllBegun, Expectant, Finished, Listeners, Live};
+use crate::logs::{JobLevels, JobLog, PlainLines};
 
 /// How long whoever waits for a job waits for the log to take what it said.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
@@ -38,6 +39,8 @@ pub(super) struct Listener {
     expectant: Option<Expectant>,
     /// Whether the log has been told what the run uses.
     is_measured: bool,
+    /// Where lines and blocks are left that have begun when the agent ends.
+    begun: Arc<AllBegun>,
 }
 
 /// What of the messages goes into the result.
@@ -68,12 +71,12 @@ pub(crate) fn levels_of(spec: &ProcessSpec) -> Result<JobLevels, JobError> {
 
 impl Listener {
     pub(super) fn new(
-        logs: &Logs,
+        listeners: &Listeners,
         host: Option<Host>,
         job: &JobInfo,
         expectant: Option<Expectant>,
     ) -> Self {
-        let JobInfo { id, spec, .. } = job;
+        let JobInfo { id, spec, origin } = job;
         let source =
             Source { job: id.clone(), domain: spec.domain.clone(), name: spec.name.clone() };
         let levels = levels_of(spec).unwrap_or_else(|error| {
@@ -86,19 +89,34 @@ impl Listener {
             critical: Default::default(),
             last_critical: None,
         };
-        let mut log = logs.of_job(source, levels);
+        let mut log = listeners.logs.of_job(source, levels);
         if let Some((host, parse)) = host.zip(spec.parse.clone()) {
             let ParseSpec { plugin, format, options } = parse;
             let spec = ParserSpec { plugin, format, options: Value::Object(options) };
             log.parse_plain(PlainLines::new(host, &spec));
         }
-        Self {
+        let mut listener = Self {
             id: id.clone(),
             log,
             heard,
             tails: Default::default(),
             expectant,
             is_measured: false,
+            begun: Arc::clone(&listeners.begun),
+        };
+        listener.go_on(*origin);
+        listener
+    }
+
+    /// Goes on with what the agent before had of lines and blocks, if the program does.
+    fn go_on(&mut self, origin: Origin) {
+        let Some(begun) = self.begun.take(&self.id).filter(|_| origin != Origin::Submitted) else {
+            return;
+        };
+        let Self { log, heard, .. } = self;
+        log.resume(begun, &mut |stream, message| heard.take(stream, message));
+        if origin == Origin::Remembered {
+            self.end_output();
         }
     }
 
@@ -115,7 +133,8 @@ impl Listener {
             }
         }
         // The manager ended first: the next agent takes the job over.
-        self.end_output();
+        let begun = self.log.unfinished();
+        self.begun.leave(self.id.clone(), begun);
         let _ = self.log.write().await;
     }
 

@@ -1,8 +1,14 @@
 //! How content and statements come from the controller.
+//!
+//! Statements come over the link. Content does as well, or by HTTP where the
+//! configuration says so; what HTTP does not give comes over the link all the same.
+
+mod http;
 
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use drover_api::{CatalogPiece, CatalogRead, CatalogStatement, procedures};
 use drover_update::{Files, FilesError, Version};
 use drover_wamp::{Backoff, CallError, CallOptions, Link, Payload, PayloadError, uri};
@@ -10,6 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
+
+pub(super) use http::HttpSource;
 
 /// How much is asked for at once: little enough to leave the link to others.
 const PIECE: u64 = 256 << 10;
@@ -28,6 +36,40 @@ pub(super) struct Delivery {
     link: watch::Receiver<Option<Link>>,
     /// Bytes a second.
     rate: u64,
+    http: Option<HttpSource>,
+}
+
+/// How far a content is, and how fast more of it may come.
+struct Intake<'a> {
+    version: &'a Version,
+    files: &'a Files,
+    /// How many bytes are here.
+    here: u64,
+    began: Instant,
+    fetched: u64,
+    /// Bytes a second.
+    rate: u64,
+    told: &'a mut (dyn FnMut(u64) + Send),
+}
+
+impl Intake<'_> {
+    fn is_whole(&self) -> bool {
+        self.here >= self.version.length
+    }
+
+    /// Takes the next bytes, never more than were stated, and waits until more may
+    /// come.
+    async fn take(&mut self, bytes: Bytes) -> Result<(), Undelivered> {
+        let (offset, count) = (self.here, bytes.len() as u64);
+        let append = move |files: &Files, version: &Version| files.append(version, offset, &bytes);
+        blocking(self.files, self.version, append).await?;
+        self.here += count;
+        self.fetched += count;
+        (self.told)(self.here);
+        let due = self.fetched as f64 / self.rate as f64;
+        sleep_until(self.began + Duration::from_secs_f64(due)).await;
+        Ok(())
+    }
 }
 
 /// What was not delivered, and will not be.
@@ -48,13 +90,20 @@ pub(super) enum Undelivered {
 }
 
 impl Delivery {
-    pub(super) fn new(link: watch::Receiver<Option<Link>>, rate: u64) -> Self {
-        Self { link, rate }
+    pub(super) fn new(
+        link: watch::Receiver<Option<Link>>,
+        rate: u64,
+        http: Option<HttpSource>,
+    ) -> Self {
+        Self { link, rate, http }
     }
 
     /// The controller's statement of what is current.
     pub(super) async fn statement(&self) -> Result<CatalogStatement, Undelivered> {
-        self.call(procedures::CATALOG_STATEMENT, Payload::empty()).await
+        let stated: Option<_> = self.call(procedures::CATALOG_STATEMENT, Payload::empty()).await?;
+        stated.ok_or_else(|| {
+            Undelivered::Refused("it has no statement: run `drover catalog sign`".to_owned())
+        })
     }
 
     /// Gets the rest of a content, however often the link is lost, and checks that
@@ -63,53 +112,45 @@ impl Delivery {
         &self,
         version: &Version,
         files: &Files,
-        mut told: impl FnMut(u64),
+        mut told: impl FnMut(u64) + Send,
     ) -> Result<(), Undelivered> {
-        let mut here =
-            blocking(files, version, |files, version| Ok(files.fetched(version))).await?;
+        let here = blocking(files, version, |files, version| Ok(files.fetched(version))).await?;
         let mut was_here = here > 0;
+        let (began, rate, fetched) = (Instant::now(), self.rate, 0);
+        let told = &mut told;
+        let mut intake = Intake { version, files, here, began, fetched, rate, told };
         loop {
-            self.rest(version, files, here, &mut told).await?;
+            if let Some(http) = &self.http {
+                http.rest(&mut intake).await?;
+            }
+            self.rest(&mut intake).await?;
             match blocking(files, version, Files::finish).await {
                 // What an earlier attempt has left may have been damaged since.
                 Err(Undelivered::Files(FilesError::Other(_))) if was_here => {
-                    (here, was_here) = (0, false);
+                    (intake.here, was_here) = (0, false);
                 }
                 finished => return finished,
             }
         }
     }
 
-    async fn rest(
-        &self,
-        version: &Version,
-        files: &Files,
-        mut here: u64,
-        told: &mut impl FnMut(u64),
-    ) -> Result<(), Undelivered> {
-        let (start, from) = (Instant::now(), here);
-        while here < version.length {
-            let length = PIECE.min(version.length - here);
-            let read = CatalogRead { hash: version.hash.to_string(), offset: here, length };
+    /// Gets over the link what is missing.
+    async fn rest(&self, intake: &mut Intake<'_>) -> Result<(), Undelivered> {
+        let whole = intake.version.length;
+        while !intake.is_whole() {
+            let (offset, length) = (intake.here, PIECE.min(whole - intake.here));
+            let read = CatalogRead { hash: intake.version.hash.to_string(), offset, length };
             let read =
                 Payload::one(&read).map_err(|error| Undelivered::Internal(error.to_string()))?;
             let piece: CatalogPiece = self.call(procedures::CATALOG_READ, read).await?;
-            if piece.length != version.length {
-                let (found, stated) = (piece.length, version.length);
-                return Err(Undelivered::OtherLength { found, stated });
+            if piece.length != whole {
+                return Err(Undelivered::OtherLength { found: piece.length, stated: whole });
             }
             let bytes = piece.bytes.0;
             if bytes.is_empty() {
                 return Err(Undelivered::Short);
             }
-            let (offset, count) = (here, bytes.len() as u64);
-            let append =
-                move |files: &Files, version: &Version| files.append(version, offset, &bytes);
-            blocking(files, version, append).await?;
-            here += count;
-            told(here);
-            let due = (here - from) as f64 / self.rate as f64;
-            sleep_until(start + Duration::from_secs_f64(due)).await;
+            intake.take(bytes.into()).await?;
         }
         Ok(())
     }
@@ -140,7 +181,8 @@ impl Delivery {
         }
     }
 
-    async fn linked(&self) -> Link {
+    /// The link, once there is one.
+    pub(super) async fn linked(&self) -> Link {
         let mut link = self.link.clone();
         let linked = link.wait_for(Option::is_some).await;
         match linked.ok().and_then(|link| link.clone()) {

@@ -13,28 +13,36 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{ErrorCode, JobError, PluginVersions, Timestamp, UpdateEnd, UpdateOutcome};
+use drover_api::{
+    ErrorCode, JobError, OWN_PROGRAM, PluginVersions, Timestamp, UpdateEnd, UpdateOutcome,
+};
 use drover_plugin_host::{Host, Staged};
-use drover_signing::ContentHash;
+use drover_signing::{ContentHash, Statement};
 use drover_snapshot::Found;
 use drover_update::{
-    AskError, Effect, Event, Files, Record, Stage, Step, Version, ask, revert, step,
+    AskError, Effect, Event, Files, Record, Stage, Step, Version, ask, go_back, revert, step,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, HttpSource};
+use super::own::{Own, OwnProgram};
 use super::trust::Trust;
 use super::work::{self, Done, Means, Subject};
-use super::{Follower, Following, REQUESTS, Reply, Request, STEPS, Updates};
+use super::{Concern, Follower, Following, REQUESTS, Reply, Request, STEPS, Updates, news};
 use crate::Config;
 use crate::node::Node;
 
+mod concerns;
+mod program;
 mod telling;
 
 /// The version of the records' files.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
+
+/// How long a program is watched that somebody goes back to, in milliseconds.
+const WATCH_MS: u64 = 120_000;
 
 /// Plugins that may ever be pushed; more is a mistake of the controller's.
 const PLUGINS: usize = 1000;
@@ -42,6 +50,9 @@ const PLUGINS: usize = 1000;
 /// Pieces of content whose arrival waits to be told. One that finds no room is told
 /// with the next.
 const ARRIVALS: usize = 64;
+
+/// Statements that wait to be looked at: the next one is asked for after the last.
+const STATEMENTS: usize = 1;
 
 /// The wait before something is tried again that something else stands in the way of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +65,12 @@ pub(crate) struct Keeper {
     plugins: BTreeMap<String, Plugin>,
     work: JoinSet<Ended>,
     arrivals: (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>),
+    /// What the controller last stated.
+    stated: Option<Statement>,
+    concerns: watch::Sender<Vec<Concern>>,
+    /// Where another version of the agent's own program may take its place.
+    own: Option<Own>,
+    patience: Duration,
 }
 
 struct Plugin {
@@ -108,13 +125,19 @@ impl Updates {
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("cannot make the directory {}", dir.display()))?;
         let keys = config.trusted_keys().context("the trusted keys cannot be used")?;
-        let trust = Trust::open(keys, dir.join("seen.json"))
+        let agent_keys = config.updates.agent_keys.clone();
+        let trust = Trust::open(keys, agent_keys, dir.join("seen.json"))
             .with_context(|| format!("cannot read {}", dir.join("seen.json").display()))?;
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let link = watch::Sender::new(None);
+        let http = config
+            .content_address()
+            .map(|address| HttpSource { address, tls: crate::link::tls(config) });
+        let concerns = watch::Sender::new(Vec::new());
+        let concerning = concerns.subscribe();
         let means = Means {
             host,
-            delivery: Delivery::new(link.subscribe(), config.updates.rate.as_u64()),
+            delivery: Delivery::new(link.subscribe(), config.updates.rate.as_u64(), http),
             trust: Mutex::new(trust),
         };
         let keeper = Keeper {
@@ -125,8 +148,12 @@ impl Updates {
             dir,
             work: JoinSet::new(),
             arrivals: mpsc::channel(ARRIVALS),
+            stated: None,
+            concerns,
+            own: None,
+            patience: config.updates.patience,
         };
-        Ok((Self { requests, link }, keeper))
+        Ok((Self { requests, link, concerns: concerning }, keeper))
     }
 }
 
@@ -139,7 +166,7 @@ fn read_all(dir: &Path) -> io::Result<BTreeMap<String, Plugin>> {
         let (Ok(name), true) = (entry.file_name().into_string(), entry.path().is_dir()) else {
             continue;
         };
-        let files = Files::new(dir, &name);
+        let files = files_of(dir, &name);
         let record = match drover_snapshot::read::<Record>(&files.record(), VERSION)? {
             Found::Whole(record) => record,
             Found::Nothing => continue,
@@ -156,6 +183,10 @@ fn read_all(dir: &Path) -> io::Result<BTreeMap<String, Plugin>> {
         plugins.insert(name, Plugin::new(files, record));
     }
     Ok(plugins)
+}
+
+fn files_of(dir: &Path, name: &str) -> Files {
+    if name == OWN_PROGRAM { Files::of_program(dir, name) } else { Files::new(dir, name) }
 }
 
 impl Plugin {
@@ -195,6 +226,11 @@ impl Plugin {
 }
 
 impl Keeper {
+    /// Lets another version of the agent's own program take its place.
+    pub(crate) fn replacing(&mut self, program: OwnProgram) {
+        self.own = Some(Own { program, patience: self.patience });
+    }
+
     /// Takes up what was under way, and keeps everything until `stop` is cancelled.
     /// `restored` is cancelled when every active version serves, or cannot.
     pub(crate) async fn run(
@@ -205,35 +241,45 @@ impl Keeper {
     ) -> anyhow::Result<()> {
         let names: Vec<_> = self.plugins.keys().cloned().collect();
         for name in names {
-            self.happened(&name, Event::Started).await;
+            match name.as_str() {
+                OWN_PROGRAM => self.take_up_own(&node).await,
+                name => self.happened(&node, name, Event::Started).await,
+            }
         }
         let mut revision = node.host().revision();
+        let (tell, mut statements) = mpsc::channel(STATEMENTS);
+        let mut hearing = JoinSet::new();
+        hearing.spawn(news::hear(self.means.clone(), tell));
         loop {
+            if self.find_concerns() {
+                node.changed();
+            }
             if self.plugins.values().all(|plugin| plugin.serving.work.is_none()) {
                 restored.cancel();
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(request) = self.requests.recv() => self.answer(request).await,
+                Some(request) = self.requests.recv() => self.answer(&node, request).await,
                 Some(ended) = self.work.join_next() => match ended {
-                    Ok(ended) => self.take(ended).await,
+                    Ok(ended) => self.take(&node, ended).await,
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => return Err(error).context("an update panicked"),
                 },
                 Some(arrival) = self.arrivals.1.recv() => self.arrived(&arrival),
+                Some(statement) = statements.recv() => self.take_statement(&node, statement).await,
                 Ok(()) = revision.changed() => self.look(),
             }
         }
     }
 
-    async fn answer(&mut self, request: Request) {
+    async fn answer(&mut self, node: &Node, request: Request) {
         match request {
             Request::Update { name, request, reply } => {
                 let hash = request.version.hash;
                 let step = self.check(&name).and_then(|plugin| {
                     ask(&plugin.record, *request, Timestamp::now()).map_err(|error| refused(&error))
                 });
-                self.accept(&name, hash, step, reply).await;
+                self.accept(node, &name, Some(hash), step, reply).await;
             }
             Request::Revert { name, wanted, reply } => {
                 let Some(plugin) = self.plugins.get(&name) else {
@@ -241,23 +287,35 @@ impl Keeper {
                     let what = format!("no version of `{name}` was ever pushed here");
                     return drop(reply.send(Err(drover_plugin_host::unknown(&what, &name, known))));
                 };
-                match revert(&plugin.record, wanted.as_deref(), Timestamp::now()) {
+                let (record, wanted, now) = (&plugin.record, wanted.as_deref(), Timestamp::now());
+                let step = match name.as_str() {
+                    OWN_PROGRAM => go_back(record, wanted, WATCH_MS, now),
+                    _ => revert(record, wanted, now),
+                };
+                match step {
                     Err(error) => drop(reply.send(Err(refused(&error)))),
                     Ok(step) => {
                         let update = step.record.update.as_ref().map(|update| update.target.hash);
-                        let Some(hash) = update.or(step.record.active) else { return };
-                        self.accept(&name, hash, Ok(step), reply).await;
+                        let hash = update.or(step.record.active);
+                        self.accept(node, &name, hash, Ok(step), reply).await;
                     }
                 }
             }
             Request::List { reply } => drop(reply.send(Ok(self.list()))),
+            Request::Trust { keys } => {
+                let trust = &self.means.trust;
+                trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner).set_keys(keys);
+            }
         }
     }
 
     /// The plugin of that name, which need not be known yet.
     fn check(&mut self, name: &str) -> Result<&Plugin, JobError> {
         let invalid = |reason: String| JobError::new(ErrorCode::InvalidArguments, reason);
-        self.means.host.check_name(name).map_err(|error| invalid(error.to_string()))?;
+        match name {
+            OWN_PROGRAM => self.check_own()?,
+            _ => self.means.host.check_name(name).map_err(|error| invalid(error.to_string()))?,
+        }
         let trust = self.means.trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !trust.has_keys() {
             let reason = "no key is trusted here, so nothing can be pushed: add \
@@ -273,15 +331,16 @@ impl Keeper {
                 "{count} plugins were pushed to this node, and it takes no more"
             ))),
             Entry::Vacant(new) => {
-                Ok(new.insert(Plugin::new(Files::new(&self.dir, name), Record::default())))
+                Ok(new.insert(Plugin::new(files_of(&self.dir, name), Record::default())))
             }
         }
     }
 
     async fn accept(
         &mut self,
+        node: &Node,
         name: &str,
-        hash: ContentHash,
+        hash: Option<ContentHash>,
         step: Result<Step, JobError>,
         reply: Reply<Following>,
     ) {
@@ -289,18 +348,17 @@ impl Keeper {
             Ok(step) => step,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        if let Err(error) = self.perform(name, step).await {
+        if let Err(error) = self.perform(node, name, step).await {
             let message = format!("an update of `{name}` cannot be written down: {error}");
             return drop(reply.send(Err(JobError::new(ErrorCode::Failed, message))));
         }
         let Some(plugin) = self.plugins.get_mut(name) else { return };
         let (steps, told) = mpsc::channel(STEPS);
         let (end, ended) = oneshot::channel();
-        let follower = Follower { hash, steps, end };
-        match &plugin.record.update {
-            Some(_) => plugin.followers.push(follower),
-            // It serves already.
-            None => drop(follower.end.send(active(&plugin.record, hash))),
+        match (&plugin.record.update, hash) {
+            (Some(_), Some(hash)) => plugin.followers.push(Follower { hash, steps, end }),
+            // It serves already, or is the installed program.
+            (_, hash) => drop(end.send(active(&plugin.record, hash))),
         }
         plugin.tell_step();
         let _ = reply.send(Ok(Following { steps: told, end: ended }));
@@ -314,7 +372,7 @@ impl Keeper {
     }
 
     /// Takes what work came to, unless it is no longer wanted.
-    async fn take(&mut self, ended: Ended) {
+    async fn take(&mut self, node: &Node, ended: Ended) {
         let Ended { name, strand, turn, hash, done: Done { event, staged } } = ended;
         let Some(plugin) = self.plugins.get_mut(&name) else { return };
         let own = plugin.strand(strand);
@@ -337,14 +395,14 @@ impl Keeper {
             Event::Unservable(_, reason) => plugin.set_trouble(&self.means.host, &name, reason),
             _ => {}
         }
-        self.happened(&name, event).await;
+        self.happened(node, &name, event).await;
     }
 
     /// Takes an event. If what follows cannot be written down, the event comes again.
-    async fn happened(&mut self, name: &str, event: Event) {
+    async fn happened(&mut self, node: &Node, name: &str, event: Event) {
         let Some(plugin) = self.plugins.get(name) else { return };
         let step = step(&plugin.record, event.clone(), Timestamp::now());
-        if let Err(error) = self.perform(name, step).await {
+        if let Err(error) = self.perform(node, name, step).await {
             tracing::error!(plugin = name, %error, "an update cannot be written down, and waits");
             self.spawn(name, StrandName::Updating, None, async move {
                 tokio::time::sleep(PATIENCE).await;
@@ -354,7 +412,7 @@ impl Keeper {
     }
 
     /// Has the record on disk, and then begins what follows.
-    async fn perform(&mut self, name: &str, step: Step) -> io::Result<()> {
+    async fn perform(&mut self, node: &Node, name: &str, step: Step) -> io::Result<()> {
         let Some(plugin) = self.plugins.get_mut(name) else { return Ok(()) };
         let Step { record, effects, ended } = step;
         if record != plugin.record {
@@ -363,16 +421,16 @@ impl Keeper {
             plugin.tell(&self.means.host, name, &before, ended.as_ref());
         }
         for effect in effects {
-            self.begin(name, effect).await;
+            self.begin(node, name, effect).await;
         }
         Ok(())
     }
 
-    async fn begin(&mut self, name: &str, effect: Effect) {
+    async fn begin(&mut self, node: &Node, name: &str, effect: Effect) {
         let Some(plugin) = self.plugins.get_mut(name) else { return };
         let (means, files) = (self.means.clone(), plugin.files.clone());
         let subject = |version| Subject { means, name: name.to_owned(), files, version };
-        let newest = plugin.newest();
+        let newest = if name == OWN_PROGRAM { plugin.newest_own() } else { plugin.newest() };
         match effect {
             Effect::Fetch(version) => {
                 plugin.fetched = 0;
@@ -385,6 +443,8 @@ impl Keeper {
             Effect::Verify(version) => {
                 self.update(name, work::verify(subject(version), newest));
             }
+            Effect::Sweep => sweep(name, plugin).await,
+            effect if name == OWN_PROGRAM => self.begin_own(node, effect),
             Effect::Prepare(version) => self.update(name, work::prepare(subject(version))),
             Effect::Test(version) => {
                 let staged = plugin.staged.clone();
@@ -404,7 +464,6 @@ impl Keeper {
                 }
                 self.means.host.withdraw(name);
             }
-            Effect::Sweep => sweep(name, plugin).await,
         }
     }
 
@@ -443,6 +502,9 @@ impl Keeper {
     fn look(&mut self) {
         let host = self.means.host.clone();
         let waits = |(name, plugin): (&String, &Plugin)| {
+            if name == OWN_PROGRAM {
+                return None;
+            }
             let is_held = plugin.updating.work.is_none()
                 && matches!(
                     plugin.record.update.as_ref().map(|update| &update.stage),
@@ -486,12 +548,16 @@ async fn write(files: &Files, record: &Record) -> io::Result<()> {
     written.await.map_err(io::Error::other)?
 }
 
-/// The end of an update to what serves already.
-fn active(record: &Record, hash: ContentHash) -> UpdateEnd {
-    let version = record.kept(&hash).map(|one| one.version.to_string()).unwrap_or_default();
+/// The end of an update to what serves already; without a hash that is the installed
+/// program.
+fn active(record: &Record, hash: Option<ContentHash>) -> UpdateEnd {
+    let version = match hash {
+        Some(hash) => record.kept(&hash).map(|one| &one.version),
+        None => record.program.as_ref().map(|program| &program.version),
+    };
     UpdateEnd {
-        version,
-        hash: hash.to_string(),
+        version: version.map(ToString::to_string).unwrap_or_default(),
+        hash: hash.map(|hash| hash.to_string()).unwrap_or_default(),
         outcome: UpdateOutcome::Active,
         at: drover_api::UpdateStep::Watching,
         reason: None,

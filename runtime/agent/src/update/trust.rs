@@ -1,14 +1,15 @@
 //! Whether content and statements count: the keys of the configuration, and the
-//! newest statement that was seen.
+//! newest statement that was seen. A key that counts for plugins, which run in a
+//! sandbox, need not count for the agent's own program.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use drover_api::CatalogStatement;
+use drover_api::{CatalogStatement, OWN_PROGRAM};
 use drover_signing::{
-    Claim, ClaimError, Seen, SigningError, StaleError, StatementError, TrustedKeys, accept,
-    read_statement,
+    Claim, ClaimError, Seen, SigningError, StaleError, Statement, StatementError, TrustedKeys,
+    accept, read_statement,
 };
 use drover_snapshot::Found;
 use drover_update::Version;
@@ -28,6 +29,8 @@ struct Contents {
 #[derive(Debug)]
 pub(super) struct Trust {
     keys: TrustedKeys,
+    /// The names of those that count for the agent's own program.
+    agent_keys: Vec<String>,
     file: PathBuf,
     seen: Option<Seen>,
 }
@@ -39,6 +42,11 @@ pub(super) enum Distrust {
     Content(#[source] io::Error),
     #[error("its signature does not count")]
     Signature(#[from] SigningError),
+    #[error(
+        "it was signed with the key `{0}`, which does not count for the agent itself: add it to \
+         `agent_keys` in `[updates]` of the agent's configuration, if it is to"
+    )]
+    NotForAgents(String),
     #[error("its signature is not for it")]
     Claim(#[from] ClaimError),
     #[error("the controller's statement does not count")]
@@ -68,7 +76,11 @@ impl Distrust {
 
 impl Trust {
     /// Reads what was seen; a file that is damaged is put aside.
-    pub(super) fn open(keys: TrustedKeys, file: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(
+        keys: TrustedKeys,
+        agent_keys: Vec<String>,
+        file: PathBuf,
+    ) -> io::Result<Self> {
         let seen = match drover_snapshot::read::<Contents>(&file, VERSION)? {
             Found::Whole(contents) => contents.seen,
             Found::Nothing => None,
@@ -83,12 +95,36 @@ impl Trust {
                 None
             }
         };
-        Ok(Self { keys, file, seen })
+        Ok(Self { keys, agent_keys, file, seen })
     }
 
     /// Whether any signature can count.
     pub(super) fn has_keys(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// Whether any signature can count for the agent's own program.
+    pub(super) fn has_agent_keys(&self) -> bool {
+        !self.agent_keys.is_empty()
+    }
+
+    /// Trusts these keys from now on, and no others.
+    pub(super) fn set_keys(&mut self, keys: TrustedKeys) {
+        self.keys = keys;
+    }
+
+    /// Checks that a statement is signed, fresh and not older than one that was seen,
+    /// and remembers it. Blocks.
+    pub(super) fn accept(&mut self, statement: &CatalogStatement) -> Result<Statement, Distrust> {
+        let CatalogStatement { statement, signature } = statement;
+        let now = Timestamp::now();
+        let signed = read_statement(statement.as_bytes(), signature, &self.keys, now)
+            .map_err(Distrust::Statement)?;
+        let seen = accept(self.seen.as_ref(), &signed, &self.keys, now)?;
+        if self.seen.as_ref() != Some(&seen) {
+            self.remember(seen)?;
+        }
+        Ok(signed.statement().clone())
     }
 
     /// Checks that a fresh statement has this version of the plugin `name`, and
@@ -100,15 +136,7 @@ impl Trust {
         version: &Version,
         newest: Option<&Number>,
     ) -> Result<(), Distrust> {
-        let CatalogStatement { statement, signature } = statement;
-        let now = Timestamp::now();
-        let signed = read_statement(statement.as_bytes(), signature, &self.keys, now)
-            .map_err(Distrust::Statement)?;
-        let seen = accept(self.seen.as_ref(), &signed, &self.keys, now)?;
-        if self.seen.as_ref() != Some(&seen) {
-            self.remember(seen)?;
-        }
-        let statement = signed.statement();
+        let statement = self.accept(statement)?;
         let number = version.version.to_string();
         let stated = statement.version(name, &number).map_err(Distrust::NotStated)?;
         if (stated.hash, stated.length) != (version.hash, version.length) {
@@ -134,6 +162,9 @@ impl Trust {
     ) -> Result<(), Distrust> {
         let file = File::open(content).map_err(Distrust::Content)?;
         let signed = self.keys.verify(file, &version.signature, Timestamp::now())?;
+        if name == OWN_PROGRAM && !self.agent_keys.contains(&signed.key) {
+            return Err(Distrust::NotForAgents(signed.key));
+        }
         // Somebody's own comment claims nothing, and the statement binds all of it.
         if let Some(claim) = Claim::parse(&signed.trusted_comment)? {
             let number = version.version.to_string();

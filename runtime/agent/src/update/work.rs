@@ -59,7 +59,7 @@ impl From<Event> for Done {
 pub(super) async fn fetch(
     subject: Subject,
     newest: Option<semver::Version>,
-    told: impl FnMut(u64),
+    told: impl FnMut(u64) + Send,
 ) -> Done {
     if let Err(refused) = subject.check_statement(newest).await {
         return refused.into();
@@ -316,7 +316,7 @@ fn tally(tally: drover_plugin_host::Tally) -> Tally {
 }
 
 /// An error and its sources in one line.
-fn in_words(error: &dyn std::error::Error) -> String {
+pub(super) fn in_words(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

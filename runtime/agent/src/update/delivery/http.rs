@@ -1,0 +1,59 @@
+//! Content by HTTP: from the controller's own port, or from a mirror of the site.
+
+use drover_wamp::{Download, DownloadError, TlsOptions};
+
+use super::{ANSWER, Intake, Undelivered};
+
+/// Where content is.
+#[derive(Debug, Clone)]
+pub(in crate::update) struct HttpSource {
+    /// What comes before a hash in an address.
+    pub(in crate::update) address: String,
+    pub(in crate::update) tls: TlsOptions,
+}
+
+/// Why it is left off.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The link may do better.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// So much that is something else need not come.
+    #[error("it has {found} bytes, and {stated} were stated")]
+    Length { found: u64, stated: u64 },
+    /// It would be the same over the link.
+    #[error(transparent)]
+    Here(#[from] Undelivered),
+}
+
+impl HttpSource {
+    /// Gets what is missing, as far as it comes.
+    pub(super) async fn rest(&self, intake: &mut Intake<'_>) -> Result<(), Undelivered> {
+        if intake.is_whole() {
+            return Ok(());
+        }
+        let url = format!("{}{}", self.address, intake.version.hash);
+        match self.take(&url, intake).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Here(error)) => Err(error),
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                tracing::warn!(url, "{error:#}: the rest comes over the link");
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(&self, url: &str, intake: &mut Intake<'_>) -> Result<(), Failure> {
+        let mut download = Download::begin(url, &self.tls, intake.here, ANSWER).await?;
+        let (found, stated) = (download.length(), intake.version.length);
+        if found != stated {
+            return Err(Failure::Length { found, stated });
+        }
+        intake.here = download.offset();
+        while let Some(bytes) = download.next().await? {
+            intake.take(bytes).await?;
+        }
+        Ok(())
+    }
+}
