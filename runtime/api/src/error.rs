@@ -57,6 +57,11 @@ error_codes! {
     Timeout = "timeout",
     /// The caller cancelled the job.
     Cancelled = "cancelled",
+    /// The agent ended while the job ran, or no longer knows of it: it may have done
+    /// some of its work, or all.
+    Interrupted = "interrupted",
+    /// No node is meant.
+    NoNode = "no-node",
     /// The answer is longer than the limit, or is no JSON.
     InvalidAnswer = "invalid-answer",
     /// The node is shutting down.

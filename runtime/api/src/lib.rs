@@ -14,6 +14,7 @@ mod catalog;
 mod command;
 mod error;
 mod id;
+mod job;
 mod limits;
 mod node;
 mod plugin;
@@ -36,6 +37,11 @@ pub use catalog::{
 pub use command::Command;
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
+pub use job::{
+    DeliveredJob, Holding, JobCancel, JobCounts, JobDelivered, JobDelivery, JobKill, JobKilled,
+    JobList, JobQuery, JobReport, JobReported, JobResults, JobSubmit, JobSubmitted, NodeJob, Retry,
+    RetryCause, Submission, SubmissionDetail, Transition, job_on, parts_of_job,
+};
 pub use limits::JobLimits;
 pub use node::{
     Heartbeat, HostCommand, LogFormat, NodeDescription, NodeOperations, NodeStatus, Operation,

@@ -8,9 +8,19 @@
 //! | `drover.node.<gid>.<nid>.<plugin>.<operation>` | runs one operation with the keyword arguments as its arguments and answers with its data alone, for callers that know nothing of envelopes; an error is `drover.error.<code>` |
 //! | `drover.node.<gid>.<nid>.<command>` | the same for one of the host's own commands, such as `log.query`, and for their old names, such as `get_msgs` |
 //! | `drover.node.<gid>.<nid>.feed.<service>` | topic: what a service publishes, as [`FeedEvent`](crate::FeedEvent)s |
+//! | `drover.node.<gid>.<nid>.deliver` | takes durable jobs, a [`JobDelivery`](crate::JobDelivery), and answers with [`JobDelivered`](crate::JobDelivered) when they are on the node's disk |
+//! | `drover.node.<gid>.<nid>.cancel` | ends durable jobs, a [`JobCancel`](crate::JobCancel), also those that have not arrived |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
 //! | `drover.controller.node.changed` | topic: the [`NodeStatus`](crate::NodeStatus) of a node that has come, gone or described itself anew |
+//! | `drover.controller.job.submit` | takes a [`JobSubmit`](crate::JobSubmit) and answers with [`JobSubmitted`](crate::JobSubmitted) when it is on the controller's disk; the same id again is the same submission |
+//! | `drover.controller.job.list` | answers a [`JobList`](crate::JobList) with a list of [`Submission`](crate::Submission), the newest first |
+//! | `drover.controller.job.show` | answers a [`JobQuery`](crate::JobQuery) with a [`SubmissionDetail`](crate::SubmissionDetail) |
+//! | `drover.controller.job.wait` | answers a [`JobQuery`](crate::JobQuery) with the [`Submission`](crate::Submission) when all its jobs have ended |
+//! | `drover.controller.job.result` | answers a [`JobQuery`](crate::JobQuery) with [`JobResults`](crate::JobResults) |
+//! | `drover.controller.job.kill` | ends what a [`JobKill`](crate::JobKill) says, and answers with [`JobKilled`](crate::JobKilled) |
+//! | `drover.controller.job.retry` | submits again what did not end `OK` of the submission that a [`JobQuery`](crate::JobQuery) names, and answers with [`JobSubmitted`](crate::JobSubmitted) |
+//! | `drover.controller.job.report` | for nodes: takes a [`JobReport`](crate::JobReport) and answers with [`JobReported`](crate::JobReported) when it is on the controller's disk |
 //! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
 //! | `drover.controller.log.query`, `….follow`, `….delete` | as `log.query`, `log.follow` and `log.delete` of a node, for what nodes forwarded; `node` is one more condition |
 //! | `drover.controller.catalog.list` | answers with a list of [`CatalogPlugin`](crate::CatalogPlugin) |
@@ -37,6 +47,33 @@ pub const NODES: &str = "drover.controller.nodes";
 
 /// The topic on which the controller tells that something about a node has changed.
 pub const NODE_CHANGED: &str = "drover.controller.node.changed";
+
+/// What all procedures of durable jobs begin with; ends with a dot.
+pub const JOB_PREFIX: &str = "drover.controller.job.";
+
+/// The procedure that takes submissions.
+pub const JOB_SUBMIT: &str = "drover.controller.job.submit";
+
+/// The procedure that lists submissions.
+pub const JOB_LIST: &str = "drover.controller.job.list";
+
+/// The procedure that tells all of a submission.
+pub const JOB_SHOW: &str = "drover.controller.job.show";
+
+/// The procedure that answers when a submission has ended.
+pub const JOB_WAIT: &str = "drover.controller.job.wait";
+
+/// The procedure that tells results.
+pub const JOB_RESULT: &str = "drover.controller.job.result";
+
+/// The procedure that ends jobs.
+pub const JOB_KILL: &str = "drover.controller.job.kill";
+
+/// The procedure that submits again what did not end well.
+pub const JOB_RETRY: &str = "drover.controller.job.retry";
+
+/// The procedure by which nodes tell of durable jobs.
+pub const JOB_REPORT: &str = "drover.controller.job.report";
 
 /// The procedure by which nodes forward log records.
 pub const RECORDS: &str = "drover.controller.records";
@@ -89,6 +126,12 @@ pub const DESCRIBE: &str = "describe";
 /// The procedure of a node that tells what can be called, without the node's
 /// prefix.
 pub const OPERATIONS: &str = "operations";
+
+/// The procedure of a node that takes durable jobs, without the node's prefix.
+pub const DELIVER: &str = "deliver";
+
+/// The procedure of a node that ends durable jobs, without the node's prefix.
+pub const CANCEL: &str = "cancel";
 
 /// What all procedures of a node begin with; ends with a dot.
 #[must_use]

@@ -1,0 +1,277 @@
+//! What the controller keeps of durable jobs: one SQLite file.
+//!
+//! One connection writes, in the journal's thread; others read.
+
+mod query;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use drover_api::{JobState, JobSubmit, NodeId, Timestamp};
+use drover_jobs::{SavedJob, SavedSubmission, Write};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OpenFlags, Row};
+use serde::de::DeserializeOwned;
+
+pub(super) use query::Found;
+
+/// Versions of the schema, each made from the one before.
+const SCHEMAS: &[&str] = &["
+CREATE TABLE store (
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+    id TEXT NOT NULL,
+    next INTEGER NOT NULL
+) STRICT;
+CREATE TABLE submissions (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    cmd TEXT NOT NULL,
+    nodes TEXT NOT NULL,
+    by TEXT NOT NULL,
+    schedule TEXT,
+    time INTEGER NOT NULL,
+    start_by INTEGER,
+    end_by INTEGER,
+    keep_ms INTEGER,
+    ended INTEGER,
+    state TEXT NOT NULL,
+    queued INTEGER NOT NULL,
+    running INTEGER NOT NULL DEFAULT 0,
+    ok INTEGER NOT NULL DEFAULT 0,
+    error INTEGER NOT NULL DEFAULT 0,
+    timeout INTEGER NOT NULL DEFAULT 0,
+    killed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX submissions_by_state ON submissions (state);
+CREATE INDEX submissions_by_cmd ON submissions (cmd);
+CREATE INDEX submissions_by_schedule ON submissions (schedule) WHERE schedule IS NOT NULL;
+CREATE TABLE requests (
+    submission INTEGER PRIMARY KEY,
+    request TEXT NOT NULL
+) STRICT;
+CREATE TABLE jobs (
+    key INTEGER PRIMARY KEY,
+    submission INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    nid INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    ready INTEGER NOT NULL,
+    is_killed INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL,
+    -- Transitions as JSON, one a line.
+    history TEXT NOT NULL
+) STRICT;
+CREATE INDEX jobs_by_submission ON jobs (submission, gid, nid);
+CREATE INDEX jobs_by_node ON jobs (gid, nid, submission);
+CREATE TABLE results (
+    job INTEGER PRIMARY KEY,
+    result TEXT NOT NULL
+) STRICT;
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    schedule TEXT NOT NULL
+) STRICT;
+"];
+
+/// How long a reader waits for a writer, which it never does but for an instant.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What may be written.
+#[derive(Debug)]
+pub(super) enum StoreWrite {
+    /// What became of jobs.
+    Job(Write),
+    /// Deletes what ended long ago.
+    Sweep {
+        now: Timestamp,
+        keep: Duration,
+    },
+    /// A schedule as it is from now on.
+    Schedule {
+        name: String,
+        schedule: String,
+    },
+    /// A schedule is no more.
+    Unschedule(String),
+}
+
+/// What was on disk when the controller started.
+pub(super) struct Saved {
+    /// The store's id.
+    pub(super) id: String,
+    /// The first number that was never given.
+    pub(super) next: u64,
+    /// What had not ended.
+    pub(super) submissions: Vec<SavedSubmission>,
+    /// The schedules, by name.
+    pub(super) schedules: Vec<(String, String)>,
+}
+
+/// The store, for those who read.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    path: Arc<PathBuf>,
+    /// Connections that nobody uses at the moment.
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Store {
+    /// Opens the store or makes it, for the one who writes and those who read.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Connection, Saved)> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join("jobs.db");
+        let mut connection = Connection::open(&path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // Whoever submitted is told only when it is safe.
+        connection.pragma_update(None, "synchronous", "full")?;
+        // Checkpoints are rare and long rather than often and short.
+        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        migrate(&mut connection)?;
+        let saved = load(&connection)?;
+        let store = Self { path: Arc::new(path), idle: Arc::default() };
+        Ok((store, connection, saved))
+    }
+
+    /// Asks on a thread that may wait for the disk.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let store = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let connection = store.connection()?;
+            let answer = ask(&connection);
+            store.idle().push(connection);
+            answer
+        });
+        Ok(asked.await??)
+    }
+
+    fn connection(&self) -> rusqlite::Result<Connection> {
+        if let Some(connection) = self.idle().pop() {
+            return Ok(connection);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&*self.path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        Ok(connection)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes one thing into the transaction that is open.
+pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Result<()> {
+    match write {
+        StoreWrite::Job(job) => write::job(connection, job),
+        StoreWrite::Sweep { now, keep } => write::sweep(connection, *now, *keep),
+        StoreWrite::Schedule { name, schedule } => {
+            let sql = "INSERT OR REPLACE INTO schedules VALUES (?, ?)";
+            connection.prepare_cached(sql)?.execute([name, schedule]).map(drop)
+        }
+        StoreWrite::Unschedule(name) => {
+            connection.prepare_cached("DELETE FROM schedules WHERE name = ?")?.execute([name]).map(drop)
+        }
+    }
+}
+
+/// Brings the schema up to this version's, one step after the other.
+fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
+    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    anyhow::ensure!(
+        version <= SCHEMAS.len(),
+        "the jobs were written by a later version of the controller (schema {version}, and this \
+         one knows {}): start that one again",
+        SCHEMAS.len()
+    );
+    let transaction = connection.transaction()?;
+    for schema in &SCHEMAS[version..] {
+        transaction.execute_batch(schema)?;
+    }
+    if version == 0 {
+        let id = drover_api::JobId::generate();
+        transaction.execute("INSERT INTO store VALUES (1, ?, 1)", [id.as_str()])?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMAS.len())?;
+    Ok(transaction.commit()?)
+}
+
+fn load(connection: &Connection) -> rusqlite::Result<Saved> {
+    let (id, next) = connection.query_row("SELECT id, next FROM store", [], |row| {
+        Ok((row.get(0)?, number(row, 1)?))
+    })?;
+    let sql = "SELECT key, request, by, start_by, end_by FROM submissions
+               JOIN requests ON requests.submission = key
+               WHERE state IN ('QUEUED', 'RUNNING') ORDER BY key";
+    let mut query = connection.prepare(sql)?;
+    let submissions = query.query_map([], |row| {
+        Ok(SavedSubmission {
+            key: number(row, 0)?,
+            request: json::<JobSubmit>(row, 1)?,
+            by: row.get(2)?,
+            start_by: time(row, 3)?,
+            end_by: time(row, 4)?,
+            jobs: Vec::new(),
+        })
+    })?;
+    let mut submissions = submissions.collect::<rusqlite::Result<Vec<_>>>()?;
+    let sql = "SELECT key, gid, nid, number, attempt, ready, state = 'RUNNING', is_killed FROM jobs
+               WHERE submission = ? AND state IN ('QUEUED', 'RUNNING') ORDER BY key";
+    let mut query = connection.prepare(sql)?;
+    for submission in &mut submissions {
+        let jobs = query.query_map([submission.key.cast_signed()], |row| {
+            Ok(SavedJob {
+                key: number(row, 0)?,
+                node: NodeId::new(row.get(1)?, row.get(2)?),
+                number: number(row, 3)?,
+                attempt: row.get(4)?,
+                ready: Timestamp(number(row, 5)?),
+                is_running: row.get(6)?,
+                is_killed: row.get(7)?,
+            })
+        })?;
+        submission.jobs = jobs.collect::<rusqlite::Result<_>>()?;
+    }
+    let mut query = connection.prepare("SELECT name, schedule FROM schedules")?;
+    let schedules = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Saved { id, next, submissions, schedules: schedules.collect::<rusqlite::Result<_>>()? })
+}
+
+/// A state as it is written.
+fn state_text(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "QUEUED",
+        JobState::Running => "RUNNING",
+        JobState::Ok => "OK",
+        JobState::Error => "ERROR",
+        JobState::Timeout => "TIMEOUT",
+        JobState::Killed => "KILLED",
+    }
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(|time| Timestamp(time.cast_unsigned())))
+}
+
+/// A column that is JSON.
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+#[cfg(test)]
+mod tests;
