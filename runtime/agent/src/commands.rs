@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use drover_api::{Command, Exit, HostCommand, JobError, JobState, Operation, OperationKind};
 use drover_plugin_host::{ArgumentSchema, unknown};
-use drover_wamp::Invocation;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::asker::Asker;
 use crate::node::Node;
 use crate::processes::Finished;
 
@@ -99,7 +99,7 @@ impl Alias {
 pub(crate) struct Request<'a> {
     pub(crate) node: &'a Node,
     /// Tells whether the caller listens to progress, and takes it.
-    pub(crate) call: &'a Invocation,
+    pub(crate) call: Asker<'a>,
     pub(crate) command: &'a Command,
 }
 

@@ -1,5 +1,6 @@
 //! The agent's configuration, read once from a TOML file.
 
+mod jobs;
 mod limits;
 mod logs;
 mod plugins;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::{self, ServiceSpec};
 
+pub use jobs::JobSettings;
 pub use limits::Limits;
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
 pub use plugins::PluginSettings;
@@ -93,6 +95,8 @@ pub struct Config {
     pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
     /// How what is pushed is fetched.
     pub updates: UpdateSettings,
+    /// Durable jobs.
+    pub jobs: JobSettings,
     /// Child processes.
     pub processes: ProcessSettings,
     /// The record store.
@@ -133,6 +137,7 @@ impl Default for Config {
             plugins: BTreeMap::new(),
             trusted_keys: BTreeMap::new(),
             updates: UpdateSettings::default(),
+            jobs: JobSettings::default(),
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
@@ -341,6 +346,7 @@ impl Config {
                 "must be a loopback address such as \"127.0.0.1:8125\"",
             ),
         ];
+        let rules = rules.into_iter().chain(self.jobs.rules());
         let mut rules = self.limits.rules().into_iter().chain(rules);
         match rules.find(|(is_broken, ..)| *is_broken) {
             Some((_, key, value, rule)) => {

@@ -1,8 +1,9 @@
 //! From an invocation to a job, and from its outcome to an answer.
 //!
 //! Three kinds of names are called on a node, all under its prefix: `run`,
-//! `describe` and `operations`, and for callers without envelopes
-//! `<plugin>.<operation>`, the host's own commands and their older names.
+//! `describe` and `operations`; `deliver` and `cancel`, by which the controller hands
+//! over durable jobs; and for callers without envelopes `<plugin>.<operation>`, the
+//! host's own commands and their older names.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,14 @@ use drover_api::{
 };
 use drover_logs::Source;
 use drover_plugin_host::{Caller, Job, Outcome};
-use drover_wamp::{ApplicationError, Invocation, Payload, Principal};
+use drover_wamp::{ApplicationError, Invocation, Payload, Principal, SessionId};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::asker::Asker;
 use crate::commands::{self as own, Ends, Ready, Request, passed};
 use crate::logs::JobLevels;
 use crate::node::{Node, Reserved};
@@ -39,6 +42,8 @@ pub(crate) async fn answer(node: Node, call: Invocation) {
         procedures::DESCRIBE => (encode(&node.description()), None),
         procedures::OPERATIONS => (encode(&operations(&node, &call)), None),
         procedures::RUN => run(&node, &call).await,
+        procedures::DELIVER => (deliver(&node, &call).await, None),
+        procedures::CANCEL => (cancel(&node, &call).await, None),
         command => run_bare(&node, &call, command).await,
     };
     call.finish(answer).await;
@@ -61,12 +66,54 @@ async fn run(node: &Node, call: &Invocation) -> (Answer, Option<Unwritten>) {
             return (Err(refuse(&JobError::new(ErrorCode::InvalidCommand, reason))), None);
         }
     };
-    let (result, unwritten) = run_command(node, call, command).await;
+    let (result, unwritten) = run_command(node, Asker::of(call), command).await;
     let answer = encode(&result).and_then(|answer| match too_long(node, &answer) {
         Some(error) => encode(&without_answer(result, error)),
         None => Ok(answer),
     });
     (answer, unwritten)
+}
+
+/// Takes durable jobs.
+async fn deliver(node: &Node, call: &Invocation) -> Answer {
+    let delivered = node.inbox().deliver(argument(call)?).await;
+    encode(&delivered.map_err(|error| refuse(&error))?)
+}
+
+/// Ends durable jobs.
+async fn cancel(node: &Node, call: &Invocation) -> Answer {
+    let cancelled = node.inbox().cancel(argument(call)?).await;
+    encode(&cancelled.map_err(|error| refuse(&error))?)
+}
+
+fn argument<T: DeserializeOwned>(call: &Invocation) -> Result<T, ApplicationError> {
+    call.payload.first().map_err(|error| {
+        let message = format!("{} cannot take this argument: {error}", call.procedure);
+        refuse(&JobError::new(ErrorCode::InvalidCommand, message))
+    })
+}
+
+/// Runs a durable job to its end. Nobody listens meanwhile; `cancelled` ends it.
+pub(crate) async fn run_durable(
+    node: &Node,
+    work: &drover_jobs::Work,
+    cancelled: &CancellationToken,
+) -> (JobResult, Option<Unwritten>) {
+    let mut command = work.command.clone();
+    if let Some(left) = work.time_left(Timestamp::now()) {
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        command.timeout_ms = Some(command.timeout_ms.map_or(left, |wanted| wanted.min(left)));
+    }
+    // The session that submitted it may be over, and its number another's.
+    let (session, authid, authrole) = (SessionId(0), work.by.clone(), String::new());
+    let submitter = Principal { session, authid, authrole };
+    let asker = Asker::absent(Some(&submitter), cancelled);
+    let (result, unwritten) = run_command(node, asker, command).await;
+    // It goes back in one message, as the answer of a call would.
+    match Payload::one(&result).ok().and_then(|answer| too_long(node, &answer)) {
+        Some(error) => (without_answer(result, error), unwritten),
+        None => (result, unwritten),
+    }
 }
 
 /// Runs one operation with the call's keyword arguments; the answer is its
@@ -76,7 +123,7 @@ async fn run_bare(node: &Node, call: &Invocation, name: &str) -> (Answer, Option
         Ok(command) => command,
         Err(error) => return (Err(refuse(&error)), None),
     };
-    let (result, unwritten) = run_command(node, call, command).await;
+    let (result, unwritten) = run_command(node, Asker::of(call), command).await;
     let answer = match &result.error {
         Some(error) => Err(refuse(error)),
         None => encode(&result.data).and_then(|answer| {
@@ -99,18 +146,18 @@ fn bare_command(call: &Invocation, name: &str) -> Result<Command, JobError> {
 
 async fn run_command(
     node: &Node,
-    call: &Invocation,
+    asker: Asker<'_>,
     command: Command,
 ) -> (JobResult, Option<Unwritten>) {
     // The caller is told of the command as it sent it.
     match accept(node, &command) {
         Ok(Accepted { work: Work::Own { command: own, ready }, _reserved }) => {
             let (started, start) = (Timestamp::now(), Instant::now());
-            let answer = run_own(Request { node, call, command: &own }, ready).await;
+            let answer = run_own(Request { node, call: asker, command: &own }, ready).await;
             (answered(node, command, answer, (started, start.elapsed())), None)
         }
         Ok(Accepted { work: Work::OfPlugin { command: own, plugin, operation }, _reserved }) => {
-            let ran = run_job(node, call, own, plugin, operation).await;
+            let ran = run_job(node, asker, own, plugin, operation).await;
             let (outcome, unwritten) = ran.unwrap_or_else(|error| (Outcome::refused(error), None));
             (outcome.into_result(node.id(), command), unwritten)
         }
@@ -249,7 +296,7 @@ async fn run_own(request: Request<'_>, ready: &Ready) -> own::Answer {
 /// If the data is no base64, or the caller wants streams that it could not hear of.
 async fn run_job(
     node: &Node,
-    call: &Invocation,
+    call: Asker<'_>,
     command: Command,
     plugin: String,
     operation: String,
@@ -271,7 +318,7 @@ async fn run_job(
         progress: call.wants_progress.then_some(reports),
         said: None,
         cancel: call.cancelled().clone(),
-        caller: call.caller.as_deref().map(caller),
+        caller: call.caller.map(caller),
         streams: of_plugin,
     };
     let running = recording::run(node.host(), job, log);
@@ -319,7 +366,7 @@ fn caller(principal: &Principal) -> Caller {
     }
 }
 
-async fn pass_progress(call: &Invocation, id: &JobId, mut reports: mpsc::Receiver<Value>) {
+async fn pass_progress(call: Asker<'_>, id: &JobId, mut reports: mpsc::Receiver<Value>) {
     while let Some(progress) = reports.recv().await {
         let report = Progress::report(id.clone(), progress);
         match Payload::one(&report) {

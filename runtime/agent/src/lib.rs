@@ -21,17 +21,20 @@
 //! [`quarantine`] and [`reload`] keep what failing plugins are in for, and what the
 //! admin changes meanwhile.
 //! [`update`] has what the controller pushes: plugins, and other versions of the agent's
-//! own program, which the [`launcher`] starts.
+//! own program, which the [`launcher`] starts. [`inbox`] has the jobs that it hands over
+//! for good.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
 #![forbid(unsafe_code)]
 
+mod asker;
 mod commands;
 mod config;
 mod dispatch;
 mod forward;
 mod grants;
+mod inbox;
 mod launcher;
 mod link;
 mod logs;
@@ -60,8 +63,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, Limits, LogSettings, PluginSettings, ProcessSettings, SourceSettings,
-    Startup, StatsdSettings, UpdateSettings, WhenFull, default_data_dir,
+    Config, ConfigError, JobSettings, Limits, LogSettings, PluginSettings, ProcessSettings,
+    SourceSettings, Startup, StatsdSettings, UpdateSettings, WhenFull, default_data_dir,
 };
 
 pub use drover_process::run_keeper;
@@ -73,6 +76,7 @@ pub use trial::TrialPrograms;
 pub use update::OwnProgram;
 
 use config::StartupJob;
+use inbox::{Inbox, InboxTask};
 use logs::Logs;
 use metrics::{Metrics, Sockets};
 use node::{Node, Parts};
@@ -99,6 +103,8 @@ pub struct Agent {
     supervisor: Supervisor,
     updates: Updates,
     keeper: update::Keeper,
+    inbox: Inbox,
+    inbox_task: InboxTask,
     startup: Vec<StartupJob>,
 }
 
@@ -175,6 +181,7 @@ impl Agent {
             .with_context(|| format!("cannot read the quarantines in {}", path.display()))?;
         let (services, supervisor) = Services::open(&config)?;
         let (updates, keeper) = Updates::open(&config, host.clone())?;
+        let (inbox, inbox_task) = Inbox::new(&config.data_dir, config.jobs.inbox());
         Ok(Self {
             config,
             config_file: None,
@@ -191,6 +198,8 @@ impl Agent {
             supervisor,
             updates,
             keeper,
+            inbox,
+            inbox_task,
             startup,
         })
     }
@@ -237,11 +246,13 @@ impl Agent {
             supervisor,
             updates,
             keeper,
+            inbox,
+            inbox_task,
             startup,
         } = self;
         let store = logs.store().clone();
         let followed = config.sources.clone();
-        let parts = Parts { host, logs, processes, services, updates };
+        let parts = Parts { host, logs, processes, services, updates, inbox };
         let node = Node::new(&config, parts, stop.clone());
         let (loaded, restored) = (CancellationToken::new(), CancellationToken::new());
 
@@ -270,6 +281,7 @@ impl Agent {
         tasks.spawn(quarantines.follow(node.clone(), stop.clone()));
         tasks.spawn(supervisor.run(node.clone(), stop.clone()));
         tasks.spawn(keeper.run(node.clone(), restored.clone(), stop.clone()));
+        tasks.spawn(inbox_task.run(node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));

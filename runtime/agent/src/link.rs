@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::is_unset;
 use crate::node::Node;
-use crate::{Config, dispatch, forward, services};
+use crate::{Config, dispatch, forward, inbox, services};
 
 /// How long joining waits for the plugins. Compiled ones load within
 /// milliseconds; a node whose plugins must be compiled first joins without
@@ -45,6 +45,7 @@ pub(crate) async fn keep(
     watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
     watching.spawn(services::publish(node.clone(), link.clone()));
     watching.spawn(forward::run(node.clone(), link.clone(), config.logs.clone()));
+    watching.spawn(inbox::report(node.clone(), link.clone()));
 
     let mut jobs = JoinSet::new();
     let mut backoff = Backoff::new(config.reconnect_first, config.reconnect_longest);

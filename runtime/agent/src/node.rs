@@ -11,6 +11,7 @@ use drover_plugin_host::Host;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::inbox::Inbox;
 use crate::logs::Logs;
 use crate::processes::Processes;
 use crate::services::Services;
@@ -36,6 +37,7 @@ struct Shared {
     processes: Processes,
     services: Services,
     updates: Updates,
+    inbox: Inbox,
     sources: Sources,
     windows: Windows,
     inputs: Inputs,
@@ -64,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) processes: Processes,
     pub(crate) services: Services,
     pub(crate) updates: Updates,
+    pub(crate) inbox: Inbox,
 }
 
 /// A job that runs on the node.
@@ -77,7 +80,7 @@ pub(crate) struct RunningJob {
 impl Node {
     /// `stop` ends the agent.
     pub(crate) fn new(config: &Config, parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { host, logs, processes, services, updates } = parts;
+        let Parts { host, logs, processes, services, updates, inbox } = parts;
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -90,6 +93,7 @@ impl Node {
             processes,
             services,
             updates,
+            inbox,
             sources: Sources::new(config.sources.keys()),
             windows: Windows::default(),
             inputs: Inputs::default(),
@@ -133,6 +137,11 @@ impl Node {
     /// The plugin versions that the controller pushes.
     pub(crate) fn updates(&self) -> &Updates {
         &self.shared.updates
+    }
+
+    /// The jobs that the controller hands over for good.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.shared.inbox
     }
 
     /// What is known of the log files that are followed.

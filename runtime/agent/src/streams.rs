@@ -15,12 +15,13 @@ mod window;
 use data_encoding::BASE64;
 use drover_api::{Command, ErrorCode, JobError, JobId, Progress, StreamPart};
 use drover_plugin_host::{JobStreams, PipeReader, pipe};
-use drover_wamp::{Invocation, Payload};
+use drover_wamp::Payload;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use input::{Input, Inputs, NotRead};
 pub(crate) use window::{Window, Windows};
 
+use crate::asker::Asker;
 use crate::node::Node;
 
 /// The most output in one message, in bytes.
@@ -48,7 +49,7 @@ pub(crate) struct Outlet {
 /// If the caller could not hear of them.
 pub(crate) async fn open(
     node: &Node,
-    call: &Invocation,
+    call: Asker<'_>,
     command: &Command,
 ) -> Result<(Streams, JobStreams), JobError> {
     let (mut ours, mut theirs) = <(Streams, JobStreams)>::default();
@@ -78,7 +79,7 @@ pub(crate) async fn open(
 pub(crate) async fn pass_on(
     mut outlet: Outlet,
     node: &Node,
-    call: &Invocation,
+    call: Asker<'_>,
     id: &JobId,
     is_cut_short: &CancellationToken,
 ) {
@@ -115,7 +116,7 @@ impl Outlet {
     }
 }
 
-async fn tell(call: &Invocation, id: &JobId, part: StreamPart) {
+async fn tell(call: Asker<'_>, id: &JobId, part: StreamPart) {
     match Payload::one(&Progress::stream(id.clone(), part)) {
         // A session that has ended cancels the job by itself.
         Ok(payload) => drop(call.progress(payload).await),

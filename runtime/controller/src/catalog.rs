@@ -29,14 +29,14 @@ use drover_api::{
 };
 use drover_signing::TrustedKeys;
 use drover_wamp::{
-    ApplicationError, Client, CloseReason, Invocation, MatchPolicy, Pace, Payload, PayloadError,
-    PublishOptions, RegisterOptions, Router,
+    ApplicationError, Client, CloseReason, Invocation, MatchPolicy, Pace, Payload, PublishOptions,
+    RegisterOptions, Router,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::calls::{Answer, argument, caller, encode, not_encoded};
 use crate::config::CatalogSettings;
 use crate::refusal::refuse;
 use error::CatalogError;
@@ -51,8 +51,6 @@ const CALLS_AT_ONCE: usize = 32;
 
 /// What all procedures but the one for reading share.
 const PREFIX: &str = "drover.controller.catalog.";
-
-type Answer = Result<Payload, ApplicationError>;
 
 /// A catalog that is open.
 #[derive(Debug, Clone)]
@@ -293,28 +291,4 @@ impl Catalog {
             }
         }
     }
-}
-
-/// Who calls, as far as the router says.
-fn caller(call: &Invocation) -> String {
-    match &call.caller {
-        Some(caller) if caller.authid.is_empty() => format!("session {}", caller.session),
-        Some(caller) => caller.authid.clone(),
-        None => "somebody".to_owned(),
-    }
-}
-
-fn argument<T: DeserializeOwned>(call: &Invocation) -> Result<T, ApplicationError> {
-    call.payload.first().map_err(|error| {
-        let message = format!("{} cannot take this argument: {error}", call.procedure);
-        refuse(ErrorCode::InvalidArguments, message)
-    })
-}
-
-fn encode<T: Serialize>(value: &T) -> Answer {
-    Payload::one(value).map_err(|error| not_encoded(&error))
-}
-
-fn not_encoded(error: &PayloadError) -> ApplicationError {
-    refuse(ErrorCode::Internal, error.to_string())
 }

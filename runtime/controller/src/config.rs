@@ -1,6 +1,7 @@
 //! The controller's configuration, read once from a TOML file.
 
 mod catalog;
+mod jobs;
 mod logs;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
 pub use catalog::CatalogSettings;
+pub use jobs::JobSettings;
 pub use logs::LogSettings;
 
 use crate::nodes::Presences;
@@ -54,6 +56,8 @@ pub struct Config {
     pub logs: LogSettings,
     /// The catalog of plugins.
     pub catalog: CatalogSettings,
+    /// Durable jobs.
+    pub jobs: JobSettings,
     /// The keys whose signatures let plugins and statements into the catalog.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
@@ -86,6 +90,7 @@ impl Default for Config {
             bridge: None,
             logs: LogSettings::default(),
             catalog: CatalogSettings::default(),
+            jobs: JobSettings::default(),
             trusted_keys: BTreeMap::new(),
             realms: BTreeMap::new(),
         }
@@ -164,6 +169,9 @@ impl Config {
         if logs::is_unset(&config.catalog.dir) {
             config.catalog.dir = config.data_dir.join("catalog");
         }
+        if logs::is_unset(&config.jobs.dir) {
+            config.jobs.dir = config.data_dir.join("jobs");
+        }
         config.check()?;
         config.router()?;
         Ok(config)
@@ -221,6 +229,9 @@ impl Config {
                 self.catalog.max_rate.to_string(),
                 "must be at least 64 KiB",
             );
+        }
+        if let Some((key, value, rule)) = self.jobs.broken() {
+            return range(key, value.to_string(), rule);
         }
         self.trusted()?;
         let is_origin = |text: &String| {
@@ -328,8 +339,10 @@ mod tests {
         let config = Config::parse("").unwrap();
         assert_eq!(config.logs.dir, config.data_dir.join("logs"));
         assert_eq!(config.catalog.dir, config.data_dir.join("catalog"));
+        assert_eq!(config.jobs.dir, config.data_dir.join("jobs"));
         let (logs, catalog) = (LogSettings::default(), CatalogSettings::default());
-        assert_eq!(Config { logs, catalog, ..config }, Config::default());
+        let jobs = JobSettings::default();
+        assert_eq!(Config { logs, catalog, jobs, ..config }, Config::default());
     }
 
     #[test]
@@ -374,6 +387,9 @@ mod tests {
             ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),
             ("[logs]\nmax_total = \"200 MB\"", "logs.max_total"),
             ("[catalog]\nmax_rate = \"1 KiB\"", "catalog.max_rate"),
+            ("[jobs]\nmax_sent = 0", "jobs.max_sent"),
+            ("[jobs]\nmax_queued_per_node = 0", "jobs.max_queued_per_node"),
+            ("[jobs]\nmax_queued = 10", "jobs.max_queued"),
             ("[trusted_keys.ci]\npublic_key = \"RWx\"", "trusted_keys.ci.public_key"),
             ("[trusted_keys.ci]\npublic_key = 5", "public_key"),
             ("[trusted_keys.ci]\nrevoke = true", "revoke"),

@@ -5,14 +5,17 @@
 //! heartbeats, asks new nodes to describe themselves, and answers
 //! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table. A
 //! second one, the log service ([`records`]), keeps what nodes forward of their
-//! logs; a third one ([`catalog`]) has the plugins that nodes are given. Each
+//! logs; a third one ([`catalog`]) has the plugins that nodes are given; a fourth
+//! one ([`jobs`]) has what is to be done on nodes, whatever dies in between. Each
 //! service needs a WAMP session and nothing else, so they would work on
 //! somebody else's router as well.
 
 #![forbid(unsafe_code)]
 
+mod calls;
 mod catalog;
 mod config;
+mod jobs;
 mod nodes;
 mod realms;
 mod records;
@@ -29,27 +32,29 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use catalog::Catalog;
-pub use config::{Bridge, CatalogSettings, Config, ConfigError, LogSettings};
+pub use config::{Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogSettings};
+use jobs::Jobs;
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 
-/// A controller that has bound its address, opened its log and its catalog, and
-/// serves nobody yet.
+/// A controller that has bound its address, opened its log, its catalog and its jobs,
+/// and serves nobody yet.
 pub struct Controller {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
     collector: Collector,
     catalog: Catalog,
+    jobs: Jobs,
 }
 
 impl Controller {
-    /// Binds the configured address, and opens the log and the catalog.
+    /// Binds the configured address, and opens what the controller keeps.
     ///
     /// # Errors
     ///
-    /// If the address is in use or not this host's, or the log or the catalog
-    /// cannot be opened.
+    /// If the address is in use or not this host's, or the log, the catalog or the
+    /// jobs cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
@@ -73,7 +78,13 @@ impl Controller {
             "the controller cannot keep its catalog: set another `data_dir` or `catalog.dir` in \
              its configuration",
         )?;
-        Ok(Self { config, listener, address, collector, catalog })
+        let (settings, answer_bytes) = (config.jobs.clone(), config.answer_bytes());
+        let opened = tokio::task::spawn_blocking(move || Jobs::open(&settings, answer_bytes)).await;
+        let jobs = opened.context("opening the jobs panicked")?.context(
+            "the controller cannot keep jobs: set another `data_dir` or `jobs.dir` in its \
+             configuration",
+        )?;
+        Ok(Self { config, listener, address, collector, catalog, jobs })
     }
 
     /// The address that agents dial.
@@ -88,7 +99,7 @@ impl Controller {
     ///
     /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, collector, catalog, .. } = self;
+        let Self { config, listener, collector, catalog, jobs, .. } = self;
         let mut parts = config.router()?;
         let (dir, pace) = catalog.content();
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
@@ -104,6 +115,8 @@ impl Controller {
         );
         let catalog = catalog::run(router.clone(), config.realm.clone(), catalog, stop.clone());
 
+        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, stop.clone());
+
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
         tasks.spawn(
@@ -112,6 +125,7 @@ impl Controller {
         tasks.spawn(service);
         tasks.spawn(records);
         tasks.spawn(catalog);
+        tasks.spawn(jobs);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

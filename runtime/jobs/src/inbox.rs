@@ -356,11 +356,11 @@ impl Inbox {
     fn has_room_for(&self, command: &Command) -> bool {
         self.unsettled < self.rules.most
             // A single long one is taken if there is nothing else.
-            && (self.bytes == 0 || self.bytes + size(command) <= self.rules.most_bytes)
+            && (self.bytes == 0 || self.bytes + size_of(command) <= self.rules.most_bytes)
     }
 
     fn accept(&mut self, number: u64, work: Arc<Work>) {
-        self.bytes += size(&work.command);
+        self.bytes += size_of(&work.command);
         self.unsettled += 1;
         self.waiting.insert(number);
         self.jobs.insert(number, Phase::Waiting(work));
@@ -405,7 +405,7 @@ impl Inbox {
     fn take_out(&mut self, number: u64) {
         self.waiting.remove(&number);
         if let Some(Phase::Waiting(work) | Phase::Running(work)) = self.jobs.remove(&number) {
-            self.bytes = self.bytes.saturating_sub(size(&work.command));
+            self.bytes = self.bytes.saturating_sub(size_of(&work.command));
         }
     }
 
@@ -423,7 +423,7 @@ impl Inbox {
                 self.unsettled -= 1;
             }
             if let Phase::Waiting(work) | Phase::Running(work) = phase {
-                self.bytes = self.bytes.saturating_sub(size(&work.command));
+                self.bytes = self.bytes.saturating_sub(size_of(&work.command));
             }
             if matches!(phase, Phase::Running(_)) {
                 step.effects.push(InboxEffect::Stop(*number));
@@ -489,8 +489,9 @@ fn is_late(work: &Work, now: Timestamp) -> bool {
     work.start_by.is_some_and(|by| now > by) || work.end_by.is_some_and(|by| now >= by)
 }
 
-/// About what a command takes in memory.
-fn size(command: &Command) -> usize {
+/// About what a command takes in memory, in bytes.
+#[must_use]
+pub fn size_of(command: &Command) -> usize {
     let args: usize = command.args.iter().map(|(key, value)| key.len() + depth(value)).sum();
     256 + command.data.len() + command.data_base64.len() + args
 }

@@ -35,7 +35,9 @@ mod journal;
 mod ledger;
 
 pub use cause::cause_of;
-pub use inbox::{Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work};
+pub use inbox::{
+    Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work, size_of,
+};
 pub use journal::{Journal, JournalClosed};
 pub use ledger::{
     Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,

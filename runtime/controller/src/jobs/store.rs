@@ -15,7 +15,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
-pub(super) use query::Found;
+pub(super) use query::{find, list, request, results, show};
 
 /// Versions of the schema, each made from the one before.
 const SCHEMAS: &[&str] = &["
@@ -34,8 +34,9 @@ CREATE TABLE submissions (
     time INTEGER NOT NULL,
     start_by INTEGER,
     end_by INTEGER,
-    keep_ms INTEGER,
+    keep_ms INTEGER NOT NULL,
     ended INTEGER,
+    expires INTEGER,
     state TEXT NOT NULL,
     queued INTEGER NOT NULL,
     running INTEGER NOT NULL DEFAULT 0,
@@ -47,6 +48,7 @@ CREATE TABLE submissions (
 CREATE INDEX submissions_by_state ON submissions (state);
 CREATE INDEX submissions_by_cmd ON submissions (cmd);
 CREATE INDEX submissions_by_schedule ON submissions (schedule) WHERE schedule IS NOT NULL;
+CREATE INDEX submissions_by_expiry ON submissions (expires) WHERE expires IS NOT NULL;
 CREATE TABLE requests (
     submission INTEGER PRIMARY KEY,
     request TEXT NOT NULL
@@ -70,10 +72,6 @@ CREATE TABLE results (
     job INTEGER PRIMARY KEY,
     result TEXT NOT NULL
 ) STRICT;
-CREATE TABLE schedules (
-    name TEXT PRIMARY KEY,
-    schedule TEXT NOT NULL
-) STRICT;
 "];
 
 /// How long a reader waits for a writer, which it never does but for an instant.
@@ -84,18 +82,8 @@ const BUSY: Duration = Duration::from_secs(10);
 pub(super) enum StoreWrite {
     /// What became of jobs.
     Job(Write),
-    /// Deletes what ended long ago.
-    Sweep {
-        now: Timestamp,
-        keep: Duration,
-    },
-    /// A schedule as it is from now on.
-    Schedule {
-        name: String,
-        schedule: String,
-    },
-    /// A schedule is no more.
-    Unschedule(String),
+    /// Deletes what was kept long enough by now.
+    Sweep(Timestamp),
 }
 
 /// What was on disk when the controller started.
@@ -106,8 +94,6 @@ pub(super) struct Saved {
     pub(super) next: u64,
     /// What had not ended.
     pub(super) submissions: Vec<SavedSubmission>,
-    /// The schedules, by name.
-    pub(super) schedules: Vec<(String, String)>,
 }
 
 /// The store, for those who read.
@@ -170,20 +156,14 @@ impl Store {
 pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Result<()> {
     match write {
         StoreWrite::Job(job) => write::job(connection, job),
-        StoreWrite::Sweep { now, keep } => write::sweep(connection, *now, *keep),
-        StoreWrite::Schedule { name, schedule } => {
-            let sql = "INSERT OR REPLACE INTO schedules VALUES (?, ?)";
-            connection.prepare_cached(sql)?.execute([name, schedule]).map(drop)
-        }
-        StoreWrite::Unschedule(name) => {
-            connection.prepare_cached("DELETE FROM schedules WHERE name = ?")?.execute([name]).map(drop)
-        }
+        StoreWrite::Sweep(now) => write::sweep(connection, *now),
     }
 }
 
 /// Brings the schema up to this version's, one step after the other.
 fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
-    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version = usize::try_from(version).unwrap_or_default();
     anyhow::ensure!(
         version <= SCHEMAS.len(),
         "the jobs were written by a later version of the controller (schema {version}, and this \
@@ -198,14 +178,13 @@ fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
         let id = drover_api::JobId::generate();
         transaction.execute("INSERT INTO store VALUES (1, ?, 1)", [id.as_str()])?;
     }
-    transaction.pragma_update(None, "user_version", SCHEMAS.len())?;
+    transaction.pragma_update(None, "user_version", SCHEMAS.len() as i64)?;
     Ok(transaction.commit()?)
 }
 
 fn load(connection: &Connection) -> rusqlite::Result<Saved> {
-    let (id, next) = connection.query_row("SELECT id, next FROM store", [], |row| {
-        Ok((row.get(0)?, number(row, 1)?))
-    })?;
+    let (id, next) = connection
+        .query_row("SELECT id, next FROM store", [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
     let sql = "SELECT key, request, by, start_by, end_by FROM submissions
                JOIN requests ON requests.submission = key
                WHERE state IN ('QUEUED', 'RUNNING') ORDER BY key";
@@ -238,9 +217,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
         })?;
         submission.jobs = jobs.collect::<rusqlite::Result<_>>()?;
     }
-    let mut query = connection.prepare("SELECT name, schedule FROM schedules")?;
-    let schedules = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Saved { id, next, submissions, schedules: schedules.collect::<rusqlite::Result<_>>()? })
+    Ok(Saved { id, next, submissions })
 }
 
 /// A state as it is written.

@@ -73,9 +73,8 @@ pub(in super::super) fn find(
     let sql = format!("SELECT {SUBMISSION} FROM submissions WHERE id = ?");
     let mut query = connection.prepare_cached(&sql)?;
     let mut by_id = |id: &JobId, node| {
-        let row = |row: &Row<'_>| {
-            Ok(Found { key: number(row, 0)?, submission: submission(row)?, node })
-        };
+        let row =
+            |row: &Row<'_>| Ok(Found { key: number(row, 0)?, submission: submission(row)?, node });
         query.query_row([id.as_str()], row).optional()
     };
     if let Some(found) = by_id(id, None)? {
@@ -203,7 +202,8 @@ fn each_job(
              AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR (gid = ?5 AND nid = ?6))
          ORDER BY gid, nid"
     );
-    let after = wanted.after.map_or((-1, -1), |node| (i64::from(node.gid.0), i64::from(node.nid.0)));
+    let after =
+        wanted.after.map_or((-1, -1), |node| (i64::from(node.gid.0), i64::from(node.nid.0)));
     let mut query = connection.prepare_cached(&sql)?;
     let mut rows = query.query(params![
         found.key.cast_signed(),

@@ -1,7 +1,5 @@
 //! What the journal's thread does with each write.
 
-use std::time::Duration;
-
 use drover_api::{JobCounts, JobState, Timestamp, Transition};
 use drover_jobs::{NewSubmission, Write};
 use rusqlite::{Connection, params};
@@ -31,10 +29,9 @@ pub(super) fn job(connection: &Connection, write: &Write) -> rusqlite::Result<()
         Write::Started { key, transition } => {
             let sql = "UPDATE jobs SET state = 'RUNNING', history = history || ? WHERE key = ?
                        RETURNING submission";
-            let submission = connection.prepare_cached(sql)?.query_row(
-                params![lines([transition]), key.cast_signed()],
-                |row| number(row, 0),
-            )?;
+            let submission = connection
+                .prepare_cached(sql)?
+                .query_row(params![lines([transition]), key.cast_signed()], |row| number(row, 0))?;
             moved(connection, submission, JobState::Queued, JobState::Running, transition.time)
         }
         Write::Killing { key, transition } => {
@@ -65,9 +62,7 @@ pub(super) fn job(connection: &Connection, write: &Write) -> rusqlite::Result<()
         }
         Write::Ended { key, submission, was, transitions, result } => {
             let sql = "INSERT OR REPLACE INTO results VALUES (?, ?)";
-            connection
-                .prepare_cached(sql)?
-                .execute(params![key.cast_signed(), text_of(result)])?;
+            connection.prepare_cached(sql)?.execute(params![key.cast_signed(), text_of(result)])?;
             let sql = "UPDATE jobs SET state = ?, history = history || ? WHERE key = ?";
             connection.prepare_cached(sql)?.execute(params![
                 state_text(result.state),
@@ -96,8 +91,8 @@ fn submitted(connection: &Connection, new: &NewSubmission) -> rusqlite::Result<(
         time.0.cast_signed(),
         optional(start_by),
         optional(end_by),
-        request.keep_ms.map(u64::cast_signed),
-        jobs.len()
+        request.keep_ms.unwrap_or_default().min(i64::MAX as u64 / 2).cast_signed(),
+        jobs.len() as i64
     ])?;
     connection
         .prepare_cached("INSERT INTO requests VALUES (?, ?)")?
@@ -138,8 +133,8 @@ fn moved(
     *counts.of(to) += 1;
     let JobCounts { queued, running, ok, error, timeout, killed } = counts;
     let ended = (counts.unfinished() == 0).then_some(time.0.cast_signed());
-    let sql = "UPDATE submissions SET queued = ?, running = ?, ok = ?, error = ?, timeout = ?,
-                   killed = ?, state = ?, ended = ? WHERE key = ?";
+    let sql = "UPDATE submissions SET queued = ?1, running = ?2, ok = ?3, error = ?4, timeout = ?5,
+                   killed = ?6, state = ?7, ended = ?8, expires = ?8 + keep_ms WHERE key = ?9";
     connection.prepare_cached(sql)?.execute(params![
         queued.cast_signed(),
         running.cast_signed(),
@@ -154,18 +149,12 @@ fn moved(
     Ok(())
 }
 
-/// Deletes the oldest of what ended longer ago than it is to be kept.
-pub(super) fn sweep(
-    connection: &Connection,
-    now: Timestamp,
-    keep: Duration,
-) -> rusqlite::Result<()> {
-    let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    let sql = "SELECT key FROM submissions
-               WHERE ended IS NOT NULL AND ended + coalesce(keep_ms, ?) < ? ORDER BY key LIMIT ?";
+/// Deletes some of what was kept long enough.
+pub(super) fn sweep(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let sql = "SELECT key FROM submissions WHERE expires < ? LIMIT ?";
     let mut query = connection.prepare_cached(sql)?;
     let keys = query
-        .query_map(params![keep, now.0.cast_signed(), SWEPT_AT_ONCE], |row| row.get(0))?
+        .query_map(params![now.0.cast_signed(), SWEPT_AT_ONCE], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<i64>>>()?;
     for key in keys {
         for sql in [

@@ -1,0 +1,337 @@
+//! Durable jobs: what the controller delivers is on disk before it is acknowledged,
+//! and a result before it is told.
+//!
+//! ```text
+//!   deliver, cancel ──▶ task (inbox) ──steps──▶ journal ──▶ store (SQLite)
+//!                        │   ▲   ◀──── safe ─────┘             │
+//!                        ▼   │ ended                           ▼
+//!                       jobs ┘                    report ──▶ controller
+//! ```
+//!
+//! One task has the [`drover_jobs::Inbox`], which decides; [`report`] tells the
+//! controller.
+
+mod report;
+mod store;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use drover_api::{
+    ErrorCode, JobCancel, JobDelivered, JobDelivery, JobError, JobReported, JobResult, Timestamp,
+};
+use drover_jobs::{InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch;
+use crate::node::Node;
+use report::Outbox;
+pub(crate) use report::run as report;
+use store::Store;
+
+/// Requests that wait; whoever has one more waits.
+const BACKLOG: usize = 256;
+
+/// How long what the controller has acknowledged may stay without being written down,
+/// unless something else is written anyway: it would only be told once more.
+const LAZY: Duration = Duration::from_secs(1);
+
+/// How long jobs that end with the agent may take to write down how.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A cheap handle on the durable jobs of the node.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    requests: mpsc::Sender<Request>,
+    outbox: Arc<Outbox>,
+    path: Arc<PathBuf>,
+}
+
+/// What the task of the inbox is made of.
+pub(crate) struct InboxTask {
+    requests: mpsc::Receiver<Request>,
+    outbox: Arc<Outbox>,
+    path: Arc<PathBuf>,
+    rules: InboxRules,
+}
+
+enum Request {
+    Deliver(Box<JobDelivery>, oneshot::Sender<JobDelivered>),
+    Cancel(JobCancel),
+    Acknowledged(String, JobReported),
+}
+
+/// What is done when a step is safe.
+struct Then {
+    effects: Vec<InboxEffect>,
+    reply: Option<(oneshot::Sender<JobDelivered>, JobDelivered)>,
+}
+
+impl Inbox {
+    /// The inbox in a data directory, and what keeps it.
+    pub(crate) fn new(data_dir: &Path, rules: InboxRules) -> (Self, InboxTask) {
+        let (sender, requests) = mpsc::channel(BACKLOG);
+        let (outbox, path) = (Arc::<Outbox>::default(), Arc::new(data_dir.join("jobs.db")));
+        let task =
+            InboxTask { requests, outbox: Arc::clone(&outbox), path: Arc::clone(&path), rules };
+        (Self { requests: sender, outbox, path }, task)
+    }
+
+    /// Takes jobs; answers when they are on disk.
+    ///
+    /// # Errors
+    ///
+    /// If the agent is shutting down, or cannot keep jobs.
+    pub(crate) async fn deliver(&self, delivery: JobDelivery) -> Result<JobDelivered, JobError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Deliver(Box::new(delivery), reply)).await?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// Ends jobs, also those that have not arrived.
+    ///
+    /// # Errors
+    ///
+    /// If the agent is shutting down, or cannot keep jobs.
+    pub(crate) async fn cancel(&self, cancel: JobCancel) -> Result<(), JobError> {
+        self.ask(Request::Cancel(cancel)).await
+    }
+
+    async fn acknowledged(&self, store: String, reported: JobReported) {
+        let _ = self.ask(Request::Acknowledged(store, reported)).await;
+    }
+
+    async fn ask(&self, request: Request) -> Result<(), JobError> {
+        self.requests.send(request).await.map_err(|_| gone())
+    }
+}
+
+fn gone() -> JobError {
+    let message = "the agent is shutting down, or cannot keep jobs: its log says why";
+    JobError::new(ErrorCode::ShuttingDown, message)
+}
+
+impl InboxTask {
+    /// Keeps the inbox until `stop` is cancelled and what runs has ended.
+    ///
+    /// # Errors
+    ///
+    /// If a job panicked the task that ran it.
+    pub(crate) async fn run(self, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { mut requests, outbox, path, rules } = self;
+        // A node that never had a durable job has no file for them.
+        let mut first = None;
+        if !path.exists() {
+            first = tokio::select! {
+                request = requests.recv() => request,
+                () = stop.cancelled() => return Ok(()),
+            };
+        }
+        let opening = path.clone();
+        let opened = spawn_blocking(move || store::open(&opening)).await;
+        let (connection, saved) = match opened.context("opening the jobs panicked")? {
+            Ok(opened) => opened,
+            Err(error) => {
+                let path = path.display();
+                tracing::error!("cannot open {path}, so the node takes no durable jobs: {error:#}");
+                return Ok(());
+            }
+        };
+        let journal = Journal::start("inbox", connection, store::write);
+        let journal = journal.context("cannot start the thread that writes jobs")?;
+        let (inbox, step) = drover_jobs::Inbox::restore(node.id(), rules, saved, Timestamp::now());
+        let (ended, ends) = mpsc::channel(BACKLOG);
+        let mut keeper = Keeper {
+            node,
+            inbox,
+            journal,
+            outbox,
+            requests,
+            jobs: JoinSet::new(),
+            running: HashMap::new(),
+            ended,
+            ends,
+            lazy: Vec::new(),
+            write_by: None,
+        };
+        keeper.write(step, None).await;
+        let again = keeper.inbox.report_again();
+        keeper.write(again, None).await;
+        if let Some(request) = first {
+            keeper.take(request).await;
+        }
+        keeper.run(&stop).await
+    }
+}
+
+/// The owner of the inbox.
+struct Keeper {
+    node: Node,
+    inbox: drover_jobs::Inbox,
+    journal: Journal<InboxWrite, Then>,
+    outbox: Arc<Outbox>,
+    requests: mpsc::Receiver<Request>,
+    /// What runs, and writes its last words.
+    jobs: JoinSet<()>,
+    /// How to end what runs.
+    running: HashMap<u64, CancellationToken>,
+    ended: mpsc::Sender<(Arc<Work>, JobResult)>,
+    ends: mpsc::Receiver<(Arc<Work>, JobResult)>,
+    /// What is written when something else is, or in a while.
+    lazy: Vec<InboxWrite>,
+    write_by: Option<Instant>,
+}
+
+impl Keeper {
+    async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                safe = self.journal.safe() => safe.into_iter().for_each(|then| self.perform(then)),
+                Some((work, result)) = self.ends.recv() => self.ended(&work, result).await,
+                Some(ended) = self.jobs.join_next() => ended.context("a job's task panicked")?,
+                Some(request) = self.requests.recv() => self.take(request).await,
+                () = due => {
+                    let step = self.inbox.tick(Timestamp::now());
+                    self.write(step, None).await;
+                    self.write_lazy().await;
+                }
+            }
+        }
+        // What runs ends with the agent, and says so.
+        self.requests.close();
+        let last_words = async {
+            while !self.running.is_empty() {
+                let Some((work, result)) = self.ends.recv().await else { break };
+                self.ended(&work, result).await;
+            }
+        };
+        if timeout(LAST_WORDS, last_words).await.is_err() {
+            tracing::warn!("jobs end before they have written down how");
+        }
+        self.write_lazy().await;
+        let journal = self.journal;
+        spawn_blocking(move || journal.close()).await.context("closing the jobs panicked")
+    }
+
+    /// Resolves when there is something to do that nobody asks for.
+    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let now = Timestamp::now();
+        let late = self.inbox.next_due();
+        let late = late.map(|due| Instant::now() + due.since(now) + Duration::from_millis(1));
+        match late.into_iter().chain(self.write_by).min() {
+            Some(due) => Box::pin(sleep_until(due)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
+    async fn take(&mut self, request: Request) {
+        let now = Timestamp::now();
+        match request {
+            Request::Deliver(delivery, reply) => {
+                let (step, answer) = self.inbox.deliver(*delivery, now);
+                self.write(step, Some((reply, answer))).await;
+            }
+            Request::Cancel(cancel) => {
+                let step = self.inbox.cancel(&cancel, now);
+                self.write(step, None).await;
+            }
+            Request::Acknowledged(store, reported) => {
+                // It has no effects but to end what nobody wants any more.
+                let Step { writes, effects } = self.inbox.acknowledged(&store, &reported);
+                self.lazy.extend(writes);
+                self.write_by.get_or_insert(Instant::now() + LAZY);
+                if !effects.is_empty() {
+                    self.write(Step { writes: Vec::new(), effects }, None).await;
+                }
+            }
+        }
+    }
+
+    async fn ended(&mut self, work: &Work, result: JobResult) {
+        self.running.remove(&work.number);
+        let step = self.inbox.ended(work, result, Timestamp::now());
+        self.write(step, None).await;
+    }
+
+    /// Has a step written, behind what was only put off.
+    async fn write(
+        &mut self,
+        step: Step<InboxWrite, InboxEffect>,
+        reply: Option<(oneshot::Sender<JobDelivered>, JobDelivered)>,
+    ) {
+        if step.is_empty() && reply.is_none() {
+            return;
+        }
+        let mut writes = step.writes;
+        if !writes.is_empty() && !self.lazy.is_empty() {
+            self.write_by = None;
+            let later = std::mem::replace(&mut writes, std::mem::take(&mut self.lazy));
+            writes.extend(later);
+        }
+        let then = Then { effects: step.effects, reply };
+        if self.journal.write(writes, then).await.is_err() {
+            tracing::error!("the thread that writes durable jobs has ended");
+        }
+    }
+
+    async fn write_lazy(&mut self) {
+        let is_due = self.write_by.is_some_and(|by| by <= Instant::now());
+        if !self.lazy.is_empty() && (is_due || self.requests.is_closed()) {
+            self.write_by = None;
+            let writes = std::mem::take(&mut self.lazy);
+            let then = Then { effects: Vec::new(), reply: None };
+            let _ = self.journal.write(writes, then).await;
+        }
+    }
+
+    fn perform(&mut self, then: Then) {
+        for effect in then.effects {
+            match effect {
+                InboxEffect::Start(work) => self.start(work),
+                InboxEffect::Stop(number) => {
+                    if let Some(running) = self.running.get(&number) {
+                        running.cancel();
+                    }
+                }
+                InboxEffect::Report(number) => {
+                    self.outbox.ended(self.inbox.store(), number);
+                }
+            }
+        }
+        if let Some((reply, answer)) = then.reply {
+            // Whoever has gone delivers again.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn start(&mut self, work: Arc<Work>) {
+        self.outbox.started(self.inbox.store(), work.number);
+        let cancel = CancellationToken::new();
+        self.running.insert(work.number, cancel.clone());
+        let (node, ended) = (self.node.clone(), self.ended.clone());
+        self.jobs.spawn(async move {
+            let (result, unwritten) = dispatch::run_durable(&node, &work, &cancel).await;
+            let _ = ended.send((work, result)).await;
+            if let Some(unwritten) = unwritten {
+                unwritten.await;
+            }
+        });
+    }
+}
+
+impl Inbox {
+    /// Results that were written down, for whoever reports them.
+    fn store(&self) -> Store {
+        Store::new(Arc::clone(&self.path))
+    }
+}
