@@ -17,6 +17,8 @@ mod host_commands;
 mod hostile;
 mod http;
 mod identities;
+mod jobs;
+mod jobs_killed;
 mod joining;
 mod keys;
 mod limits;

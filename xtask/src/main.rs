@@ -24,7 +24,7 @@ Commands:
   demo [--exit]           start a controller and two nodes and show what they do;
                           with --exit, end after that with status 0 if all was right
   test [ARGS...]          set up and run every test; ARGS go to `cargo test`
-  bench call|container|footprint|logparse|logs|plugins|process|wamp [--json] [--quick]
+  bench call|container|footprint|jobs|logparse|logs|plugins|process|wamp [--json] [--quick]
                           measure against the peers and the limits, release build
   fuzz [--seconds N]      look for bytes that break the WAMP cores, N seconds for
                           each target, 20 if nothing is said
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         ["test", ref rest @ ..] => test::run_tests(rest),
         [
             "bench",
-            name @ ("call" | "container" | "footprint" | "logparse" | "logs" | "plugins"
+            name @ ("call" | "container" | "footprint" | "jobs" | "logparse" | "logs" | "plugins"
             | "process" | "wamp"),
             ref rest @ ..,
         ] => bench::run_bench(name, rest),

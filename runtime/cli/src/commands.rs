@@ -9,6 +9,7 @@ pub(crate) mod containers;
 pub(crate) mod controller;
 mod daemon;
 pub(crate) mod exec;
+pub(crate) mod job;
 pub(crate) mod keeper;
 pub(crate) mod key;
 pub(crate) mod kill;

@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Exec(command) => commands::exec::run(&command),
         Command::Ps(command) => commands::ps::run(&command),
         Command::Kill(command) => commands::kill::run(&command),
+        Command::Job(command) => commands::job::run(command),
         Command::Stats(command) => commands::stats::run(&command),
         Command::Containers(command) => commands::containers::run(&command),
         Command::Service(command) => commands::service::run(command),
@@ -86,6 +87,8 @@ enum Command {
     Ps(commands::ps::Ps),
     /// End a program on a node, with all its processes
     Kill(commands::kill::Kill),
+    /// Submit durable jobs, and see what became of them
+    Job(commands::job::Job),
     /// Show what the programs on a node use
     Stats(commands::stats::Stats),
     /// List the containers of a node

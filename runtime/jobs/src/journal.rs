@@ -1,6 +1,9 @@
 //! The thread that writes: whatever waits goes into one commit, so the more comes at
 //! a time, the cheaper each becomes.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +16,9 @@ const COMMIT_STEPS: usize = 512;
 
 /// Steps that wait; whoever has one more waits.
 const BACKLOG: usize = 1024;
+
+/// How long one waits for another who has the file.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// How soon what failed is tried again; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -49,6 +55,24 @@ struct Safe<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is closed")]
 pub struct JournalClosed;
+
+/// Opens a SQLite file, or makes one that only its owner may read: commands may have
+/// secrets in them. What is committed is safe.
+///
+/// # Errors
+///
+/// If the file cannot be made or is no database.
+pub fn open_file(path: &Path) -> rusqlite::Result<Connection> {
+    // What SQLite puts beside the file is for the same eyes.
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    // SQLite says better what is wrong.
+    drop(made);
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
 
 impl<W: Send + 'static, T: Send + 'static> Journal<W, T> {
     /// Starts the thread, which is called `name`. `write` writes one thing into the

@@ -38,7 +38,7 @@ pub use cause::cause_of;
 pub use inbox::{
     Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work, size_of,
 };
-pub use journal::{Journal, JournalClosed};
+pub use journal::{Journal, JournalClosed, open_file};
 pub use ledger::{
     Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,
 };

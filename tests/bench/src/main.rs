@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|container|footprint|logparse|logs|plugins|process|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|container|footprint|jobs|logparse|logs|plugins|process|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `container.rs`, `footprint.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `container.rs`, `footprint.rs`, `jobs.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -26,6 +26,7 @@ mod container;
 mod echo;
 mod footprint;
 mod instance;
+mod jobs;
 mod latency;
 mod liveness;
 mod load;
@@ -78,6 +79,8 @@ enum Benchmark {
     Container,
     /// What an idle agent takes, and how fast it is there
     Footprint,
+    /// From a durable submission to its result
+    Jobs,
     /// From the lines of a log to events, in a plugin
     Logparse,
     /// From what a child says to records, series and answers
@@ -194,6 +197,7 @@ async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
         Benchmark::Container => (container::COLUMNS, container::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Footprint => (footprint::COLUMNS, footprint::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Wamp => (wamp::COLUMNS, wamp::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Jobs => (jobs::COLUMNS, jobs::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Logparse => (logparse::COLUMNS, logparse::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Logs => (logs::COLUMNS, logs::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Plugins => (plugins::COLUMNS, plugins::run(&cli.inputs, &cli.plan).await?),

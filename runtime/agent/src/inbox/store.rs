@@ -33,10 +33,7 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Opens the file, or makes it.
 pub(super) fn open(path: &Path) -> anyhow::Result<(Connection, SavedInbox)> {
-    let mut connection = connect(path)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    // The controller is told only what is safe.
-    connection.pragma_update(None, "synchronous", "full")?;
+    let mut connection = drover_jobs::open_file(path)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let version = usize::try_from(version).unwrap_or_default();
     anyhow::ensure!(

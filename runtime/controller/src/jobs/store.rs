@@ -109,11 +109,7 @@ impl Store {
     pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Connection, Saved)> {
         std::fs::create_dir_all(dir)?;
         let path = dir.join("jobs.db");
-        let mut connection = Connection::open(&path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // Whoever submitted is told only when it is safe.
-        connection.pragma_update(None, "synchronous", "full")?;
+        let mut connection = drover_jobs::open_file(&path)?;
         // Checkpoints are rare and long rather than often and short.
         connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
         migrate(&mut connection)?;

@@ -105,7 +105,7 @@ pub(in super::super) fn list(
     let mut conditions = Vec::new();
     let mut values: Vec<Value> = Vec::new();
     let texts = [
-        ("state = ?", state.map(|state| state_text(state).to_owned())),
+        ("submissions.state = ?", state.map(|state| state_text(state).to_owned())),
         ("cmd = ?", cmd.clone()),
         ("by = ?", by.clone()),
         ("schedule = ?", schedule.clone()),
@@ -120,16 +120,23 @@ pub(in super::super) fn list(
         conditions.push("time >= ?");
         values.push(since.0.cast_signed().into());
     }
+    let mut sql = format!("SELECT {SUBMISSION} FROM submissions");
+    let mut order = "key";
     if let Some(node) = node {
-        conditions.push("key IN (SELECT submission FROM jobs WHERE gid = ? AND nid = ?)");
+        // By the index of the node's jobs, the newest first, until there are enough.
+        sql = format!(
+            "SELECT {} FROM jobs CROSS JOIN submissions ON submissions.key = jobs.submission",
+            SUBMISSION.replace("key", "submissions.key").replace("state", "submissions.state")
+        );
+        order = "jobs.submission";
+        conditions.push("gid = ? AND nid = ?");
         values.extend([i64::from(node.gid.0).into(), i64::from(node.nid.0).into()]);
     }
-    let mut sql = format!("SELECT {SUBMISSION} FROM submissions");
     for (index, condition) in conditions.iter().enumerate() {
         sql += if index == 0 { " WHERE " } else { " AND " };
         sql += condition;
     }
-    sql += " ORDER BY key DESC LIMIT ?";
+    sql += &format!(" ORDER BY {order} DESC LIMIT ?");
     values.push(i64::from(limit.unwrap_or(LISTED).min(MOST_LISTED)).into());
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map(params_from_iter(values), submission)?;

@@ -1,0 +1,192 @@
+//! Durable jobs: what was accepted is done, once, and its result is there.
+
+use std::fs;
+
+use drover_api::{JobCounts, JobState, JobSubmitted, Presence, Submission, SubmissionDetail};
+use drover_tests::{Agent, Site, wait_for};
+use nix::sys::signal::Signal;
+
+use crate::site;
+
+/// An agent without plugins.
+fn agent(site: &Site, nid: u32, name: &str, config: &str) -> Agent {
+    let agent = site.start_agent(nid, name, config);
+    site.wait_until(name, Presence::Present);
+    agent
+}
+
+/// Ends an agent as a crash would.
+fn kill(site: &Site, mut agent: Agent) {
+    agent.process.signal(Signal::SIGKILL);
+    agent.process.wait();
+    site.wait_until(&agent.name, Presence::Lost);
+}
+
+fn submit(site: &Site, arguments: &[&str]) -> String {
+    site.drover(&[&["job", "submit"], arguments].concat()).ok().trim().to_owned()
+}
+
+/// A submission that runs a script.
+fn script<'a>(selector: &'a str, args: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[selector, "process.execute", "cmd=/bin/sh", args], more].concat()
+}
+
+fn args(text: &str) -> String {
+    format!("args={}", serde_json::json!(["-c", text]))
+}
+
+fn ended(site: &Site, id: &str) -> Submission {
+    serde_json::from_str(&site.drover(&["job", "wait", id, "--json"]).stdout).unwrap()
+}
+
+fn shown(site: &Site, id: &str) -> SubmissionDetail {
+    serde_json::from_str(&site.drover(&["job", "show", id, "--json"]).ok()).unwrap()
+}
+
+#[test]
+fn what_was_submitted_is_done_when_its_node_is_there_again() {
+    let mut site = site();
+    kill(&site, agent(&site, 1, "a", ""));
+    let id = submit(&site, &["name=a", "agent.ping"]);
+    assert_eq!(shown(&site, &id).submission.state, JobState::Queued);
+
+    site.controller.take().unwrap().signal(Signal::SIGKILL);
+    site.start_controller();
+    let _a = site.start_agent(1, "a", "");
+
+    let waited = site.drover(&["job", "wait", &id]).ok();
+    assert!(waited.contains("OK (1 ok)"), "{waited}");
+    assert_eq!(site.drover(&["job", "result", &id]).ok(), "pong\n");
+    let reasons = shown(&site, &id).jobs[0].transitions.clone();
+    let states: Vec<_> = reasons.iter().map(|step| step.state).collect();
+    assert_eq!(states, [JobState::Queued, JobState::Running, JobState::Ok], "{reasons:?}");
+}
+
+#[test]
+fn one_submission_is_done_on_all_nodes_that_match_or_on_some() {
+    let site = site();
+    let _agents = [
+        agent(&site, 1, "a", "labels = [\"web\", \"eu\"]"),
+        agent(&site, 2, "b", "labels = [\"web\"]"),
+        agent(&site, 3, "c", "labels = [\"db\"]"),
+    ];
+    let counts = |arguments: &[&str]| ended(&site, &submit(&site, arguments)).counts;
+    let ok = |ok| JobCounts { ok, ..JobCounts::default() };
+    assert_eq!(counts(&["web", "agent.ping"]), ok(2));
+    assert_eq!(counts(&["web and not eu or db", "agent.ping"]), ok(2));
+    assert_eq!(counts(&["*", "agent.ping", "--any", "1"]), ok(1));
+    assert_eq!(counts(&["a", "agent.ping"]), ok(1));
+
+    // One after the other: each finds that nobody else is at it.
+    let lock = site.path("lock");
+    let text = args(&format!("mkdir {0} && sleep 0.1 && rmdir {0}", lock.display()));
+    assert_eq!(counts(&script("*", &text, &["--at-once", "1"])), ok(3));
+
+    let mixed = args("test $AGENT_NID -ne 2");
+    let id = submit(&site, &script("*", &mixed, &[]));
+    let ran = site.drover(&["job", "wait", &id]);
+    assert_eq!(
+        (ran.status, ran.stdout.contains("ERROR (2 ok, 1 error)")),
+        (Some(1), true),
+        "{ran:?}"
+    );
+    let failed = site.drover(&["job", "show", &id, "--state", "error"]).ok();
+    assert!(failed.contains("exit status 1") && failed.contains("b "), "{failed}");
+    assert_eq!(ended(&site, submit_retry(&site, &id).trim()).counts.total(), 1);
+}
+
+fn submit_retry(site: &Site, id: &str) -> String {
+    site.drover(&["job", "retry", id]).ok()
+}
+
+#[test]
+fn where_no_node_matches_those_are_told_that_nearly_do() {
+    let site = site();
+    let _a = agent(&site, 1, "a", "labels = [\"web\"]");
+    let error = site.drover(&["job", "submit", "web and eu", "agent.ping"]).failed(4);
+    assert!(error.contains("no node matches `web and eu`") && error.contains("a (1.1)"), "{error}");
+    let error = site.drover(&["job", "show", "nonsense"]).failed(4);
+    assert!(error.contains("no submission and no job nonsense"), "{error}");
+}
+
+#[test]
+fn the_same_submission_twice_is_done_once() {
+    let site = site();
+    let _a = agent(&site, 1, "a", "");
+    let text = args(&format!("echo ran >> {}", site.path("ran").display()));
+    let again = || -> JobSubmitted {
+        let line = script("*", &text, &["--id", "nightly", "--json"]);
+        serde_json::from_str(&submit(&site, &line)).unwrap()
+    };
+    assert!(!again().is_old);
+    assert!(again().is_old);
+    assert_eq!(ended(&site, "nightly").state, JobState::Ok);
+    assert!(again().is_old);
+    assert_eq!(fs::read_to_string(site.path("ran")).unwrap(), "ran\n");
+
+    let other = site.drover(&["job", "submit", "*", "agent.ping", "--id", "nightly"]).failed(1);
+    assert!(other.contains("something else was submitted with the id nightly"), "{other}");
+}
+
+#[test]
+fn what_fails_is_tried_again_as_often_as_it_may() {
+    let site = site();
+    let _a = agent(&site, 1, "a", "");
+    let tries = site.path("tries");
+    let text = args(&format!("echo >> {0}; test $(wc -l < {0}) -ge 3", tries.display()));
+    let id = submit(&site, &script("*", &text, &["--attempts", "5", "--retry-wait", "10ms"]));
+    assert_eq!(ended(&site, &id).state, JobState::Ok);
+    let detail = shown(&site, &id);
+    assert_eq!(detail.jobs[0].attempt, 3);
+    assert_eq!(fs::read_to_string(&tries).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn deadlines_and_kills_end_what_has_not_started_and_what_runs() {
+    let site = site();
+    kill(&site, agent(&site, 1, "a", ""));
+    let late = submit(&site, &["*", "agent.ping", "--start-within", "100ms"]);
+    assert_eq!(site.drover(&["job", "wait", &late]).status, Some(124));
+    let killed = submit(&site, &["*", "agent.ping"]);
+    assert_eq!(site.drover(&["job", "kill", &killed]).ok(), "1 ended\n");
+    assert_eq!(ended(&site, &killed).state, JobState::Killed);
+
+    let _a = agent(&site, 1, "a", "");
+    let file = site.path("runs");
+    let text = args(&format!("touch {}; sleep 1000", file.display()));
+    let running = submit(&site, &script("*", &text, &[]));
+    wait_for("the job to run", || if file.exists() { Ok(()) } else { Err("not yet") });
+    assert!(site.drover(&["job", "kill", &running]).ok().contains("1 to be ended"));
+    assert_eq!(ended(&site, &running).state, JobState::Killed);
+    let slow = submit(&site, &script("*", &text, &["--end-within", "300ms"]));
+    assert_eq!(ended(&site, &slow).state, JobState::Timeout);
+}
+
+#[test]
+fn a_job_that_its_agent_died_on_is_interrupted_and_not_run_again_by_itself() {
+    let site = site();
+    let a = agent(&site, 1, "a", "");
+    let file = site.path("ran");
+    let text = args(&format!("echo ran >> {}; sleep 1000", file.display()));
+    let id = submit(&site, &script("*", &text, &[]));
+    wait_for("the job to run", || fs::read_to_string(&file));
+    kill(&site, a);
+    let _a = agent(&site, 1, "a", "");
+    assert_eq!(ended(&site, &id).state, JobState::Error);
+    let result = site.drover(&["job", "result", &id]).failed(1);
+    assert!(result.contains("(interrupted)"), "{result}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "ran\n");
+}
+
+#[test]
+fn a_full_queue_refuses_and_says_when_to_come_again() {
+    let config = "[jobs]\nmax_queued_per_node = 4\nmax_queued = 100\n";
+    let site = Site::start_with(crate::DROVER, config);
+    kill(&site, agent(&site, 1, "a", ""));
+    // Each call is a session of its own, and so another submitter.
+    for _ in 0..4 {
+        submit(&site, &["*", "agent.ping"]);
+    }
+    let error = site.drover(&["job", "submit", "*", "agent.ping"]).failed(1);
+    assert!(error.contains("wait for node 1.1") && error.contains("try again in"), "{error}");
+}
