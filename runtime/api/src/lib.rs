@@ -20,6 +20,7 @@ mod node;
 mod plugin;
 pub mod procedures;
 mod result;
+mod schedule;
 mod selector;
 mod service;
 mod source;
@@ -52,6 +53,7 @@ pub use plugin::{
     ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
+pub use schedule::{LastTime, Missed, Overlap, Schedule, ScheduleName, ScheduleStatus};
 pub use selector::{Choice, NearMiss, Selector, SelectorError};
 pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};
 pub use source::{SourceFile, SourceState, SourceStatus};

@@ -20,6 +20,9 @@
 //! | `drover.controller.job.result` | answers a [`JobQuery`](crate::JobQuery) with [`JobResults`](crate::JobResults) |
 //! | `drover.controller.job.kill` | ends what a [`JobKill`](crate::JobKill) says, and answers with [`JobKilled`](crate::JobKilled) |
 //! | `drover.controller.job.retry` | submits again what did not end `OK` of the submission that a [`JobQuery`](crate::JobQuery) names, and answers with [`JobSubmitted`](crate::JobSubmitted) |
+//! | `drover.controller.schedule.add` | takes a [`Schedule`](crate::Schedule), in place of one of this name, and answers with its [`ScheduleStatus`](crate::ScheduleStatus) |
+//! | `drover.controller.schedule.list` | answers with a list of [`ScheduleStatus`](crate::ScheduleStatus) |
+//! | `drover.controller.schedule.show`, `….pause`, `….resume`, `….remove` | do that with the schedule that a [`ScheduleName`](crate::ScheduleName) names, and answer with its [`ScheduleStatus`](crate::ScheduleStatus) |
 //! | `drover.controller.job.report` | for nodes: takes a [`JobReport`](crate::JobReport) and answers with [`JobReported`](crate::JobReported) when it is on the controller's disk |
 //! | `drover.controller.records` | takes log records that a node forwards; the one argument and its delivery are `drover-logs`'s |
 //! | `drover.controller.log.query`, `….follow`, `….delete` | as `log.query`, `log.follow` and `log.delete` of a node, for what nodes forwarded; `node` is one more condition |
@@ -71,6 +74,27 @@ pub const JOB_KILL: &str = "drover.controller.job.kill";
 
 /// The procedure that submits again what did not end well.
 pub const JOB_RETRY: &str = "drover.controller.job.retry";
+
+/// What all procedures of schedules begin with; ends with a dot.
+pub const SCHEDULE_PREFIX: &str = "drover.controller.schedule.";
+
+/// The procedure that adds a schedule.
+pub const SCHEDULE_ADD: &str = "drover.controller.schedule.add";
+
+/// The procedure that lists the schedules.
+pub const SCHEDULE_LIST: &str = "drover.controller.schedule.list";
+
+/// The procedure that shows a schedule.
+pub const SCHEDULE_SHOW: &str = "drover.controller.schedule.show";
+
+/// The procedure that has a schedule submit nothing for a while.
+pub const SCHEDULE_PAUSE: &str = "drover.controller.schedule.pause";
+
+/// The procedure that has a schedule go on.
+pub const SCHEDULE_RESUME: &str = "drover.controller.schedule.resume";
+
+/// The procedure that removes a schedule.
+pub const SCHEDULE_REMOVE: &str = "drover.controller.schedule.remove";
 
 /// The procedure by which nodes tell of durable jobs.
 pub const JOB_REPORT: &str = "drover.controller.job.report";

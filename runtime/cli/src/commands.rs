@@ -19,6 +19,7 @@ pub(crate) mod ops;
 pub(crate) mod plugin;
 pub(crate) mod ps;
 mod report;
+pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod sign;
 pub(crate) mod sources;

@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Ps(command) => commands::ps::run(&command),
         Command::Kill(command) => commands::kill::run(&command),
         Command::Job(command) => commands::job::run(command),
+        Command::Schedule(command) => commands::schedule::run(command),
         Command::Stats(command) => commands::stats::run(&command),
         Command::Containers(command) => commands::containers::run(&command),
         Command::Service(command) => commands::service::run(command),
@@ -89,6 +90,8 @@ enum Command {
     Kill(commands::kill::Kill),
     /// Submit durable jobs, and see what became of them
     Job(commands::job::Job),
+    /// Have the controller submit durable jobs again and again
+    Schedule(commands::schedule::Schedule),
     /// Show what the programs on a node use
     Stats(commands::stats::Stats),
     /// List the containers of a node

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! One task, the [`keeper`], has the ledger. It hears of submissions, of nodes and of
-//! their reports, and does what may be done once the journal has it on disk.
+//! their reports, and does what may be done once the journal has it on disk. Another
+//! one, of [`schedules`], submits like everybody else when the time has come.
 
 mod keeper;
 mod outgoing;
+mod schedules;
 mod store;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::calls::{Answer, argument, caller, encode};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use keeper::{Asker, Keeper, Parts};
+use schedules::{Requests, Schedules};
 use store::Store;
 
 /// Calls of each kind that are answered at the same time. More wait at the
@@ -58,6 +61,7 @@ pub(crate) struct Jobs {
     settings: JobSettings,
     answer_bytes: usize,
     parts: Parts,
+    schedules: Vec<String>,
 }
 
 impl Jobs {
@@ -73,7 +77,8 @@ impl Jobs {
             tracing::info!(jobs = ledger.unfinished(), "going on with jobs that had not ended");
         }
         let parts = Parts { store_id: saved.id, ledger, journal };
-        Ok(Self { store, settings: settings.clone(), answer_bytes, parts })
+        let (settings, schedules) = (settings.clone(), saved.schedules);
+        Ok(Self { store, settings, answer_bytes, parts, schedules })
     }
 }
 
@@ -98,21 +103,26 @@ pub(crate) async fn run(
     jobs: Jobs,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Jobs { store, settings, answer_bytes, parts } = jobs;
+    let Jobs { store, settings, answer_bytes, parts, schedules } = jobs;
     let (keeper, asker) = Keeper::new(parts);
     let service = Service { keeper: asker, store, settings: Arc::new(settings), answer_bytes };
     let mut keeping = JoinSet::new();
     keeping.spawn(keeper.run());
+    let (schedules, requests) = Schedules::new(service.clone(), schedules);
+    let mut scheduling = JoinSet::new();
+    scheduling.spawn(schedules.run());
     let mut calls = Calls::default();
     let mut session = router.attach(&realm).context("cannot join the own router")?;
-    while let Some(reason) = serve(&session, &service, &mut calls, &stop).await? {
+    while let Some(reason) = serve(&session, &service, &requests, &mut calls, &stop).await? {
         tracing::warn!(%reason, "the job service lost its session and opens another one");
         session = router.attach(&realm).context("cannot join the own router again")?;
     }
     session.close().await;
-    drop(calls);
+    calls.shutdown().await;
+    // Each ends when nobody can ask it any more.
+    drop(requests);
+    scheduling.join_next().await.transpose().context("the schedules panicked")?;
     drop(service);
-    // It ends when nobody can ask it any more.
     let journal = keeping.join_next().await.context("there is no keeper")?;
     let journal = journal.context("the keeper of jobs panicked")?;
     spawn_blocking(move || journal.close()).await.context("closing the jobs panicked")
@@ -127,10 +137,19 @@ struct Calls {
     others: JoinSet<()>,
 }
 
+impl Calls {
+    async fn shutdown(mut self) {
+        for calls in [&mut self.reports, &mut self.kills, &mut self.waits, &mut self.others] {
+            calls.shutdown().await;
+        }
+    }
+}
+
 /// Serves until `stop` is cancelled, or the session ends; then says why.
 async fn serve(
     session: &Client,
     service: &Service,
+    schedules: &Requests,
     calls: &mut Calls,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<CloseReason>> {
@@ -148,9 +167,10 @@ async fn serve(
             exact(procedures::JOB_KILL).await?,
             exact(procedures::JOB_WAIT).await?,
             register(session, procedures::JOB_PREFIX, MatchPolicy::Prefix).await?,
+            register(session, procedures::SCHEDULE_PREFIX, MatchPolicy::Prefix).await?,
         ))
     };
-    let (mut changes, mut reports, mut kills, mut waits, mut others) = tokio::select! {
+    let (mut changes, mut reports, mut kills, mut waits, mut others, mut timed) = tokio::select! {
         reason = session.closed() => return Ok(Some(reason)),
         ready = set_up => ready?,
     };
@@ -179,13 +199,14 @@ async fn serve(
             Some(call) = kills.next(), if killing.len() < KILLS_AT_ONCE => (call, killing),
             Some(call) = reports.next(), if reporting.len() < REPORTS_AT_ONCE => (call, reporting),
             Some(call) = others.next(), if answering.len() < OTHERS_AT_ONCE => (call, answering),
+            Some(call) = timed.next(), if answering.len() < OTHERS_AT_ONCE => (call, answering),
             Some(call) = waits.next(), if waiting.len() < WAITS_AT_ONCE => (call, waiting),
             _ = list_again.tick() => {
                 service.keeper.nodes(nodes(session).await).await;
                 continue;
             }
         };
-        by.spawn(answer(service.clone(), call));
+        by.spawn(answer(service.clone(), schedules.clone(), call));
     }
 }
 
@@ -218,7 +239,7 @@ async fn nodes(session: &Client) -> Option<Vec<NodeStatus>> {
 }
 
 /// Answers one call.
-async fn answer(service: Service, call: Invocation) {
+async fn answer(service: Service, schedules: Requests, call: Invocation) {
     let answering = async {
         match call.procedure.as_str() {
             procedures::JOB_SUBMIT => service.submit(&call).await,
@@ -245,6 +266,9 @@ async fn answer(service: Service, call: Invocation) {
                 let report: JobReport = argument(&call)?;
                 encode(&service.keeper.report(report).await.map_err(|e| refused(&e))?)
             }
+            name if name.starts_with(procedures::SCHEDULE_PREFIX) => {
+                schedules::answer(&schedules, &call).await
+            }
             unknown => {
                 let message = format!("there is no procedure {unknown}");
                 Err(refuse(ErrorCode::UnknownCommand, message))
@@ -264,24 +288,21 @@ impl Service {
     async fn submit(&self, call: &Invocation) -> Answer {
         let mut request: JobSubmit = argument(call)?;
         request.schedule = None;
-        encode(&self.accept(request, caller(call)).await?)
+        let accepted = self.accept(request, caller(call)).await;
+        encode(&accepted.map_err(|error| refused(&error))?)
     }
 
     /// Takes a submission, unless it was taken before.
-    async fn accept(
-        &self,
-        mut request: JobSubmit,
-        by: String,
-    ) -> Result<JobSubmitted, ApplicationError> {
-        let selector = checked(&request).map_err(|error| refused(&error))?;
+    async fn accept(&self, mut request: JobSubmit, by: String) -> Result<JobSubmitted, JobError> {
+        let selector = checked(&request)?;
         let keep = u64::try_from(self.settings.keep.as_millis()).unwrap_or(u64::MAX);
         request.keep_ms.get_or_insert(keep);
         let id = request.command.id.clone();
         let known = self.store.read(move |connection| store::request(connection, &id)).await;
-        if let Some((known, nodes)) = known.map_err(|error| failed(&error))? {
-            return same(&known, &request, nodes).map_err(|error| refused(&error));
+        if let Some((known, nodes)) = known.map_err(|error| unreadable(&error))? {
+            return same(&known, &request, nodes);
         }
-        self.keeper.submit(request, selector, by).await.map_err(|error| refused(&error))
+        self.keeper.submit(request, selector, by).await
     }
 
     /// Answers when a submission has ended.
@@ -339,7 +360,8 @@ impl Service {
         };
         request.command.id = JobId::generate();
         (request.nodes, request.any, request.schedule) = (nodes.join(" or "), None, None);
-        encode(&self.accept(request, caller(call)).await?)
+        let accepted = self.accept(request, caller(call)).await;
+        encode(&accepted.map_err(|error| refused(&error))?)
     }
 
     /// The submission that an id means, and the node of the job if it is that of one.
@@ -415,6 +437,11 @@ fn unknown(id: &JobId) -> ApplicationError {
 }
 
 fn failed(error: &anyhow::Error) -> ApplicationError {
+    refused(&unreadable(error))
+}
+
+fn unreadable(error: &anyhow::Error) -> JobError {
     tracing::error!("cannot read the jobs: {error:#}");
-    refuse(ErrorCode::Internal, format!("the controller cannot read its jobs: {error:#}"))
+    let message = format!("the controller cannot read its jobs: {error:#}");
+    JobError::new(ErrorCode::Internal, message)
 }

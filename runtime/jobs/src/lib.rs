@@ -33,6 +33,7 @@ mod fair;
 mod inbox;
 mod journal;
 mod ledger;
+mod schedule;
 
 pub use cause::cause_of;
 pub use inbox::{
@@ -42,6 +43,7 @@ pub use journal::{Journal, JournalClosed, open_file};
 pub use ledger::{
     Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,
 };
+pub use schedule::{KeptSchedule, ScheduleError, Timetable};
 
 /// What follows from something that happened.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 
 mod amount;
 mod arguments;
-mod cron;
 mod pattern;
 mod template;
 
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use arguments::{SpecContext, SpecError};
-pub use cron::CronSchedule;
+pub use drover_cron::CronSchedule;
 pub use pattern::ReadyPattern;
 pub use template::Places;
 

@@ -14,6 +14,8 @@ use drover_wamp::{ApplicationError, CallError, CallOptions, Client, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use submit::Plan;
+
 use crate::controller;
 use crate::exit::{Exit, Failure};
 

@@ -65,6 +65,8 @@ enum Request {
     },
     Submit(Box<Submitting>),
     Wait(JobId, oneshot::Sender<()>),
+    IsOpen(JobId, oneshot::Sender<bool>),
+    Write(StoreWrite, oneshot::Sender<()>),
 }
 
 struct Submitting {
@@ -122,6 +124,16 @@ impl Asker {
     ) -> Result<JobSubmitted, JobError> {
         let submit = |reply| Request::Submit(Box::new(Submitting { request, selector, by, reply }));
         ask(&self.others, submit).await?
+    }
+
+    /// Whether a submission has jobs that have not ended.
+    pub(super) async fn is_open(&self, id: JobId) -> Result<bool, JobError> {
+        ask(&self.others, |reply| Request::IsOpen(id, reply)).await
+    }
+
+    /// Has something written beside the jobs.
+    pub(super) async fn write(&self, write: StoreWrite) -> Result<(), JobError> {
+        ask(&self.others, |reply| Request::Write(write, reply)).await
     }
 
     /// Waits until a submission has ended, and is so on disk.
@@ -232,6 +244,11 @@ impl Keeper {
             }
             Request::Submit(submitting) => self.submit(*submitting, now).await,
             Request::Wait(id, reply) => self.wait(id, reply).await,
+            Request::IsOpen(id, reply) => drop(reply.send(self.ledger.is_open(&id))),
+            Request::Write(write, reply) => {
+                let then = Then { effects: Vec::new(), reply: Some(Reply::Over(reply)) };
+                let _ = self.journal.write(vec![write], then).await;
+            }
         }
     }
 

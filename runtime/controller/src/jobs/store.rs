@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 pub(super) use query::{find, list, request, results, show};
 
 /// Versions of the schema, each made from the one before.
-const SCHEMAS: &[&str] = &["
+const SCHEMAS: &[&str] = &[
+    "
 CREATE TABLE store (
     only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
     id TEXT NOT NULL,
@@ -72,7 +73,14 @@ CREATE TABLE results (
     job INTEGER PRIMARY KEY,
     result TEXT NOT NULL
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    schedule TEXT NOT NULL
+) STRICT;
+",
+];
 
 /// How long a reader waits for a writer, which it never does but for an instant.
 const BUSY: Duration = Duration::from_secs(10);
@@ -84,6 +92,10 @@ pub(super) enum StoreWrite {
     Job(Write),
     /// Deletes what was kept long enough by now.
     Sweep(Timestamp),
+    /// A schedule as it is from now on.
+    Schedule { name: String, schedule: String },
+    /// A schedule is no more.
+    Unschedule(String),
 }
 
 /// What was on disk when the controller started.
@@ -94,6 +106,8 @@ pub(super) struct Saved {
     pub(super) next: u64,
     /// What had not ended.
     pub(super) submissions: Vec<SavedSubmission>,
+    /// The schedules.
+    pub(super) schedules: Vec<String>,
 }
 
 /// The store, for those who read.
@@ -153,6 +167,14 @@ pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
     match write {
         StoreWrite::Job(job) => write::job(connection, job),
         StoreWrite::Sweep(now) => write::sweep(connection, *now),
+        StoreWrite::Schedule { name, schedule } => {
+            let sql = "INSERT OR REPLACE INTO schedules VALUES (?, ?)";
+            connection.prepare_cached(sql)?.execute([name, schedule]).map(drop)
+        }
+        StoreWrite::Unschedule(name) => {
+            let sql = "DELETE FROM schedules WHERE name = ?";
+            connection.prepare_cached(sql)?.execute([name]).map(drop)
+        }
     }
 }
 
@@ -213,7 +235,9 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
         })?;
         submission.jobs = jobs.collect::<rusqlite::Result<_>>()?;
     }
-    Ok(Saved { id, next, submissions })
+    let mut query = connection.prepare("SELECT schedule FROM schedules ORDER BY name")?;
+    let schedules = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(Saved { id, next, submissions, schedules })
 }
 
 /// A state as it is written.

@@ -1,5 +1,7 @@
 //! Schedules on the wall clock.
 
+#![forbid(unsafe_code)]
+
 use std::str::FromStr;
 
 use croner::Cron;
@@ -23,24 +25,39 @@ pub struct CronSchedule {
 
 /// Why a schedule cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CronError {
+pub enum CronError {
+    /// The pattern cannot be read.
     #[error(
         "`{pattern}` is no cron pattern ({reason}): write five fields, such as `30 4 * * 1-5` \
          for half past four from Monday to Friday"
     )]
-    Pattern { pattern: String, reason: String },
+    Pattern {
+        /// What was written.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No day is like that.
     #[error("`{pattern}` never comes: name a day that exists")]
-    Never { pattern: String },
+    Never {
+        /// What was written.
+        pattern: String,
+    },
+    /// The host has no such time zone.
     #[error(
         "`{zone}` is no time zone that this host knows: write a name such as `Europe/Berlin`, \
          leave it out for UTC, or install the package tzdata"
     )]
-    Zone { zone: String },
+    Zone {
+        /// What was written.
+        zone: String,
+    },
 }
 
 impl CronError {
-    /// The argument that is at fault.
-    pub(super) fn key(&self) -> &'static str {
+    /// What is at fault: `cron` or `timezone`.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Pattern { .. } | Self::Never { .. } => "cron",
             Self::Zone { .. } => "timezone",
@@ -56,7 +73,11 @@ struct CronText {
 
 impl CronSchedule {
     /// Parses a pattern; `zone` is an IANA name.
-    pub(crate) fn new(pattern: &str, zone: &str) -> Result<Self, CronError> {
+    ///
+    /// # Errors
+    ///
+    /// If it is no pattern, never comes, or the zone is not known.
+    pub fn new(pattern: &str, zone: &str) -> Result<Self, CronError> {
         let cron = Cron::from_str(pattern).map_err(|error| CronError::Pattern {
             pattern: pattern.to_owned(),
             reason: error.to_string(),
