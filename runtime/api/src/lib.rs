@@ -12,6 +12,7 @@
 
 mod catalog;
 mod command;
+mod desired;
 mod error;
 mod id;
 mod job;
@@ -20,6 +21,7 @@ mod node;
 mod plugin;
 pub mod procedures;
 mod result;
+mod rollout;
 mod schedule;
 mod selector;
 mod service;
@@ -36,6 +38,7 @@ pub use catalog::{
     CatalogWritten, CatalogYank, MOST_PIECE_BYTES, Octets,
 };
 pub use command::Command;
+pub use desired::{DesiredMode, DesiredRemove, DesiredRule, DesiredSet, Drift, DriftState};
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};
 pub use job::{
@@ -53,6 +56,11 @@ pub use plugin::{
     ServingVersion,
 };
 pub use result::{Exit, JobResult, JobState, Level, Progress, Record};
+pub use rollout::{
+    Rollout, RolloutControl, RolloutCounts, RolloutDetail, RolloutId, RolloutNode,
+    RolloutNodeState, RolloutNote, RolloutOrder, RolloutOutcome, RolloutPhase, RolloutPlan,
+    RolloutStart, RolloutTarget, Share, ShareError,
+};
 pub use schedule::{LastTime, Missed, Overlap, Schedule, ScheduleName, ScheduleStatus};
 pub use selector::{Choice, NearMiss, Selector, SelectorError};
 pub use service::{FeedEvent, FeedValue, Restart, ServiceState, ServiceStatus};

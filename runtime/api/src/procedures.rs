@@ -36,6 +36,15 @@
 //! | `drover.controller.catalog.yank` | withdraws a version, a [`CatalogYank`](crate::CatalogYank) |
 //! | `drover.controller.catalog.channel` | lets a channel stand for a version, a [`CatalogSetChannel`](crate::CatalogSetChannel) |
 //! | `drover.controller.catalog.changed` | topic: [`CatalogChanged`](crate::CatalogChanged), when there is another statement |
+//! | `drover.controller.rollout.start` | starts a [`RolloutStart`](crate::RolloutStart), or says what it would do; answers with a [`RolloutDetail`](crate::RolloutDetail) |
+//! | `drover.controller.rollout.list` | answers with a list of [`Rollout`](crate::Rollout), the latest first |
+//! | `drover.controller.rollout.show` | answers a [`RolloutId`](crate::RolloutId) with a [`RolloutDetail`](crate::RolloutDetail) |
+//! | `drover.controller.rollout.control` | takes a [`RolloutControl`](crate::RolloutControl), and answers with a [`Rollout`](crate::Rollout) |
+//! | `drover.controller.rollout.changed` | topic: a [`RolloutDetail`](crate::RolloutDetail) of what has changed |
+//! | `drover.controller.desired.set` | sets a rule, a [`DesiredSet`](crate::DesiredSet), and answers with the [`DesiredRule`](crate::DesiredRule) |
+//! | `drover.controller.desired.list` | answers with a list of [`DesiredRule`](crate::DesiredRule), the latest first |
+//! | `drover.controller.desired.remove` | removes a rule, a [`DesiredRemove`](crate::DesiredRemove) |
+//! | `drover.controller.desired.drift` | answers with a list of [`Drift`](crate::Drift) |
 
 use crate::{ErrorCode, NodeId};
 
@@ -140,6 +149,33 @@ pub const CATALOG_CHANNEL: &str = "drover.controller.catalog.channel";
 
 /// The topic on which the controller tells that there is another statement.
 pub const CATALOG_CHANGED: &str = "drover.controller.catalog.changed";
+
+/// The procedure that starts a rollout.
+pub const ROLLOUT_START: &str = "drover.controller.rollout.start";
+
+/// The procedure that lists rollouts.
+pub const ROLLOUT_LIST: &str = "drover.controller.rollout.list";
+
+/// The procedure that tells all of a rollout.
+pub const ROLLOUT_SHOW: &str = "drover.controller.rollout.show";
+
+/// The procedure that pauses, resumes and ends a rollout.
+pub const ROLLOUT_CONTROL: &str = "drover.controller.rollout.control";
+
+/// The topic on which the controller tells how rollouts go on.
+pub const ROLLOUT_CHANGED: &str = "drover.controller.rollout.changed";
+
+/// The procedure that sets a rule of what nodes are to have.
+pub const DESIRED_SET: &str = "drover.controller.desired.set";
+
+/// The procedure that lists those rules.
+pub const DESIRED_LIST: &str = "drover.controller.desired.list";
+
+/// The procedure that removes such a rule.
+pub const DESIRED_REMOVE: &str = "drover.controller.desired.remove";
+
+/// The procedure that tells which nodes do not have what they are to have.
+pub const DESIRED_DRIFT: &str = "drover.controller.desired.drift";
 
 /// The procedure of a node that runs a command, without the node's prefix.
 pub const RUN: &str = "run";
