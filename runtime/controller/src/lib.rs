@@ -6,9 +6,10 @@
 //! `drover.controller.nodes`. What it knows is in [`nodes`], a pure table. A
 //! second one, the log service ([`records`]), keeps what nodes forward of their
 //! logs; a third one ([`catalog`]) has the plugins that nodes are given; a fourth
-//! one ([`jobs`]) has what is to be done on nodes, whatever dies in between. Each
-//! service needs a WAMP session and nothing else, so they would work on
-//! somebody else's router as well.
+//! one ([`jobs`]) has what is to be done on nodes, whatever dies in between; a fifth
+//! one ([`rollouts`]) brings versions to nodes, wave by wave. Each service needs a
+//! WAMP session and nothing else, so they would work on somebody else's router as
+//! well.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod nodes;
 mod realms;
 mod records;
 mod refusal;
+mod rollouts;
 mod service;
 
 use std::net::SocketAddr;
@@ -36,6 +38,7 @@ pub use config::{Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogS
 use jobs::Jobs;
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
+use rollouts::Rollouts;
 
 /// A controller that has bound its address, opened its log, its catalog and its jobs,
 /// and serves nobody yet.
@@ -46,6 +49,7 @@ pub struct Controller {
     collector: Collector,
     catalog: Catalog,
     jobs: Jobs,
+    rollouts: Rollouts,
 }
 
 impl Controller {
@@ -84,7 +88,12 @@ impl Controller {
             "the controller cannot keep jobs: set another `data_dir` or `jobs.dir` in its \
              configuration",
         )?;
-        Ok(Self { config, listener, address, collector, catalog, jobs })
+        let dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Rollouts::open(&dir)).await;
+        let rollouts = opened.context("opening the rollouts panicked")?.context(
+            "the controller cannot keep its rollouts: set another `data_dir` in its configuration",
+        )?;
+        Ok(Self { config, listener, address, collector, catalog, jobs, rollouts })
     }
 
     /// The address that agents dial.
@@ -99,7 +108,7 @@ impl Controller {
     ///
     /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, collector, catalog, jobs, .. } = self;
+        let Self { config, listener, collector, catalog, jobs, rollouts, .. } = self;
         let mut parts = config.router()?;
         let (dir, pace) = catalog.content();
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
@@ -114,7 +123,7 @@ impl Controller {
             stop.clone(),
         );
         let catalog = catalog::run(router.clone(), config.realm.clone(), catalog, stop.clone());
-
+        let rollouts = rollouts::run(router.clone(), config.realm.clone(), rollouts, stop.clone());
         let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, stop.clone());
 
         let mut tasks = JoinSet::new();
@@ -126,6 +135,7 @@ impl Controller {
         tasks.spawn(records);
         tasks.spawn(catalog);
         tasks.spawn(jobs);
+        tasks.spawn(rollouts);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
