@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{Command, JobResult, NodeId, NodeOperations, NodeStatus, Presence, procedures};
+use drover_api::{
+    Command, ErrorCode, JobResult, NodeId, NodeOperations, NodeStatus, Presence, procedures,
+};
 use drover_wamp::{CallError, CallOptions, Client, Payload, uri};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -16,6 +19,10 @@ use crate::render;
 
 /// How long the controller may take to answer a question about its nodes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a service of the controller may take for anything. It may hash a whole
+/// plugin, and wait for its disk.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Nodes that are asked at the same time.
 const ASKED_AT_ONCE: usize = 64;
@@ -93,6 +100,31 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         None => Ok(serde_json::from_value(result.data)?),
         Some(error) => Err(Failure::text((&result).into(), format!("node {name}: {error}"))),
     }
+}
+
+/// Calls a procedure of one of the controller's services.
+pub(crate) async fn request<T: DeserializeOwned>(
+    session: &Client,
+    procedure: &str,
+    argument: &impl Serialize,
+) -> Result<T, Failure> {
+    let options = CallOptions { timeout: Some(SERVICE_TIMEOUT), disclose_me: true };
+    let answer = session.call(procedure, Payload::one(argument)?, options).await;
+    let answer = answer.map_err(|error| refused(error, procedure))?;
+    Ok(answer.first_or_null()?)
+}
+
+/// Why a service did not do it, with the status that programs go by.
+fn refused(error: CallError, procedure: &str) -> Failure {
+    let exit = match &error {
+        CallError::Application(refused)
+            if refused.uri == procedures::error_uri(ErrorCode::UnknownCommand) =>
+        {
+            Exit::NotFound
+        }
+        _ => return lost(error, &format!("cannot call {procedure}")),
+    };
+    Failure::new(exit, error)
 }
 
 /// Asks each of these nodes that is present, some at the same time; their answers

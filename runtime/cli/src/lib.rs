@@ -49,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Sources(command) => commands::sources::run(&command),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Catalog(command) => commands::catalog::run(command),
+        Command::Rollout(command) => commands::rollout::run(command),
+        Command::Desired(command) => commands::desired::run(command),
         Command::Sign(command) => commands::sign::sign(&command),
         Command::Verify(command) => commands::sign::verify(&command),
         Command::Key(command) => commands::key::run(&command),
@@ -106,6 +108,10 @@ enum Command {
     Plugin(commands::plugin::Plugin),
     /// Store plugins on the controller, and say which are current
     Catalog(commands::catalog::Catalog),
+    /// Bring a plugin version to nodes, wave by wave
+    Rollout(commands::rollout::Rollout),
+    /// Say which nodes are to have which version of a plugin
+    Desired(commands::desired::Desired),
     /// Sign a plugin or another file
     Sign(commands::sign::Sign),
     /// Check the signature of a file

@@ -8,15 +8,11 @@ mod restate;
 mod state;
 mod vouch;
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use drover_api::{CatalogDetail, CatalogName, CatalogPlugin, procedures};
-use drover_wamp::{CallError, CallOptions, Client, Payload};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use drover_wamp::Client;
 
-use crate::controller;
+use crate::controller::request;
 use crate::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
@@ -27,10 +23,6 @@ Examples:
     drover catalog channel hello stable 1.3.0 --key release.key
     drover catalog yank hello 1.2.0 --reason 'loses files' --key release.key
     drover catalog sign --key release.key";
-
-/// How long the controller may take for anything. It hashes a whole plugin, and
-/// may wait for its disk.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Stores plugins on the controller and says which of them are current. The
 /// controller has no key: what nodes go by is signed here.
@@ -76,20 +68,8 @@ pub(crate) fn run(catalog: Catalog) -> Result<Exit, Failure> {
     }
 }
 
-/// Calls one of the catalog's procedures.
-async fn ask<T: DeserializeOwned>(
-    session: &Client,
-    procedure: &str,
-    argument: &impl Serialize,
-) -> Result<T, Failure> {
-    let options = CallOptions { timeout: Some(TIMEOUT), disclose_me: true };
-    let answer = session.call(procedure, Payload::one(argument)?, options).await;
-    let answer = answer.map_err(|error| refused(error, procedure))?;
-    Ok(answer.first_or_null()?)
-}
-
 async fn list(session: &Client) -> Result<Vec<CatalogPlugin>, Failure> {
-    ask(session, procedures::CATALOG_LIST, &()).await
+    request(session, procedures::CATALOG_LIST, &()).await
 }
 
 /// All that is known of a version, by number or channel; the newest if there
@@ -100,25 +80,11 @@ async fn detail(
     version: Option<&str>,
 ) -> Result<CatalogDetail, Failure> {
     let name = CatalogName { name: name.to_owned(), version: version.map(str::to_owned) };
-    ask(session, procedures::CATALOG_SHOW, &name).await
-}
-
-/// Why the catalog did not do it, with the status that programs go by.
-fn refused(error: CallError, procedure: &str) -> Failure {
-    let code = drover_api::procedures::error_uri;
-    let exit = match &error {
-        CallError::Application(refused)
-            if refused.uri == code(drover_api::ErrorCode::UnknownCommand) =>
-        {
-            Exit::NotFound
-        }
-        _ => return controller::lost(error, &format!("cannot call {procedure}")),
-    };
-    Failure::new(exit, error)
+    request(session, procedures::CATALOG_SHOW, &name).await
 }
 
 /// What is meant by `NAME` or `NAME@VERSION`.
-fn name_and_version(text: &str) -> (&str, Option<&str>) {
+pub(super) fn name_and_version(text: &str) -> (&str, Option<&str>) {
     match text.split_once('@') {
         Some((name, version)) => (name, Some(version)),
         None => (text, None),

@@ -3,6 +3,7 @@
 use clap::Args;
 use drover_api::{NodeStatus, Presence};
 
+use super::desired;
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::{controller, output, render};
@@ -11,6 +12,10 @@ use crate::{controller, output, render};
 /// lost, since when, and how many plugins they have.
 #[derive(Debug, Args)]
 pub(crate) struct Nodes {
+    /// Show only where a node does not have what it is to have, and what is done
+    /// about that; ends with status 1 if there is such a node
+    #[arg(long)]
+    drift: bool,
     #[command(flatten)]
     address: Address,
     /// Print a JSON array, with all that is known of each node
@@ -19,6 +24,14 @@ pub(crate) struct Nodes {
 }
 
 pub(crate) fn run(command: &Nodes) -> Result<Exit, Failure> {
+    if command.drift {
+        return controller::runtime()?.block_on(async {
+            let session = command.address.connect().await?;
+            let exit = desired::drift(&session, command.json).await;
+            session.close().await;
+            exit
+        });
+    }
     let nodes = controller::ask_for_nodes(&command.address)?;
     if command.json {
         output::json(&nodes)?;

@@ -4,16 +4,30 @@ use std::path::PathBuf;
 
 use clap::Args;
 use drover_api::{CatalogSetChannel, CatalogYank, procedures};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::ask;
 use super::restate::Change;
 use super::state::Signer;
 use crate::address::Address;
+use crate::controller::request;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
 /// What is said when nodes do not hear of a change yet.
 const UNSIGNED: &str = "nodes go by it when it is signed: `drover catalog sign`, or --key here";
+
+/// Who signs a change, and where it is made.
+#[derive(Debug, Args)]
+struct Signing {
+    /// File with the secret key: sign the change too
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    signer: Signer,
+    #[command(flatten)]
+    address: Address,
+}
 
 /// Has a channel of a plugin stand for a version.
 #[derive(Debug, Args)]
@@ -28,13 +42,8 @@ pub(super) struct Channel {
     /// Remove the channel
     #[arg(long, conflicts_with = "version")]
     remove: bool,
-    /// File with the secret key: sign the change too
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
     #[command(flatten)]
-    signer: Signer,
-    #[command(flatten)]
-    address: Address,
+    signing: Signing,
 }
 
 /// Withdraws a version: no node begins to run it from then on, and no channel
@@ -51,58 +60,60 @@ pub(super) struct Yank {
     /// Take it back
     #[arg(long, conflicts_with = "reason")]
     undo: bool,
-    /// File with the secret key: sign the change too
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
     #[command(flatten)]
-    signer: Signer,
-    #[command(flatten)]
-    address: Address,
+    signing: Signing,
 }
 
 pub(super) async fn channel(command: &Channel) -> Result<Exit, Failure> {
-    let key = command.key.as_deref().map(|key| command.signer.open(key)).transpose()?;
-    let session = command.address.connect().await?;
-    let change = CatalogSetChannel {
+    let wanted = CatalogSetChannel {
         name: command.name.clone(),
         channel: command.channel.clone(),
         version: command.version.clone(),
     };
-    let changed: CatalogSetChannel = ask(&session, procedures::CATALOG_CHANNEL, &change).await?;
-    output::note(&match &changed.version {
-        Some(version) => format!("{} is {}@{version}", changed.channel, changed.name),
-        None => format!("{} has no channel {}", changed.name, changed.channel),
-    });
-    match &key {
-        Some(key) => {
-            let CatalogSetChannel { name, channel, version } = changed;
-            let change = Change::Channel { channel, version };
-            command.signer.restate(&session, key, &name, &[change]).await?;
-        }
-        None => output::note(UNSIGNED),
-    }
-    session.close().await;
-    Ok(Exit::Done)
+    let made = |changed: CatalogSetChannel| {
+        let CatalogSetChannel { name, channel, version } = changed;
+        output::note(&match &version {
+            Some(version) => format!("{channel} is {name}@{version}"),
+            None => format!("{name} has no channel {channel}"),
+        });
+        Change::Channel { channel, version }
+    };
+    let (name, procedure) = (&command.name, procedures::CATALOG_CHANNEL);
+    command.signing.make(name, procedure, &wanted, made).await
 }
 
 pub(super) async fn yank(command: &Yank) -> Result<Exit, Failure> {
-    let key = command.key.as_deref().map(|key| command.signer.open(key)).transpose()?;
-    let session = command.address.connect().await?;
     let yank = CatalogYank {
         name: command.name.clone(),
         version: command.version.clone(),
         reason: (!command.undo).then(|| command.reason.clone()),
     };
-    let () = ask(&session, procedures::CATALOG_YANK, &yank).await?;
-    let word = if command.undo { "no longer yanked" } else { "yanked" };
-    output::note(&format!("{}@{} is {word}", yank.name, yank.version));
-    match &key {
-        Some(key) => {
-            let change = Change::Yank { version: yank.version, is_yanked: !command.undo };
-            command.signer.restate(&session, key, &yank.name, &[change]).await?;
+    let made = |()| {
+        let word = if command.undo { "no longer yanked" } else { "yanked" };
+        output::note(&format!("{}@{} is {word}", yank.name, yank.version));
+        Change::Yank { version: yank.version.clone(), is_yanked: !command.undo }
+    };
+    command.signing.make(&yank.name, procedures::CATALOG_YANK, &yank, made).await
+}
+
+impl Signing {
+    /// Makes a change of the plugin `name`, says so by `made`, and signs it if there is
+    /// a key, which is opened before anything is changed.
+    async fn make<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        procedure: &str,
+        wanted: &impl Serialize,
+        made: impl FnOnce(T) -> Change,
+    ) -> Result<Exit, Failure> {
+        let key = self.key.as_deref().map(|key| self.signer.open(key)).transpose()?;
+        let session = self.address.connect().await?;
+        let change = made(request(&session, procedure, wanted).await?);
+        match &key {
+            Some(key) => self.signer.restate(&session, key, name, &[change]).await?,
+            None => output::note(UNSIGNED),
         }
-        None => output::note(UNSIGNED),
+        session.close().await;
+        Ok(Exit::Done)
     }
-    session.close().await;
-    Ok(Exit::Done)
 }

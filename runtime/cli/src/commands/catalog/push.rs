@@ -16,10 +16,10 @@ use drover_wamp::Client;
 
 use super::super::plugin::{Cache, inspect_with_everything};
 use super::super::sign::{claim_of, manifest, read, signature, signature_of};
-use super::ask;
 use super::restate::{self, Change};
 use super::state::Signer;
 use crate::address::Address;
+use crate::controller::request;
 use crate::exit::{Exit, Failure};
 use crate::{output, render};
 
@@ -69,7 +69,7 @@ pub(super) async fn run(command: &Push) -> Result<Exit, Failure> {
 
     let session = command.address.connect().await?;
     send(&session, &add, &content).await?;
-    let detail: CatalogDetail = ask(&session, procedures::CATALOG_ADD, &add).await?;
+    let detail: CatalogDetail = request(&session, procedures::CATALOG_ADD, &add).await?;
     let CatalogDetail { name, version, .. } = &detail;
     let shown = format!("{name}@{}", version.version);
     output::note(&format!(
@@ -206,7 +206,7 @@ async fn send(session: &Client, add: &CatalogAdd, content: &[u8]) -> Result<(), 
             offset,
             bytes: Octets(bytes.to_vec()),
         };
-        let written: CatalogWritten = ask(session, procedures::CATALOG_WRITE, &piece).await?;
+        let written: CatalogWritten = request(session, procedures::CATALOG_WRITE, &piece).await?;
         Ok::<u64, Failure>(written.offset)
     };
     let mut offset = write(0, &[]).await?;

@@ -12,8 +12,9 @@ use drover_wamp::Client;
 use jiff::Timestamp;
 
 use super::restate::{self, Change, Plugins};
-use super::{ask, detail, list, vouch};
+use super::{detail, list, vouch};
 use crate::address::Address;
+use crate::controller::request;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::signing_key::{Password, public_key};
@@ -132,7 +133,8 @@ impl Current {
 
 /// Asks for the statement that counts.
 pub(super) async fn current(session: &Client) -> Result<Option<Current>, Failure> {
-    let stated: Option<CatalogStatement> = ask(session, procedures::CATALOG_STATEMENT, &()).await?;
+    let stated: Option<CatalogStatement> =
+        request(session, procedures::CATALOG_STATEMENT, &()).await?;
     let Some(CatalogStatement { statement: bytes, signature }) = stated else { return Ok(None) };
     let statement = Statement::from_bytes(bytes.as_bytes())
         .context("the controller's statement cannot be used")?;
@@ -187,7 +189,7 @@ impl Signer {
         let signature = key.sign(&bytes[..], &comment).context("cannot sign")?.to_string();
         let text = String::from_utf8(bytes).context("a statement is text")?;
         let signed = CatalogStatement { statement: text, signature };
-        let stated: CatalogChanged = ask(session, procedures::CATALOG_STATE, &signed).await?;
+        let stated: CatalogChanged = request(session, procedures::CATALOG_STATE, &signed).await?;
         output::note(&format!(
             "the statement {} counts until {}",
             stated.serial, statement.expires
