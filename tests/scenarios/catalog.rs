@@ -1,88 +1,18 @@
 //! People with keys store plugins on the controller, and say what is current.
 
 use std::fs;
-use std::io::Cursor;
 
 use drover_api::{
-    CatalogChanged, CatalogDetail, CatalogPiece, CatalogPlugin, CatalogRead, CatalogStatement,
-    CatalogWrite, CatalogWritten, Octets, procedures,
+    CatalogChanged, CatalogDetail, CatalogPiece, CatalogRead, CatalogWrite, CatalogWritten, Octets,
+    procedures,
 };
-use drover_grants::{Manifest, embed, read_manifest};
-use drover_signing::{ContentHash, Statement};
-use drover_tests::{Ran, Site, component, http, wait_for};
-use drover_wamp::{CallOptions, Client, ClientConfig, Payload, SubscribeOptions};
-use serde_json::{Value, json};
+use drover_signing::ContentHash;
+use drover_tests::{Site, http};
+use drover_wamp::{CallOptions, Client, Payload, SubscribeOptions};
+use serde_json::json;
 
+use crate::shop::Shop;
 use crate::{DROVER, keys};
-
-/// A site whose controller trusts the key in `release.key`.
-struct Shop {
-    site: Site,
-    _keys: tempfile::TempDir,
-    key: String,
-    /// What a configuration says to trust it.
-    trust: String,
-}
-
-impl Shop {
-    fn open() -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let (key, public) = keys::new_key(keys.path(), "release");
-        let trust = format!("[trusted_keys.release]\npublic_key = \"{public}\"\n");
-        let site = Site::start_with(DROVER, &trust);
-        Self { site, _keys: keys, key, trust }
-    }
-
-    /// The plugin `hello` at a version, in a file of its own.
-    fn hello(&self, version: &str, more: &str) -> String {
-        let bytes = fs::read(component("hello")).unwrap();
-        let own = read_manifest(Cursor::new(&bytes)).unwrap().unwrap_or_default();
-        let text = format!("name = \"hello\"\nversion = \"{version}\"\n{more}");
-        let manifest = Manifest { format: own.format, ..Manifest::from_toml(&text).unwrap() };
-        let path = self.site.path(&format!("hello-{version}.wasm"));
-        fs::write(&path, embed(&bytes, &manifest).unwrap()).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn drover(&self, arguments: &[&str]) -> Ran {
-        let cache = drover_tests::compiled();
-        let mut line = [&["catalog"], arguments].concat();
-        if arguments[0] == "push" {
-            line.extend(["--cache", cache.to_str().unwrap()]);
-        }
-        self.site.drover(&line)
-    }
-
-    fn push(&self, version: &str, arguments: &[&str]) -> CatalogDetail {
-        let file = self.hello(version, "");
-        let line = [&["push", &file, "--key", &self.key, "--json"], arguments].concat();
-        serde_json::from_str(&self.drover(&line).ok()).unwrap()
-    }
-
-    fn list(&self) -> Vec<CatalogPlugin> {
-        serde_json::from_str(&self.drover(&["list", "--json"]).ok()).unwrap()
-    }
-
-    fn address(&self) -> String {
-        self.site.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned()
-    }
-
-    fn statement(&self) -> Option<Statement> {
-        let request = json!({ "procedure": procedures::CATALOG_STATEMENT }).to_string();
-        // A controller that has just started may not have its catalog open yet.
-        let answer = wait_for("the statement", || {
-            let answer = http(&self.address(), "POST /call", "", &request).json();
-            if answer.get("error").is_none() { Ok(answer) } else { Err(answer) }
-        });
-        let stated: Option<CatalogStatement> =
-            serde_json::from_value(answer["args"].get(0).cloned().unwrap_or(Value::Null)).unwrap();
-        stated.map(|stated| Statement::from_bytes(stated.statement.as_bytes()).unwrap())
-    }
-
-    async fn session(&self) -> Client {
-        Client::connect(&ClientConfig::new(&self.site.url, procedures::REALM)).await.unwrap()
-    }
-}
 
 #[test]
 fn a_plugin_is_signed_pushed_listed_and_handed_out() {
