@@ -93,3 +93,30 @@ fn secret_keys_are_shared_with_their_passwords() {
     let _ = drover(dir, &signed).ok();
     let _ = minisign(dir, &["-V", "-p", "theirs.pub", "-m", "content"], "").ok();
 }
+
+/// Runs rsign, by the author of minisign, in `dir`.
+fn rsign(dir: &Path, arguments: &[&str]) -> Ran {
+    Ran::of(Command::new(installed("rsign/bin/rsign")).current_dir(dir).args(arguments))
+}
+
+#[test]
+fn rsign_and_we_check_what_the_other_signs_with_either_ones_keys() {
+    let desk = desk();
+    let dir = desk.path();
+    let _ = drover(dir, &["key", "new", "./ours.key", "--no-password"]).ok();
+    let _ = rsign(dir, &["generate", "--unencrypted", "-p", "theirs.pub", "-s", "theirs.key"]).ok();
+    for (key, public) in [("ours.key", "ours.pub"), ("theirs.key", "theirs.pub")] {
+        let (our_key, our_public) = (format!("./{key}"), format!("./{public}"));
+        let comment = drover(dir, &["sign", "./content", "--key", &our_key]).ok();
+        let checked = rsign(dir, &["verify", "-p", public, "-x", "content.minisig", "content"]);
+        assert_eq!(checked.status, Some(0), "{checked:?}");
+        assert!(checked.stderr.contains(comment.trim()), "{checked:?}");
+
+        let made = ["sign", "-W", "-s", key, "-x", "content.minisig", "content"];
+        let _ = rsign(dir, &made).ok();
+        let _ = drover(dir, &["verify", "./content", "--key", &our_public]).ok();
+        fs::write(dir.join("other"), "something else").unwrap();
+        let other = ["verify", "-p", public, "-x", "content.minisig", "other"];
+        let _ = rsign(dir, &other).failed(1);
+    }
+}

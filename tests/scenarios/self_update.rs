@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use drover_api::{CatalogDetail, NodeStatus, PluginVersions, Presence, UpdateEnd, UpdateOutcome};
+use drover_api::{
+    CatalogDetail, NodeId, NodeStatus, PluginVersions, Presence, UpdateEnd, UpdateOutcome,
+    procedures,
+};
 use drover_logs::store::Filter;
-use drover_tests::{Agent, Process, Site, records_in, stamp, wait_for};
+use drover_tests::{Agent, Process, Site, http, records_in, stamp, wait_at_most, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -63,18 +67,29 @@ impl Scene {
     }
 
     /// Waits until the node is there and runs this version.
-    fn until_version(&self, version: &str) -> NodeStatus {
-        self.site.wait_for_node("a", |node| {
-            node.presence == Presence::Present && node.description.version == version
-        })
+    fn until_version(&self, version: &str) {
+        patiently(&format!("version {version}"), || {
+            let nodes = self.ask(procedures::NODES).unwrap_or_default();
+            let nodes: Vec<NodeStatus> = serde_json::from_value(nodes).unwrap_or_default();
+            let is_right = nodes.iter().any(|node| {
+                node.presence == Presence::Present && node.description.version == version
+            });
+            if is_right { Ok(()) } else { Err(nodes) }
+        });
     }
 
-    fn call(&self, cmd: &str) -> Result<Value, String> {
-        let ran = self.site.drover(&["call", "a", cmd, "--json"]);
-        let result: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
-        match &result["state"] {
-            Value::String(state) if state == "OK" => Ok(result["data"].clone()),
-            _ => Err(format!("{ran:?}")),
+    /// Calls the node without a program of its own, of which there would be many.
+    fn call(&self, cmd: &str) -> Result<Value, Value> {
+        self.ask(&(procedures::node_prefix(NodeId::new(1, 1)) + cmd))
+    }
+
+    fn ask(&self, procedure: &str) -> Result<Value, Value> {
+        let address = self.site.url.trim_start_matches("ws://").trim_end_matches("/ws");
+        let request = json!({ "procedure": procedure }).to_string();
+        let answer = http(address, "POST /call", "", &request).json();
+        match answer.get("error") {
+            None => Ok(answer["args"][0].clone()),
+            Some(_) => Err(answer),
         }
     }
 
@@ -86,7 +101,7 @@ impl Scene {
 
     /// Waits for the end of the update to a version.
     fn until_ended(&self, version: &str) -> UpdateEnd {
-        wait_for(&format!("the end of {version}"), || {
+        patiently(&format!("the end of {version}"), || {
             let versions = self.versions();
             let last = versions.as_ref().and_then(|versions| versions.last.clone());
             last.filter(|last| last.version == version).ok_or_else(|| format!("{versions:?}"))
@@ -113,6 +128,13 @@ impl Scene {
     fn path(&self, name: &str) -> PathBuf {
         self.site.path(&format!("a/{name}"))
     }
+}
+
+/// Waits longer than others: a program of a hundred megabytes, built for tests, is
+/// signed, hashed and copied several times.
+fn patiently<T, E: std::fmt::Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
+    wait_at_most(Duration::from_secs(120), look)
+        .unwrap_or_else(|last| panic!("waited in vain for {what}; last seen: {last:?}"))
 }
 
 fn parent(pid: u32) -> u32 {
@@ -221,7 +243,7 @@ fn a_program_that_loses_the_controller_while_it_is_watched_gives_way() {
     let mut controller = scene.site.controller.take().unwrap();
     controller.signal(Signal::SIGKILL);
     controller.wait();
-    wait_for("the end of the update", || {
+    patiently("the end of the update", || {
         let record = fs::read_to_string(scene.path("pushed/agent/record.json")).unwrap();
         if record.contains("fell-back") { Ok(()) } else { Err(record) }
     });

@@ -31,4 +31,4 @@ pub use process::{Process, Ran, run};
 pub use records::records_in;
 pub use site::{Agent, Site};
 pub use stamp::stamp;
-pub use wait::wait_for;
+pub use wait::{wait_at_most, wait_for};

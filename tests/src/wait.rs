@@ -16,9 +16,13 @@ pub fn wait_for<T, E: Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> 
         .unwrap_or_else(|last| panic!("waited in vain for {what}; last seen: {last:?}"))
 }
 
-/// Asks again and again until `look` gives `Ok`; the last `Err` after `patience`.
+/// Asks again and again until `look` gives `Ok`.
+///
+/// # Errors
+///
+/// The last `Err` after `patience`.
 #[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
-pub(crate) fn wait_at_most<T, E>(
+pub fn wait_at_most<T, E>(
     patience: Duration,
     mut look: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {

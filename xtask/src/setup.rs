@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::command::{announce, read, root, run, target_dir};
+use crate::command::{announce, cargo, read, root, run, target_dir};
 
 /// The target of plugins.
 pub(crate) const PLUGIN_TARGET: &str = "wasm32-wasip2";
@@ -29,14 +29,15 @@ pub(crate) fn toolchain() -> anyhow::Result<()> {
 }
 
 /// Everything: the plugins' target, and the programs of others that the tests
-/// run beside ours. The tests find those in `venv`, `node`, `docker` and `minisign`
-/// where cargo builds.
+/// run beside ours. The tests find those in `venv`, `node`, `docker`, `minisign` and
+/// `rsign` where cargo builds.
 pub(crate) fn all() -> anyhow::Result<()> {
     toolchain()?;
     python_peers()?;
     node_peers()?;
     docker_engine()?;
-    minisign()
+    minisign()?;
+    rsign()
 }
 
 /// A Python environment with Crossbar, autobahn and OCS, made once.
@@ -87,6 +88,19 @@ pub(crate) fn docker_engine() -> anyhow::Result<()> {
 /// The program that signatures are tested with, unpacked once with its library.
 fn minisign() -> anyhow::Result<()> {
     debian("minisign", "tests/peers/minisign.txt", "minisign", "signatures")
+}
+
+/// The other program that signatures are tested with, which Debian does not have.
+fn rsign() -> anyhow::Result<()> {
+    let (list, folder) = (root().join("tests/peers/rsign.txt"), target_dir().join("rsign"));
+    once(&list, &folder, || {
+        announce("building rsign (about a minute)");
+        let wanted = fs::read_to_string(&list)?;
+        let mut install = cargo();
+        install.args(["install", "--quiet", "--locked", wanted.trim(), "--root"]).arg(&folder);
+        install.arg("--target-dir").arg(folder.join("build"));
+        run(&mut install).context("rsign could not be installed from crates.io")
+    })
 }
 
 /// Fetches what the Debian packages of a list have, for the tests of something.
