@@ -1,8 +1,12 @@
 //! Content by HTTP: from the controller's own port, or from a mirror of the site.
 
+use bytes::BytesMut;
 use drover_wamp::{Download, DownloadError, TlsOptions};
 
 use super::{ANSWER, Intake, Undelivered};
+
+/// How much is written down at once.
+const PIECE: usize = 256 << 10;
 
 /// Where content is.
 #[derive(Debug, Clone)]
@@ -51,9 +55,20 @@ impl HttpSource {
             return Err(Failure::Length { found, stated });
         }
         intake.here = download.offset();
-        while let Some(bytes) = download.next().await? {
-            intake.take(bytes).await?;
+        // What comes is small, and writing it down costs the same for more.
+        let mut piece = BytesMut::new();
+        loop {
+            let next = download.next().await;
+            if let Ok(Some(bytes)) = &next {
+                piece.extend_from_slice(bytes);
+            }
+            let is_over = !matches!(next, Ok(Some(_)));
+            if !piece.is_empty() && (is_over || piece.len() >= PIECE) {
+                intake.take(piece.split().freeze()).await?;
+            }
+            if is_over {
+                return Ok(next.map(drop)?);
+            }
         }
-        Ok(())
     }
 }
