@@ -105,6 +105,7 @@ pub struct Agent {
     keeper: update::Keeper,
     inbox: Inbox,
     inbox_task: InboxTask,
+    program: Option<String>,
     startup: Vec<StartupJob>,
 }
 
@@ -200,6 +201,7 @@ impl Agent {
             keeper,
             inbox,
             inbox_task,
+            program: None,
             startup,
         })
     }
@@ -215,6 +217,7 @@ impl Agent {
     /// [`Ended::ToHandOver`].
     #[must_use]
     pub fn replaceable(mut self, program: OwnProgram) -> Self {
+        self.program = program.pushed.map(|hash| hash.to_string());
         self.keeper.replacing(program);
         self
     }
@@ -248,11 +251,12 @@ impl Agent {
             keeper,
             inbox,
             inbox_task,
+            program,
             startup,
         } = self;
         let store = logs.store().clone();
         let followed = config.sources.clone();
-        let parts = Parts { host, logs, processes, services, updates, inbox };
+        let parts = Parts { host, logs, processes, services, updates, inbox, program };
         let node = Node::new(&config, parts, stop.clone());
         let (loaded, restored) = (CancellationToken::new(), CancellationToken::new());
 

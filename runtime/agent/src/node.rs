@@ -32,6 +32,8 @@ struct Shared {
     name: String,
     labels: Vec<String>,
     started: Timestamp,
+    /// SHA-256 of the agent's own program, if it was pushed.
+    program: Option<String>,
     host: Host,
     logs: Logs,
     processes: Processes,
@@ -67,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) services: Services,
     pub(crate) updates: Updates,
     pub(crate) inbox: Inbox,
+    /// SHA-256 of the agent's own program, if it was pushed.
+    pub(crate) program: Option<String>,
 }
 
 /// A job that runs on the node.
@@ -80,7 +84,7 @@ pub(crate) struct RunningJob {
 impl Node {
     /// `stop` ends the agent.
     pub(crate) fn new(config: &Config, parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { host, logs, processes, services, updates, inbox } = parts;
+        let Parts { host, logs, processes, services, updates, inbox, program } = parts;
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -88,6 +92,7 @@ impl Node {
             name: config.name.clone(),
             labels: config.labels.clone(),
             started,
+            program,
             host,
             logs,
             processes,
@@ -171,6 +176,7 @@ impl Node {
             name: shared.name.clone(),
             labels: shared.labels.clone(),
             version: drover_api::version().to_owned(),
+            program: shared.program.clone(),
             started: shared.started,
             plugins: shared.host.summaries(),
             refused: shared.host.refused(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Gid, Nid, NodeId, Timestamp};
+use crate::{Gid, Nid, NodeId, OWN_PROGRAM, Timestamp};
 
 /// What a node says of itself when the controller asks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct NodeDescription {
     pub labels: Vec<String>,
     /// The version of the agent.
     pub version: String,
+    /// SHA-256 of the agent's program, in hexadecimal, if it was pushed; none if it is
+    /// the one that was installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// When the agent started.
     pub started: Timestamp,
     /// The plugins that can be called, by name.
@@ -38,6 +42,16 @@ impl NodeDescription {
     #[must_use]
     pub fn id(&self) -> NodeId {
         NodeId { gid: self.gid, nid: self.nid }
+    }
+
+    /// SHA-256 of what the node runs under a name that can be pushed: a plugin's, or
+    /// [`OWN_PROGRAM`].
+    #[must_use]
+    pub fn hash_of(&self, name: &str) -> Option<&str> {
+        if name == OWN_PROGRAM {
+            return self.program.as_deref();
+        }
+        self.plugins.iter().find(|one| one.name == name).map(|one| one.hash.as_str())
     }
 }
 

@@ -243,6 +243,7 @@ mod tests {
                 name: name.to_owned(),
                 labels: vec![],
                 version: String::new(),
+                program: None,
                 started: Timestamp::now(),
                 plugins: vec![],
                 refused: vec![],

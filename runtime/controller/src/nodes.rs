@@ -207,6 +207,7 @@ mod tests {
             name: format!("node-{nid}"),
             labels: vec![],
             version: String::new(),
+            program: None,
             started: at(0),
             plugins: vec![],
             refused: vec![],

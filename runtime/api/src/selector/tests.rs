@@ -12,6 +12,7 @@ fn node(gid: u32, nid: u32, name: &str, labels: &[&str]) -> NodeDescription {
         name: name.to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         version: String::new(),
+        program: None,
         started: Timestamp(0),
         plugins: vec![],
         refused: vec![],

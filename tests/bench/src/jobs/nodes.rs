@@ -128,6 +128,7 @@ impl Node {
             name: format!("simulated-{}", self.id.nid),
             labels: Vec::new(),
             version: String::new(),
+            program: None,
             started: Timestamp(0),
             plugins: Vec::new(),
             refused: Vec::new(),
