@@ -76,7 +76,7 @@ impl Eq for Secret {}
 pub struct KeyError(pub(crate) &'static str);
 
 /// Reads 32 bytes of hexadecimal digits in either case.
-fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
     data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 

@@ -115,10 +115,10 @@ mod wire;
 
 pub use auth::{KeyError, PublicKey, Secret, SigningKey};
 pub use client::{
-    ApplicationError, Authentication, CallError, CallOptions, Client, ClientConfig, CloseReason,
-    Closed, ConnectError, Download, DownloadError, EndReason, Event, Invocation, KeyFileError,
-    PublishOptions, RegisterOptions, Registration, Roots, RunningCall, Status, SubscribeOptions,
-    Subscription, TlsOptions,
+    ApplicationError, Authentication, CallError, CallOptions, Client, ClientCertificate,
+    ClientConfig, CloseReason, Closed, ConnectError, Download, DownloadError, EndReason, Event,
+    Invocation, KeyFileError, PublishOptions, RegisterOptions, Registration, Roots, RunningCall,
+    Status, SubscribeOptions, Subscription, TlsOptions,
 };
 pub use id::SessionId;
 pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};
@@ -126,9 +126,10 @@ pub use message::{Audience, InvocationPolicy, Principal};
 pub use pace::Pace;
 pub use payload::{Payload, PayloadError};
 pub use router::{
-    Allow, CraSecret, Disclose, Disclosure, HttpBridge, HttpConfig, HttpFiles, Limits, Permission,
-    PrincipalConfig, RealmConfig, RoleConfig, Router, RouterConfig, RouterConfigError,
+    Admitting, Allow, Applicant, Caller, CraSecret, Disclose, Disclosure, Ending, Guard, Guarded,
+    Guest, HttpBridge, HttpConfig, HttpFiles, Limits, Permission, PrincipalConfig, Proof,
+    RealmConfig, Refused, RoleConfig, Router, RouterConfig, RouterConfigError, Verdict,
 };
 pub use serializer::Serializer;
-pub use tls::{TlsError, TlsIdentity};
+pub use tls::{Fingerprint, FingerprintError, TlsError, TlsFiles, TlsIdentity};
 pub use uri::{MatchPolicy, UriError};

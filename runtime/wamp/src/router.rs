@@ -7,6 +7,7 @@ mod connection;
 mod dealer;
 mod entrance;
 mod entries;
+mod guard;
 mod handshake;
 mod http;
 mod identity;
@@ -33,6 +34,9 @@ pub use config::{
     RouterConfigError,
 };
 pub(crate) use entrance::Admission;
+pub use guard::{
+    Admitting, Applicant, Caller, Ending, Guard, Guarded, Guest, Proof, Refused, Verdict,
+};
 pub use http::{HttpBridge, HttpConfig, HttpFiles};
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
@@ -57,6 +61,8 @@ pub struct RouterConfig {
     pub limits: Limits,
     /// What else its port offers.
     pub http: HttpConfig,
+    /// The one realm that has a guard, if there is one.
+    pub guarded: Option<Guarded>,
 }
 
 impl RouterConfig {
@@ -137,9 +143,13 @@ impl Router {
         config.check()?;
         let mut limits = config.limits;
         limits.max_queued_bytes = limits.max_queued_bytes.max(limits.max_message_bytes);
+        let guarded = config.guarded;
         let entrance = |config: &RealmConfig| {
             let realm = Realm::new(&config.name, rand::random(), SystemTime::now(), &limits);
-            (config.name.clone(), Entrance::new(config, Hall::new(realm)))
+            let guard = guarded.as_ref().filter(|guarded| guarded.realm == config.name);
+            let guard = guard.map(|guarded| Arc::clone(&guarded.guard));
+            let hall = Hall::new(realm, guard.clone());
+            (config.name.clone(), Entrance::new(config, hall, guard))
         };
         let http = Arc::new(http::Site::new(config.http));
         let entrances = config.realms.iter().map(entrance).collect();
@@ -240,6 +250,24 @@ impl Router {
             message: refusal.text,
         })?;
         Ok(Client::attach(realm, &entrance.hall, admission, &self.limits))
+    }
+
+    /// Opens a session in this process for somebody whom the guard admits by a
+    /// ticket; `None` if no realm has a guard.
+    pub(super) async fn attach_guest(
+        &self,
+        applicant: Applicant,
+    ) -> Option<Result<Client, Refused>> {
+        let (realm, entrance) = self.entrances.iter().find(|(_, one)| one.has_guard())?;
+        let admission = match entrance.ask_guard(applicant, crate::auth::method::TICKET).await {
+            Ok(admission) => admission,
+            Err(refused) => return Some(Err(refused)),
+        };
+        Some(Ok(Client::attach(realm, &entrance.hall, admission, &self.limits)))
+    }
+
+    fn has_guard(&self) -> bool {
+        self.entrances.values().any(Entrance::has_guard)
     }
 
     fn entrance(&self, realm: &str) -> Result<&Entrance, ConnectError> {

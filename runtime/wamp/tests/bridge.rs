@@ -34,6 +34,7 @@ fn config() -> RouterConfig {
             allowed_origins: vec!["https://console.example".to_owned()],
             files: None,
         },
+        ..RouterConfig::default()
     }
 }
 

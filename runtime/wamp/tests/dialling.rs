@@ -151,7 +151,7 @@ impl Authority {
     }
 
     fn roots(&self) -> TlsOptions {
-        TlsOptions { roots: Roots::File(self.dir.path().join("ca.pem")) }
+        TlsOptions { roots: Roots::File(self.dir.path().join("ca.pem")), ..TlsOptions::default() }
     }
 
     /// A router's identity with these names, good in these years.
@@ -226,7 +226,7 @@ async fn trusted_certificates_that_cannot_be_read_are_named() {
     let empty = authority.dir.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     for path in [Path::new("/no/such/ca.pem"), &empty] {
-        let tls = TlsOptions { roots: Roots::File(path.to_owned()) };
+        let tls = TlsOptions { roots: Roots::File(path.to_owned()), ..TlsOptions::default() };
         let fault = fault(&secure(&site, "localhost", tls)).await;
         assert!(fault.contains(path.to_str().unwrap()), "{fault}");
     }

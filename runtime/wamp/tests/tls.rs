@@ -6,7 +6,7 @@ mod kit;
 
 use std::sync::Arc;
 
-use drover_wamp::{Limits, RealmConfig, Router, RouterConfig, TlsError, TlsIdentity};
+use drover_wamp::{Limits, RealmConfig, Router, RouterConfig, TlsError, TlsFiles, TlsIdentity};
 use futures_util::{SinkExt, StreamExt};
 use kit::{REALM, Site, within};
 use serde_json::{Value, json};
@@ -124,6 +124,11 @@ fn files_that_are_no_certificate_or_key_are_refused_in_words() {
     assert!(mismatch.contains("cannot be used"), "{mismatch}");
 
     let directory = std::env::temp_dir().join("no-such-directory-of-drover");
-    let error = TlsIdentity::read(&directory.join("a.pem"), &directory.join("b.pem")).unwrap_err();
+    let files = TlsFiles {
+        certificates: directory.join("a.pem"),
+        key: directory.join("b.pem"),
+        client_ca: None,
+    };
+    let error = TlsIdentity::read(&files).unwrap_err();
     assert!(matches!(&error, TlsError::Read { path, .. } if path.ends_with("a.pem")), "{error}");
 }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -18,7 +19,7 @@ pub(crate) type Challenge = [u8; 32];
 
 /// The secret half of a client's key. Never shown; read from 64 hexadecimal
 /// digits, which is how autobahn and Crossbar keep keys.
-pub struct SigningKey(Ed25519KeyPair);
+pub struct SigningKey(RwLock<Ed25519KeyPair>);
 
 impl SigningKey {
     /// The key of 32 secret random bytes.
@@ -27,14 +28,14 @@ impl SigningKey {
     /// When the bytes make no key.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let key = Ed25519KeyPair::from_seed_unchecked(seed);
-        key.map(Self).map_err(|_| KeyError("the bytes are no Ed25519 key"))
+        key.map(|key| Self(RwLock::new(key))).map_err(|_| KeyError("the bytes are no Ed25519 key"))
     }
 
     /// The half that routers know the client by.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(self.0.public_key().as_ref());
+        bytes.copy_from_slice(self.pair().public_key().as_ref());
         PublicKey(bytes)
     }
 
@@ -47,7 +48,18 @@ impl SigningKey {
     pub(crate) fn sign(&self, challenge: &str) -> Result<String, KeyError> {
         let challenge: Challenge =
             from_hex(challenge).ok_or(KeyError("the challenge is not 64 hexadecimal digits"))?;
-        Ok(to_hex(self.0.sign(&challenge).as_ref()) + &to_hex(&challenge))
+        Ok(to_hex(self.pair().sign(&challenge).as_ref()) + &to_hex(&challenge))
+    }
+
+    /// Is `other` from now on, for all that have this one. Sessions that there are
+    /// go on; whoever joins then is who has `other`.
+    pub fn replace(&self, other: Self) {
+        let other = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    fn pair(&self) -> RwLockReadGuard<'_, Ed25519KeyPair> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -56,6 +56,7 @@ async fn join(
     let mut details = HelloDetails {
         roles: our_roles(),
         agent: Some(concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned()),
+        authrole: config.role.clone(),
         ..HelloDetails::default()
     };
     config.authentication.introduce(&mut details);

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig as RustlsConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{
+    self, AlertDescription, CertificateError, ClientConfig as RustlsConfig, RootCertStore,
+};
 
 use super::error::ConnectError;
 use super::options::ClientConfig;
+use super::pin::Pinned;
 use crate::stream::Stream;
-use crate::tls::provider;
+use crate::tls::{Fingerprint, certificates_in, provider};
 
 /// What to do where there is no TLS.
 const NO_TLS: &str = "the URL of a router without TLS begins with ws://";
@@ -23,6 +26,17 @@ const NO_TLS: &str = "the URL of a router without TLS begins with ws://";
 pub struct TlsOptions {
     /// Whose signature on the router's certificate is trusted.
     pub roots: Roots,
+    /// What the client proves itself with, to a router that wants certificates.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// The certificate of a client, in PEM files that are read at each connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate chain, the client's own first.
+    pub certificates: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Certificates whose signature is trusted.
@@ -35,6 +49,9 @@ pub enum Roots {
     Platform,
     /// Those in a PEM file, and no others. It is read at each connect.
     File(PathBuf),
+    /// Nobody's: the router's own certificate must be the one of this
+    /// fingerprint, and may be for any name and of any time.
+    Fingerprint(Fingerprint),
 }
 
 /// Where a URL leads.
@@ -60,9 +77,9 @@ pub(super) async fn dial(
     let failed = |reason: String| ConnectError::Tls { url: config.url.clone(), reason };
     let name = ServerName::try_from(host)
         .map_err(|_| failed("its host is no name that a certificate can have".into()))?;
-    let roots = config.tls.roots.clone();
+    let options = config.tls.clone();
     // Reads files.
-    let connector = tokio::task::spawn_blocking(move || connector(&roots)).await;
+    let connector = tokio::task::spawn_blocking(move || connector(&options)).await;
     let connector = connector.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
     match connector.connect(name, stream).await {
         Ok(stream) => Ok(Stream::Tls(Box::new(stream.into()))),
@@ -75,14 +92,43 @@ pub(super) async fn dial(
     }
 }
 
-fn connector(roots: &Roots) -> Result<TlsConnector, String> {
-    let mut config = RustlsConfig::builder_with_provider(provider())
+fn connector(options: &TlsOptions) -> Result<TlsConnector, String> {
+    let builder = RustlsConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(load(roots)?)
-        .with_no_client_auth();
+        .map_err(|error| error.to_string())?;
+    let builder = match &options.roots {
+        Roots::Fingerprint(pin) => {
+            let verifier = Arc::new(Pinned::new(*pin, provider()));
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+        roots => builder.with_root_certificates(load(roots)?),
+    };
+    let mut config = match &options.certificate {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => {
+            let (chain, key) = certificate.load()?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                let place = certificate.certificates.display();
+                format!("the certificate of this client in {place} cannot be used: {error}")
+            })?
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl ClientCertificate {
+    fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+        let place = self.certificates.display();
+        let text = std::fs::read(&self.certificates)
+            .map_err(|error| format!("the certificate in {place} cannot be read: {error}"))?;
+        let chain = certificates_in(&text)
+            .map_err(|error| format!("the certificate in {place} cannot be used: {error}"))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| {
+            format!("the certificate's key in {} cannot be used: {error}", self.key.display())
+        })?;
+        Ok((chain, key))
+    }
 }
 
 fn load(roots: &Roots) -> Result<RootCertStore, String> {
@@ -103,6 +149,8 @@ fn load(roots: &Roots) -> Result<RootCertStore, String> {
             })?;
             (found, place, None)
         }
+        // It needs no root.
+        Roots::Fingerprint(_) => return Ok(RootCertStore::empty()),
     };
     let mut store = RootCertStore::empty();
     // Stores of platforms have odd ones in them, which trust nothing.
@@ -141,6 +189,11 @@ fn in_words(error: &rustls::Error) -> String {
             }
             other => format!("its certificate cannot be trusted: {other}"),
         },
+        // Said by us, see `pin`.
+        rustls::Error::General(words) => words.clone(),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
+        ) => "it wants a certificate of this client, signed by somebody whom it trusts".into(),
         rustls::Error::InvalidMessage(_) => {
             format!("what answers does not speak TLS; {NO_TLS}")
         }

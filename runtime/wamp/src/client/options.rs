@@ -20,6 +20,8 @@ pub struct ClientConfig {
     pub realm: String,
     /// Who to be there; anonymous by default.
     pub authentication: Authentication,
+    /// The role to insist on; any that the router gives by default.
+    pub role: Option<String>,
     /// How to know the router, for `wss://`.
     pub tls: TlsOptions,
     /// What to offer, the preferred one first.
@@ -44,6 +46,7 @@ impl ClientConfig {
             url: url.into(),
             realm: realm.into(),
             authentication: Authentication::default(),
+            role: None,
             tls: TlsOptions::default(),
             serializers: Serializer::ALL.to_vec(),
             max_message_bytes: 16 << 20,

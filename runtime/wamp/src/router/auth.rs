@@ -13,11 +13,15 @@
 //!
 //! A function of its inputs: what is random, and the time, are given to it.
 //!
+//! In a realm with a guard, whoever is not in the configuration is asked for a
+//! ticket or a signature, and what they answer is the guard's to judge.
+//!
 //! Nobody learns from outside which principals there are. An unknown name is
 //! asked as a known one would be, in the shape of a principal that the name
 //! itself selects, is checked with the same work, and refused with the same words.
 
 mod challenge;
+mod stranger;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +37,7 @@ use crate::message::HelloDetails;
 use crate::uri::error;
 pub(super) use challenge::Pending;
 use challenge::Question;
+pub(super) use stranger::{Introduction, Stranger};
 
 /// What is written for a principal who is kept in the configuration.
 const PROVIDER: &str = "static";
@@ -45,6 +50,8 @@ const MAX_OFFERED: usize = 16;
 #[derive(Debug)]
 pub(super) struct Authenticator {
     anonymous: Option<String>,
+    /// Whether somebody else decides on those who are no principals.
+    has_guard: bool,
     methods: Vec<&'static str>,
     principals: HashMap<String, Arc<PrincipalConfig>>,
     /// The principals again, by number.
@@ -73,6 +80,8 @@ pub(super) enum Greeting {
     Welcome(Identity),
     /// Something has.
     Challenge(Pending),
+    /// The same, for the realm's guard.
+    Ask(Stranger),
     /// The client cannot join.
     Abort(Refusal),
 }
@@ -94,7 +103,7 @@ struct Claim {
 }
 
 impl Authenticator {
-    pub(super) fn new(realm: &RealmConfig) -> Self {
+    pub(super) fn new(realm: &RealmConfig, has_guard: bool) -> Self {
         let models: Vec<_> = realm.principals.iter().cloned().map(Arc::new).collect();
         let mut by_key = HashMap::new();
         let mut veil = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, b"veil"));
@@ -111,8 +120,8 @@ impl Authenticator {
         let names = models.iter().map(|principal| principal.authid.clone());
         let principals = names.zip(models.iter().map(Arc::clone)).collect();
         let anonymous = realm.anonymous.clone();
-        let methods = methods(&anonymous, &models);
-        Self { anonymous, methods, principals, models, by_key, veil }
+        let methods = methods(&anonymous, &models, has_guard);
+        Self { anonymous, has_guard, methods, principals, models, by_key, veil }
     }
 
     /// Decides on a HELLO.
@@ -151,6 +160,17 @@ impl Authenticator {
             let text = format!("{method} needs to know who you are: the HELLO has no authid");
             return Some(refuse(error::NO_SUCH_PRINCIPAL, text));
         };
+        let known = self.principals.get(authid);
+        if method == method::TICKET
+            && self.has_guard
+            && known.is_none_or(|principal| principal.ticket.is_none())
+        {
+            return Some(Greeting::Ask(Stranger {
+                authid: Some(authid.to_owned()),
+                wish: details.authrole.clone(),
+                question: stranger::Question::Ticket,
+            }));
+        }
         let claim = self.claim(authid)?;
         let question = if method == method::TICKET {
             Question::ticket(&claim)
@@ -162,7 +182,7 @@ impl Authenticator {
 
     /// Asks somebody who has a key, and perhaps says who they are.
     fn ask_by_key(&self, details: &HelloDetails, nonce: [u8; 32]) -> Option<Greeting> {
-        if self.by_key.is_empty() {
+        if self.by_key.is_empty() && !self.has_guard {
             return None;
         }
         let extra = details.authextra.clone().unwrap_or_default();
@@ -178,6 +198,15 @@ impl Authenticator {
                         authextra.pubkey";
             return Some(refuse(error::AUTHENTICATION_FAILED, text.to_owned()));
         };
+        let names_principal =
+            details.authid.as_ref().is_some_and(|authid| self.principals.contains_key(authid));
+        if self.has_guard && !self.by_key.contains_key(&key) && !names_principal {
+            return Some(Greeting::Ask(Stranger {
+                authid: details.authid.clone(),
+                wish: details.authrole.clone(),
+                question: stranger::Question::Key { challenge: nonce, key },
+            }));
+        }
         let claim = match (&details.authid, self.by_key.get(&key)) {
             (None, Some(principal)) => Claim {
                 authid: principal.authid.clone(),
@@ -243,13 +272,17 @@ impl Authenticator {
 }
 
 /// The methods by which somebody can join.
-fn methods(anonymous: &Option<String>, principals: &[Arc<PrincipalConfig>]) -> Vec<&'static str> {
+fn methods(
+    anonymous: &Option<String>,
+    principals: &[Arc<PrincipalConfig>],
+    has_guard: bool,
+) -> Vec<&'static str> {
     let any = |has: fn(&PrincipalConfig) -> bool| principals.iter().any(|one| has(one));
     let known = [
         (method::ANONYMOUS, anonymous.is_some()),
-        (method::TICKET, any(|one| one.ticket.is_some())),
+        (method::TICKET, has_guard || any(|one| one.ticket.is_some())),
         (method::WAMPCRA, any(|one| one.cra.is_some())),
-        (method::CRYPTOSIGN, any(|one| !one.public_keys.is_empty())),
+        (method::CRYPTOSIGN, has_guard || any(|one| !one.public_keys.is_empty())),
     ];
     known.into_iter().filter(|(_, is_used)| *is_used).map(|(name, _)| name).collect()
 }

@@ -13,12 +13,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Fresh;
-use super::handshake::{Handshake, Step};
+use super::entrance::{Admission, Entrance};
+use super::guard::Refused;
+use super::handshake::{Application, Handshake, Step};
 use super::http::{self, Visit};
 use super::{Limits, Router, Seat, Standing};
 use crate::Serializer;
 use crate::id::SessionId;
-use crate::message::Message;
+use crate::message::{ClientRoles, Message};
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::Stream;
 use crate::tls::TlsIdentity;
@@ -105,7 +107,12 @@ impl Connection {
                 return None;
             }
         };
-        let visit = Visit { router: &self.router, stop: &self.stop, has_room: self.has_room };
+        let visit = Visit {
+            router: &self.router,
+            peer: self.peer,
+            stop: &self.stop,
+            has_room: self.has_room,
+        };
         let served = match self.has_room {
             true => http::serve(stream, visit).await,
             false => {
@@ -157,17 +164,24 @@ impl Connection {
                     outbox.send_anyway(question);
                 }
                 Step::Join { entrance, roles, admission } => {
-                    return Ok(entrance.hall.join(
-                        admission,
-                        &roles,
-                        outbox,
-                        |session, details| {
-                            outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
-                                session,
-                                details: Box::new(details),
-                            }));
-                        },
-                    ));
+                    return Ok(self.join(entrance, &roles, admission, outbox));
+                }
+                Step::Apply(application) => {
+                    let decided = tokio::select! {
+                        decided = timeout_at(deadline, application.decide(self.peer)) => decided,
+                        () = self.stop.cancelled() => return Err(Finish::Stopped),
+                    };
+                    let Application { entrance, roles, authid, method, .. } = *application;
+                    return match decided {
+                        Ok(Ok(admission)) => Ok(self.join(entrance, &roles, admission, outbox)),
+                        Ok(Err(Refused { uri, text, .. })) => {
+                            Err(Finish::Denied { authid, method, uri, text })
+                        }
+                        Err(_) => {
+                            let text = "too many others want to join: try again later".to_owned();
+                            Err(Finish::Abort { uri: uri::error::UNAVAILABLE, text })
+                        }
+                    };
                 }
                 Step::Abort { uri, text } => return Err(Finish::Abort { uri, text }),
                 Step::Deny { authid, method, uri, text } => {
@@ -176,6 +190,22 @@ impl Connection {
                 Step::Left => return Err(Finish::Left),
             }
         }
+    }
+
+    fn join(
+        &self,
+        entrance: &Entrance,
+        roles: &ClientRoles,
+        admission: Admission,
+        outbox: &Arc<Outbox>,
+    ) -> Seat {
+        let admission = admission.with_peer(self.peer);
+        entrance.hall.join(admission, roles, outbox, |session, details| {
+            outbox.send_or_overflow(Outgoing::Own(Message::Welcome {
+                session,
+                details: Box::new(details),
+            }));
+        })
     }
 
     async fn serve(&self, wire: &mut Wire, outbox: &Outbox, seat: &Seat) -> Finish {
@@ -269,12 +299,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{HttpConfig, RouterConfig};
+    use crate::RouterConfig;
 
     #[tokio::test]
     async fn the_task_of_an_idle_session_is_small() {
         let limits = Limits::default();
-        let config = RouterConfig { realms: Vec::new(), limits, http: HttpConfig::default() };
+        let config = RouterConfig { limits, ..RouterConfig::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let connection = Connection {

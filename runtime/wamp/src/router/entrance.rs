@@ -1,11 +1,13 @@
 //! The way into a realm: who may come in, and with what permissions.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Hall;
 use super::auth::{Authenticator, Refusal};
 use super::config::{Permission, RealmConfig};
+use super::guard::{Applicant, Caller, Guard, Guest, Refused};
 use super::identity::Identity;
 use super::permissions::Permissions;
 use crate::id::SessionId;
@@ -20,6 +22,7 @@ pub(super) struct Entrance {
     pub(super) hall: Arc<Hall>,
     pub(super) authenticator: Authenticator,
     roles: HashMap<String, Arc<Permissions>>,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 /// Somebody who may join.
@@ -30,16 +33,56 @@ pub(crate) struct Admission {
     /// The id that it was told it would have. Another one if it is taken, as no
     /// two draws in a lifetime are.
     pub(super) session: Option<SessionId>,
+    /// Whether the realm's guard hears of what it calls.
+    pub(super) is_guarded: bool,
+    /// Where it comes from, if that is known.
+    pub(super) peer: Option<SocketAddr>,
+    /// What the guard knows it by.
+    pub(super) badge: Option<String>,
 }
 
 impl Entrance {
-    pub(super) fn new(config: &RealmConfig, hall: Arc<Hall>) -> Self {
+    pub(super) fn new(
+        config: &RealmConfig,
+        hall: Arc<Hall>,
+        guard: Option<Arc<dyn Guard>>,
+    ) -> Self {
         let permissions = |role: &super::config::RoleConfig| {
             let permissions = Permissions::new(&role.name, &role.permissions);
             (role.name.clone(), Arc::new(permissions))
         };
         let roles = config.roles.iter().map(permissions).collect();
-        Self { hall, authenticator: Authenticator::new(config), roles }
+        let authenticator = Authenticator::new(config, guard.is_some());
+        Self { hall, authenticator, roles, guard }
+    }
+
+    /// Whether somebody decides on those who are not in the configuration.
+    pub(super) fn has_guard(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// Lets somebody in whom the realm's guard does.
+    pub(super) async fn ask_guard(
+        &self,
+        applicant: Applicant,
+        method: &'static str,
+    ) -> Result<Admission, Refused> {
+        let Some(guard) = &self.guard else {
+            let text = format!("{method}: the name is unknown, or the proof is wrong");
+            return Err(Refused { uri: uri::error::AUTHENTICATION_DENIED, text, retry_in: None });
+        };
+        let peer = applicant.peer;
+        let Guest { authid, role, permissions, badge } = guard.admit(applicant).await?;
+        let permissions = Arc::new(Permissions::new(&role, &permissions));
+        let identity = Identity {
+            authid,
+            authrole: role,
+            authmethod: method.to_owned(),
+            authprovider: "dynamic".to_owned(),
+        };
+        let peer = Some(peer);
+        let badge = Some(badge);
+        Ok(Admission { identity, permissions, session: None, is_guarded: true, peer, badge })
     }
 
     /// Gives somebody the permissions of their role.
@@ -47,7 +90,14 @@ impl Entrance {
         match self.roles.get(&identity.authrole) {
             Some(permissions) => {
                 let permissions = Arc::clone(permissions);
-                Ok(Admission { identity, permissions, session: None })
+                Ok(Admission {
+                    identity,
+                    permissions,
+                    session: None,
+                    is_guarded: true,
+                    peer: None,
+                    badge: None,
+                })
             }
             None => {
                 let mut known: Vec<_> = self.roles.keys().map(String::as_str).collect();
@@ -69,7 +119,27 @@ impl Admission {
         let identity = Identity::trusted();
         let everything = [Permission::everything()];
         let permissions = Arc::new(Permissions::new(&identity.authrole, &everything));
-        Self { identity, permissions, session: None }
+        Self { identity, permissions, session: None, is_guarded: false, peer: None, badge: None }
+    }
+
+    /// The same, which came from there.
+    pub(super) fn with_peer(self, peer: SocketAddr) -> Self {
+        Self { peer: Some(peer), ..self }
+    }
+
+    /// How the realm's guard hears of it, if it does.
+    pub(super) fn caller(&self, session: SessionId) -> Option<Box<Caller>> {
+        let Identity { authid, authrole, authmethod, .. } = &self.identity;
+        self.is_guarded.then(|| {
+            Box::new(Caller {
+                session,
+                authid: authid.clone(),
+                authrole: authrole.clone(),
+                authmethod: authmethod.clone(),
+                peer: self.peer,
+                badge: self.badge.clone(),
+            })
+        })
     }
 
     /// The same with an id that it was told.

@@ -6,10 +6,14 @@
 //!        └── HELLO, challenged ──> AUTHENTICATE wanted ─┘ right
 //! ```
 //!
-//! Everything else ends it, so it takes two messages at most.
+//! Everything else ends it, so it takes two messages at most. Where the realm has
+//! a guard, it decides on what whoever is no principal has answered.
 
-use super::auth::{Fresh, Greeting, Pending, Refusal};
+use std::net::SocketAddr;
+
+use super::auth::{Fresh, Greeting, Introduction, Pending, Refusal, Stranger};
 use super::entrance::{Admission, Entrance, Entrances};
+use super::guard::{Applicant, Refused};
 use crate::id::SessionId;
 use crate::message::{ClientRoles, Message};
 use crate::uri::error;
@@ -26,8 +30,27 @@ pub(super) struct Handshake<'a> {
 struct Asked<'a> {
     entrance: &'a Entrance,
     roles: ClientRoles,
-    pending: Pending,
+    question: Question,
     /// The id that it was told it would have.
+    session: SessionId,
+}
+
+/// What it was asked.
+#[derive(Debug)]
+enum Question {
+    Known(Pending),
+    Stranger(Stranger),
+}
+
+/// A client on whom the realm's guard has to decide.
+#[derive(Debug)]
+pub(super) struct Application<'a> {
+    pub(super) entrance: &'a Entrance,
+    pub(super) roles: ClientRoles,
+    /// Who it says it is, for the log.
+    pub(super) authid: String,
+    pub(super) method: &'static str,
+    introduction: Introduction,
     session: SessionId,
 }
 
@@ -38,6 +61,8 @@ pub(super) enum Step<'a> {
     Ask(Message),
     /// Let the client into the realm.
     Join { entrance: &'a Entrance, roles: ClientRoles, admission: Admission },
+    /// Ask the realm's guard.
+    Apply(Box<Application<'a>>),
     /// Tell the client why it cannot join.
     Abort { uri: &'static str, text: String },
     /// The same, for somebody who has not proved to be who they say they are.
@@ -76,14 +101,22 @@ impl<'a> Handshake<'a> {
                     Greeting::Challenge(pending) => {
                         let challenge = pending.challenge();
                         let (roles, session) = (details.roles, fresh.session);
-                        self.asked = Some(Asked { entrance, roles, pending, session });
+                        let question = Question::Known(pending);
+                        self.asked = Some(Asked { entrance, roles, question, session });
+                        Step::Ask(challenge)
+                    }
+                    Greeting::Ask(stranger) => {
+                        let challenge = stranger.challenge();
+                        let (roles, session) = (details.roles, fresh.session);
+                        let question = Question::Stranger(stranger);
+                        self.asked = Some(Asked { entrance, roles, question, session });
                         Step::Ask(challenge)
                     }
                     Greeting::Abort(refusal) => refusal.into(),
                 }
             }
             (
-                Some(Asked { entrance, roles, pending, session }),
+                Some(Asked { entrance, roles, question: Question::Known(pending), session }),
                 Message::Authenticate { signature, .. },
             ) => {
                 let (authid, method) = (pending.authid(), pending.method());
@@ -95,6 +128,23 @@ impl<'a> Handshake<'a> {
                     Err(Refusal { uri, text }) => Step::Deny { authid, method, uri, text },
                 }
             }
+            (
+                Some(Asked { entrance, roles, question: Question::Stranger(stranger), session }),
+                Message::Authenticate { signature, .. },
+            ) => {
+                let (authid, method) = (stranger.authid(), stranger.method());
+                match stranger.answer(&signature) {
+                    Ok(introduction) => Step::Apply(Box::new(Application {
+                        entrance,
+                        roles,
+                        authid,
+                        method,
+                        introduction,
+                        session,
+                    })),
+                    Err(Refusal { uri, text }) => Step::Deny { authid, method, uri, text },
+                }
+            }
             (_, Message::Abort { .. } | Message::Goodbye { .. }) => Step::Left,
             (None, other) => {
                 violation(format!("a session begins with HELLO, not with {}", other.name()))
@@ -103,6 +153,17 @@ impl<'a> Handshake<'a> {
                 violation(format!("{} came where AUTHENTICATE was due", other.name()))
             }
         }
+    }
+}
+
+impl Application<'_> {
+    /// Has the guard decide. It takes as long as the guard does.
+    pub(super) async fn decide(&self, peer: SocketAddr) -> Result<Admission, Refused> {
+        let Introduction { authid, wish, proof } = &self.introduction;
+        let applicant =
+            Applicant { peer, authid: authid.clone(), role: wish.clone(), proof: proof.clone() };
+        let admission = self.entrance.ask_guard(applicant, self.method).await?;
+        Ok(admission.with_session(self.session))
     }
 }
 

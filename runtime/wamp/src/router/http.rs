@@ -3,7 +3,7 @@
 //! | path | |
 //! |---|---|
 //! | `/ws`, `/` | a WebSocket |
-//! | `POST /call`, `POST /publish` | the bridge, if one is configured |
+//! | `POST /call`, `POST /publish` | the bridge, if one is configured or there is a guard for tokens |
 //! | `GET` of a path of [`HttpFiles`] | a file, if some are configured |
 //! | `GET /info` | what this router is; no secrets |
 //! | `GET /health` | whether it is alive: it answers |
@@ -26,6 +26,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -112,7 +113,7 @@ impl HttpConfig {
 #[derive(Debug)]
 pub(super) struct Site {
     origins: Origins,
-    bridge: Option<Bridge>,
+    bridge: Bridge,
     files: Option<HttpFiles>,
 }
 
@@ -120,7 +121,7 @@ impl Site {
     pub(super) fn new(config: HttpConfig) -> Self {
         Self {
             origins: Origins::new(config.allowed_origins),
-            bridge: config.bridge.map(Bridge::new),
+            bridge: Bridge::new(config.bridge),
             files: config.files,
         }
     }
@@ -130,6 +131,7 @@ impl Site {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Visit<'a> {
     pub(super) router: &'a Router,
+    pub(super) peer: SocketAddr,
     pub(super) stop: &'a CancellationToken,
     /// Whether there is room for one more session.
     pub(super) has_room: bool,
@@ -213,15 +215,15 @@ impl Visit<'_> {
             "/info" => monitored(&request, &self.info(), StatusCode::OK),
             _ if !self.has_room => self.refusal(),
             "/ws" | "/" => self.upgrade(&request, agreed),
-            _ => match (Service::at(path), &site.bridge) {
-                (Some(service), Some(bridge)) => {
-                    bridge.answer(service, request, self.router, self.stop).await
+            _ => match Service::at(path) {
+                Some(service) if self.has_bridge() => {
+                    site.bridge.answer(service, request, self).await
                 }
-                (Some(_), None) => {
+                Some(_) => {
                     let text = format!("{path}: this router has no bridge, open a session at /ws");
                     reply::text(StatusCode::NOT_FOUND, &text)
                 }
-                (None, _) => {
+                None => {
                     let path: String = path.chars().take(100).collect();
                     let text = format!("there is nothing at {path}: the WebSocket is at /ws");
                     reply::text(StatusCode::NOT_FOUND, &text)
@@ -272,6 +274,11 @@ impl Visit<'_> {
         monitored(request, &json!({"status": word}), status)
     }
 
+    /// Whether somebody can use the bridge.
+    fn has_bridge(self) -> bool {
+        self.router.http.bridge.has_own_session() || self.router.has_guard()
+    }
+
     /// What is no secret, for everybody can ask.
     fn info(self) -> Value {
         let serializers: Vec<_> = Serializer::ALL.iter().map(|one| one.subprotocol()).collect();
@@ -281,7 +288,7 @@ impl Visit<'_> {
             "realms": self.router.entrances.len(),
             "websocket": "/ws",
             "serializers": serializers,
-            "has_bridge": self.router.http.bridge.is_some(),
+            "has_bridge": self.has_bridge(),
         })
     }
 }

@@ -95,7 +95,7 @@ impl Realm {
         roles: &ClientRoles,
         outputs: &mut Vec<Output>,
     ) -> (SessionId, WelcomeDetails) {
-        let Admission { identity, permissions, session } = admission;
+        let Admission { identity, permissions, session, .. } = admission;
         let free = session.filter(|session| !self.members.contains(*session));
         let session = free.unwrap_or_else(|| {
             SessionId(self.ids.draw_unless(|id| self.members.contains(SessionId(id))))

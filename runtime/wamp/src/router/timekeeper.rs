@@ -90,7 +90,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_takes_too_long_ends_while_nobody_says_anything() {
         let realm = Realm::new("test", 1, SystemTime::now(), &Limits::default());
-        let hall = Hall::new(realm);
+        let hall = Hall::new(realm, None);
         let ((callee, to_callee), (caller, to_caller)) = (join(&hall), join(&hall));
         let (options, procedure) = (RegisterDetails::default(), "a.b".to_owned());
         callee.receive(Message::Register { request: 1, options, procedure }).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn the_task_ends_with_its_realm() {
         let realm = Realm::new("test", 1, SystemTime::now(), &Limits::default());
-        let hall = Hall::new(realm);
+        let hall = Hall::new(realm, None);
         let weak = Arc::downgrade(&hall);
         let (seat, _) = join(&hall);
         tokio::task::yield_now().await;

@@ -59,7 +59,7 @@ fn with_key(authid: Option<&str>, seed: u8) -> HelloDetails {
 }
 
 fn asked(details: &HelloDetails) -> (Pending, ChallengeDetails) {
-    match Authenticator::new(&realm()).greet(details, &fresh()) {
+    match Authenticator::new(&realm(), false).greet(details, &fresh()) {
         Greeting::Challenge(pending) => {
             let Message::Challenge { method, extra } = pending.challenge() else { panic!() };
             assert_eq!(method, pending.method());
@@ -70,7 +70,7 @@ fn asked(details: &HelloDetails) -> (Pending, ChallengeDetails) {
 }
 
 fn aborted(realm: &RealmConfig, details: &HelloDetails) -> Refusal {
-    match Authenticator::new(realm).greet(details, &fresh()) {
+    match Authenticator::new(realm, false).greet(details, &fresh()) {
         Greeting::Abort(refusal) => refusal,
         other => panic!("{other:?}"),
     }
@@ -127,7 +127,7 @@ fn cryptosign_wants_the_key_that_the_principal_has() {
     }
     for (authid, seed) in [(Some("kim"), 2), (None, 2), (Some("carol"), 1), (Some("carol"), 2)] {
         let Greeting::Challenge(pending) =
-            Authenticator::new(&realm()).greet(&with_key(authid, seed), &fresh())
+            Authenticator::new(&realm(), false).greet(&with_key(authid, seed), &fresh())
         else {
             continue;
         };
@@ -165,7 +165,7 @@ fn anonymous_sessions_are_for_realms_that_say_so() {
         let refusal = aborted(&closed, &details);
         assert_eq!(refusal.uri, error::NO_AUTH_METHOD);
         assert!(refusal.text.contains("ticket, wampcra, cryptosign"), "{refusal}");
-        match Authenticator::new(&open).greet(&details, &fresh()) {
+        match Authenticator::new(&open, false).greet(&details, &fresh()) {
             Greeting::Welcome(identity) => {
                 assert_eq!(identity.authrole, "guest");
                 assert_ne!(identity.authid, "x", "nobody has proved to be that");
@@ -209,7 +209,7 @@ fn a_stranger_cannot_tell_which_names_are_known() {
     for index in 0..200 {
         let name = format!("stranger{index}");
         let details = hello(&all, Some(&name));
-        let greeting = || Authenticator::new(&realm()).greet(&details, &fresh());
+        let greeting = || Authenticator::new(&realm(), false).greet(&details, &fresh());
         let (first, second) = match (greeting(), greeting()) {
             (Greeting::Challenge(first), Greeting::Challenge(second)) => (first, second),
             // In the likeness of kim, who has neither method.
@@ -234,7 +234,7 @@ fn a_stranger_cannot_tell_which_names_are_known() {
 
 #[test]
 fn no_output_shows_a_secret() {
-    let shown = format!("{:?} {:?}", realm(), Authenticator::new(&realm()));
+    let shown = format!("{:?} {:?}", realm(), Authenticator::new(&realm(), false));
     let (pending, _) = asked(&hello(&["wampcra"], Some("carl")));
     let shown = format!("{shown} {pending:?}");
     for secret in ["letmein", "plain", "salty"] {

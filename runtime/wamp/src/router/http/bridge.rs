@@ -6,34 +6,40 @@
 //! own and not understood here.
 //!
 //! A call lasts as long as the procedure does; a client that hangs up cancels it.
+//!
+//! A request with `Authorization: Bearer TOKEN` is carried out as whom the guard
+//! admits with that ticket, any other as the configured role.
 
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
+use super::Visit;
 use super::body;
 use super::cors::{self, METHODS};
 use super::origin::Asker;
 use super::reply::{self, Reply};
 use super::translate::{self, Asked, Service};
+use crate::auth::Secret;
 use crate::client::{ApplicationError, CallError, CallOptions, Client, ConnectError};
-use crate::router::{HttpBridge, Router};
+use crate::router::{Applicant, HttpBridge, Proof, Refused, Router};
 use crate::uri;
 
 /// How many requests may be under way. Operations are waited for for hours, so
 /// it must not be few; each keeps its connection and little else.
 const MAX_REQUESTS: usize = 4096;
 
-/// The session through which all requests go.
+/// The session through which requests without a token go.
 #[derive(Debug)]
 pub(in crate::router) struct Bridge {
-    config: HttpBridge,
+    config: Option<HttpBridge>,
     /// Opened with the first request, and again when somebody has ended it.
     session: Mutex<Option<Client>>,
     requests: Semaphore,
@@ -42,9 +48,17 @@ pub(in crate::router) struct Bridge {
 /// A request that is not carried out: the status, and why.
 type Denied = (StatusCode, String);
 
+/// What a request without a token is told where it needs one.
+const NO_TOKEN: &str = "the bridge wants to know who you are: send `Authorization: Bearer TOKEN`";
+
 impl Bridge {
-    pub(in crate::router) fn new(config: HttpBridge) -> Self {
+    pub(in crate::router) fn new(config: Option<HttpBridge>) -> Self {
         Self { config, session: Mutex::new(None), requests: Semaphore::new(MAX_REQUESTS) }
+    }
+
+    /// Whether requests without a token are carried out.
+    pub(super) fn has_own_session(&self) -> bool {
+        self.config.is_some()
     }
 
     /// Answers a request, whatever its method.
@@ -52,11 +66,10 @@ impl Bridge {
         &self,
         service: Service,
         request: Request<Incoming>,
-        router: &Router,
-        stop: &CancellationToken,
+        visit: Visit<'_>,
     ) -> Reply {
         let (head, body) = request.into_parts();
-        let asker = router.http.origins.asker(&head.headers);
+        let asker = visit.router.http.origins.asker(&head.headers);
         let mut reply = match (asker, head.method) {
             (Asker::Stranger(origin), _) => {
                 return failure(
@@ -67,8 +80,8 @@ impl Bridge {
             (_, Method::OPTIONS) => reply::empty(StatusCode::OK),
             (_, Method::POST | Method::PUT) => {
                 let answer = tokio::select! {
-                    answer = self.serve(service, &head.headers, body, router) => answer,
-                    () = stop.cancelled() => {
+                    answer = self.serve(service, &head.headers, body, visit) => answer,
+                    () = visit.stop.cancelled() => {
                         Err((StatusCode::SERVICE_UNAVAILABLE, "this router is being stopped".into()))
                     }
                 };
@@ -91,9 +104,10 @@ impl Bridge {
         service: Service,
         headers: &HeaderMap,
         body: Incoming,
-        router: &Router,
+        visit: Visit<'_>,
     ) -> Result<Reply, Denied> {
         check_content_type(headers)?;
+        let router = visit.router;
         let Ok(_permit) = self.requests.try_acquire() else {
             let text = format!("{MAX_REQUESTS} requests are under way already, try again later");
             return Err((StatusCode::SERVICE_UNAVAILABLE, text));
@@ -104,22 +118,65 @@ impl Bridge {
             translate::request(service, &body).map_err(|text| (StatusCode::BAD_REQUEST, text))?;
         // It may be long, and a call may last.
         drop(body);
-        let session = self.session(router).map_err(|error| {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the bridge cannot join its realm: {error}"))
-        })?;
+        let session = match token(headers)? {
+            Some(token) => match guest(token, visit).await {
+                Ok(session) => session,
+                Err(refused) => return Ok(refusal(&refused)),
+            },
+            None => match &self.config {
+                Some(config) => self.session(config, router).map_err(|error| {
+                    let text = format!("the bridge cannot join its realm: {error}");
+                    (StatusCode::SERVICE_UNAVAILABLE, text)
+                })?,
+                None => return Err((StatusCode::UNAUTHORIZED, NO_TOKEN.to_owned())),
+            },
+        };
         respond(carry_out(&session, asked).await)
     }
 
-    fn session(&self, router: &Router) -> Result<Client, ConnectError> {
+    fn session(&self, config: &HttpBridge, router: &Router) -> Result<Client, ConnectError> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = &*session
             && session.closed().now_or_never().is_none()
         {
             return Ok(session.clone());
         }
-        let opened = router.attach_as(&self.config.realm, &self.config.role)?;
+        let opened = router.attach_as(&config.realm, &config.role)?;
         Ok(session.insert(opened).clone())
     }
+}
+
+/// The token that a request has, if it has one.
+fn token(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let words = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match words {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(Secret::new(token.trim())))
+        }
+        _ => Err((StatusCode::UNAUTHORIZED, NO_TOKEN.to_owned())),
+    }
+}
+
+/// A session of whoever has the token.
+async fn guest(token: Secret, visit: Visit<'_>) -> Result<Client, Refused> {
+    let proof = Proof::Ticket(token);
+    let applicant = Applicant { peer: visit.peer, authid: None, role: None, proof };
+    visit.router.attach_guest(applicant).await.unwrap_or_else(|| {
+        let text = "this router knows no tokens: leave the header `Authorization` out".to_owned();
+        Err(Refused { uri: uri::error::NO_AUTH_METHOD, text, retry_in: None })
+    })
+}
+
+/// Says why a token does not count, and when to come back if that helps.
+fn refusal(refused: &Refused) -> Reply {
+    let Some(wait) = refused.retry_in else {
+        return failure(StatusCode::UNAUTHORIZED, &refused.text);
+    };
+    let mut reply = failure(StatusCode::TOO_MANY_REQUESTS, &refused.text);
+    let seconds = wait.as_secs().saturating_add(1);
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    reply
 }
 
 /// A missing type is fine; one that is not JSON in UTF-8 is a mistake, or a
@@ -182,6 +239,9 @@ fn failure(status: StatusCode, text: &str) -> Reply {
         reply::json(status, json!({"error": text, "args": [], "kwargs": {}}).to_string());
     if status == StatusCode::SERVICE_UNAVAILABLE {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     reply
 }
