@@ -10,12 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod catalog;
 mod command;
 mod desired;
 mod error;
 mod id;
 mod job;
+mod join;
 mod limits;
 mod node;
 mod plugin;
@@ -32,6 +34,11 @@ mod time;
 mod update;
 mod version;
 
+pub use access::{
+    AccessName, ApiToken, Approve, AuditEntry, AuditQuery, AuditVerdict, Claim, ClaimCode, Enrol,
+    Enrolled, KnownNode, MadeToken, NEWCOMER, NewApiToken, NewJoinToken, PutUser, RotateKey, Scope,
+    User, WhoAmI,
+};
 pub use catalog::{
     CatalogAdd, CatalogChanged, CatalogChannel, CatalogDetail, CatalogName, CatalogPiece,
     CatalogPlugin, CatalogRead, CatalogSetChannel, CatalogStatement, CatalogVersion, CatalogWrite,
@@ -46,6 +53,7 @@ pub use job::{
     JobList, JobQuery, JobReport, JobReported, JobResults, JobSubmit, JobSubmitted, NodeJob, Retry,
     RetryCause, Submission, SubmissionDetail, Transition, job_on, parts_of_job,
 };
+pub use join::{JoinText, JoinTextError};
 pub use limits::JobLimits;
 pub use node::{
     Heartbeat, HostCommand, LogFormat, NodeDescription, NodeOperations, NodeStatus, Operation,

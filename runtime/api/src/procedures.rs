@@ -45,6 +45,16 @@
 //! | `drover.controller.desired.list` | answers with a list of [`DesiredRule`](crate::DesiredRule), the latest first |
 //! | `drover.controller.desired.remove` | removes a rule, a [`DesiredRemove`](crate::DesiredRemove) |
 //! | `drover.controller.desired.drift` | answers with a list of [`Drift`](crate::Drift) |
+//! | `drover.controller.access.join_token` | makes a [`MadeToken`](crate::MadeToken) of a [`NewJoinToken`](crate::NewJoinToken) |
+//! | `drover.controller.access.enrol` | makes a node of whoever calls, who has a key and an [`Enrol`](crate::Enrol), and answers with [`Enrolled`](crate::Enrolled) |
+//! | `drover.controller.access.claims`, `….approve` | lists [`Claim`](crate::Claim)s; lets one in, an [`Approve`](crate::Approve) |
+//! | `drover.controller.access.nodes`, `….revoke` | lists [`KnownNode`](crate::KnownNode)s; puts an end to the one of that [`AccessName`](crate::AccessName) |
+//! | `drover.controller.access.rotate` | takes another key of the node that calls, a [`RotateKey`](crate::RotateKey) |
+//! | `drover.controller.access.users`, `….put_user`, `….remove_user` | lists [`User`](crate::User)s; takes a [`PutUser`](crate::PutUser); removes one by [`AccessName`](crate::AccessName) |
+//! | `drover.controller.access.tokens`, `….new_token`, `….remove_token` | lists [`ApiToken`](crate::ApiToken)s; makes a [`MadeToken`](crate::MadeToken) of a [`NewApiToken`](crate::NewApiToken); removes one by [`AccessName`](crate::AccessName) |
+//! | `drover.controller.access.who_am_i` | answers with [`WhoAmI`](crate::WhoAmI) |
+//! | `drover.controller.access.password` | takes the caller's own new password, the one argument |
+//! | `drover.controller.audit.list`, `….verify` | answers an [`AuditQuery`](crate::AuditQuery) with [`AuditEntry`](crate::AuditEntry)s; checks the audit log, an [`AuditVerdict`](crate::AuditVerdict) |
 
 use crate::{ErrorCode, NodeId};
 
@@ -176,6 +186,62 @@ pub const DESIRED_REMOVE: &str = "drover.controller.desired.remove";
 
 /// The procedure that tells which nodes do not have what they are to have.
 pub const DESIRED_DRIFT: &str = "drover.controller.desired.drift";
+/// What all procedures about who may join begin with.
+pub const ACCESS: &str = "drover.controller.access.";
+
+/// The procedure that makes join tokens.
+pub const ACCESS_JOIN_TOKEN: &str = "drover.controller.access.join_token";
+
+/// The procedure by which whoever has a key becomes a node.
+pub const ACCESS_ENROL: &str = "drover.controller.access.enrol";
+
+/// The procedure that lists who waits for approval.
+pub const ACCESS_CLAIMS: &str = "drover.controller.access.claims";
+
+/// The procedure that approves one of them.
+pub const ACCESS_APPROVE: &str = "drover.controller.access.approve";
+
+/// The procedure that lists the nodes that prove who they are.
+pub const ACCESS_NODES: &str = "drover.controller.access.nodes";
+
+/// The procedure that puts an end to a node.
+pub const ACCESS_REVOKE: &str = "drover.controller.access.revoke";
+
+/// The procedure by which a node changes its key.
+pub const ACCESS_ROTATE: &str = "drover.controller.access.rotate";
+
+/// The procedure that lists operators.
+pub const ACCESS_USERS: &str = "drover.controller.access.users";
+
+/// The procedure that adds and changes operators.
+pub const ACCESS_PUT_USER: &str = "drover.controller.access.put_user";
+
+/// The procedure that removes operators.
+pub const ACCESS_REMOVE_USER: &str = "drover.controller.access.remove_user";
+
+/// The procedure that lists the tokens of programs.
+pub const ACCESS_TOKENS: &str = "drover.controller.access.tokens";
+
+/// The procedure that makes them.
+pub const ACCESS_NEW_TOKEN: &str = "drover.controller.access.new_token";
+
+/// The procedure that withdraws them.
+pub const ACCESS_REMOVE_TOKEN: &str = "drover.controller.access.remove_token";
+
+/// The procedure that tells its caller who they are.
+pub const ACCESS_WHO_AM_I: &str = "drover.controller.access.who_am_i";
+
+/// The procedure by which its caller sets a password.
+pub const ACCESS_PASSWORD: &str = "drover.controller.access.password";
+
+/// What all procedures of the audit log begin with.
+pub const AUDIT: &str = "drover.controller.audit.";
+
+/// The procedure that shows the audit log.
+pub const AUDIT_LIST: &str = "drover.controller.audit.list";
+
+/// The procedure that checks the audit log.
+pub const AUDIT_VERIFY: &str = "drover.controller.audit.verify";
 
 /// The procedure of a node that runs a command, without the node's prefix.
 pub const RUN: &str = "run";
