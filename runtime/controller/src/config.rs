@@ -1,8 +1,10 @@
 //! The controller's configuration, read once from a TOML file.
 
+mod access;
 mod catalog;
 mod jobs;
 mod logs;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,10 +16,13 @@ use drover_signing::{TrustError, TrustedKeySettings, TrustedKeys};
 use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
+pub use access::AccessSettings;
 pub use catalog::CatalogSettings;
 pub use jobs::JobSettings;
 pub use logs::LogSettings;
+pub use tls::TlsSettings;
 
+use crate::access::{OwnRole, Policy, is_free_name};
 use crate::nodes::Presences;
 use crate::realms::Realm;
 
@@ -27,10 +32,10 @@ use crate::realms::Realm;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address and port that agents and operators dial. Port 0 takes any free
-    /// one. Only loopback addresses, until the link can be encrypted.
+    /// one. What other hosts can reach needs `tls`, and `access.required`.
     pub listen: SocketAddr,
     /// The WAMP realm that agents and operators join. Everybody may join it and
-    /// do everything there, unless it is among `realms`.
+    /// do everything there, unless `access.required` is set or it is among `realms`.
     pub realm: String,
     /// Directory for what the controller keeps; made if missing.
     pub data_dir: PathBuf,
@@ -52,6 +57,14 @@ pub struct Config {
     /// no bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<Bridge>,
+    /// What it proves itself with; without it the link is not encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
+    /// Who may join.
+    pub access: AccessSettings,
+    /// The roles of operators, beside `viewer`, `operator` and `admin`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, OwnRole>,
     /// The log of all nodes.
     pub logs: LogSettings,
     /// The catalog of plugins.
@@ -88,6 +101,9 @@ impl Default for Config {
             max_queued: ByteSize::mib(64),
             allowed_origins: Vec::new(),
             bridge: None,
+            tls: None,
+            access: AccessSettings::default(),
+            roles: BTreeMap::new(),
             logs: LogSettings::default(),
             catalog: CatalogSettings::default(),
             jobs: JobSettings::default(),
@@ -136,11 +152,25 @@ pub enum ConfigError {
     /// A trusted key is none, or is there twice.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The address could be reached from other hosts.
+    /// The address could be reached from other hosts, and something is open to them.
     #[error(
-        "`listen = \"{0}\"` can be reached from other hosts, and this version has no TLS: use a loopback address such as 127.0.0.1:7117"
+        "`listen = \"{listen}\"` can be reached from other hosts, and {fault}: {cure}, or use a \
+         loopback address such as 127.0.0.1:7117"
     )]
-    NotLoopback(SocketAddr),
+    Open {
+        /// The address.
+        listen: SocketAddr,
+        /// What is open.
+        fault: String,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// A role cannot be called so.
+    #[error(
+        "`roles.{0}`: a role's name is made of letters, digits, `-` and `_`, and is none of \
+         viewer, operator, admin, node and newcomer, which are there"
+    )]
+    RoleName(String),
     /// A value is out of range.
     #[error("`{key} = {value}`: {rule}")]
     Range {
@@ -182,8 +212,9 @@ impl Config {
         let text = |duration: Duration| {
             format!("\"{}\"", humantime_serde::re::humantime::format_duration(duration))
         };
-        if !self.listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(self.listen));
+        self.check_open()?;
+        if let Some(name) = self.roles.keys().find(|name| !is_free_name(name)) {
+            return Err(ConfigError::RoleName(name.clone()));
         }
         if self.lost_after < Duration::from_millis(100) {
             return range("lost_after", text(self.lost_after), "must be at least 100ms");
@@ -245,6 +276,39 @@ impl Config {
         Ok(())
     }
 
+    /// What other hosts can reach is encrypted, and nobody joins it unknown.
+    fn check_open(&self) -> Result<(), ConfigError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let open =
+            |fault: String, cure| Err(ConfigError::Open { listen: self.listen, fault, cure });
+        if self.tls.is_none() {
+            let cure = "add [tls] with `certificate` and `key` (`drover controller init` makes both \
+                        for a trial)";
+            return open("there is no TLS".to_owned(), cure);
+        }
+        if !self.access.required && !self.realms.contains_key(&self.realm) {
+            let fault = format!("everybody may do everything in the realm `{}`", self.realm);
+            return open(fault, "add [access] with `required = true`");
+        }
+        let unknown = self.realms.iter().find(|(_, realm)| realm.anonymous.is_some());
+        if let Some((name, _)) = unknown {
+            let fault = format!("`realms.{name}.anonymous` lets in whoever proves nothing");
+            return open(fault, "take it out");
+        }
+        if self.bridge.is_some() {
+            let fault = "`bridge` calls for whoever proves nothing".to_owned();
+            return open(fault, "take it out: requests with a token need none");
+        }
+        Ok(())
+    }
+
+    /// What the guard goes by.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { claims: self.access.claims, roles: self.roles.clone() }
+    }
+
     /// The configuration as TOML, every key included.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -271,17 +335,28 @@ impl Config {
                 // They are added when the catalog is open.
                 files: None,
             },
+            // It is added when it has read whom it knows.
+            guarded: None,
         };
         config.check()?;
         Ok(config)
     }
 
-    /// The controller's own realm is open unless it is listed.
+    /// The controller's own realm is open unless it is listed, or everybody has to
+    /// prove who they are.
     fn router_realms(&self) -> Result<Vec<RealmConfig>, ConfigError> {
         let listed = self.realms.iter().map(|(name, realm)| realm.resolve(name));
         let mut realms = listed.collect::<Result<Vec<_>, _>>()?;
         if !self.realms.contains_key(&self.realm) {
-            realms.push(RealmConfig::open(&self.realm));
+            let mut own = RealmConfig::open(&self.realm);
+            if self.access.required {
+                own.anonymous = None;
+                own.roles.clear();
+            }
+            realms.push(own);
+        } else if self.access.required {
+            let own = realms.iter_mut().find(|realm| realm.name == self.realm);
+            own.into_iter().for_each(|realm| realm.anonymous = None);
         }
         Ok(realms)
     }
@@ -375,6 +450,25 @@ mod tests {
     }
 
     #[test]
+    fn what_other_hosts_can_reach_is_encrypted_and_lets_nobody_in_unknown() {
+        let open = "listen = \"0.0.0.0:7117\"\n";
+        let tls = "[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"\n";
+        let known = "[access]\nrequired = true\n";
+        let refused = |text: &str| Config::parse(text).unwrap_err().to_string();
+        assert!(refused(open).contains("[tls]"));
+        assert!(refused(&format!("{open}{known}")).contains("drover controller init"));
+        assert!(refused(&format!("{open}{tls}")).contains("required = true"));
+        let guests = "[realms.site]\nanonymous = \"guest\"\n[realms.site.roles]\nguest = []\n";
+        let error = refused(&format!("{open}{tls}{known}{guests}"));
+        assert!(error.contains("realms.site.anonymous"), "{error}");
+
+        let safe = Config::parse(&format!("{open}{tls}{known}")).unwrap();
+        let router = safe.router().unwrap();
+        assert_eq!((router.realms[0].anonymous.as_ref(), router.http.bridge), (None, None));
+        assert_eq!(Config::parse(&safe.to_toml()).unwrap(), safe);
+    }
+
+    #[test]
     fn values_out_of_range_are_refused_by_key() {
         for (text, key) in [
             ("lost_after = \"1ms\"", "lost_after"),
@@ -382,6 +476,10 @@ mod tests {
             ("max_message = \"1 KiB\"", "max_message"),
             ("max_queued = \"1 MiB\"", "max_queued"),
             ("listen = \"0.0.0.0:7117\"", "listen"),
+            ("[roles.admin]", "roles.admin"),
+            ("[roles.\"a b\"]", "roles.a b"),
+            ("[[roles.web.run]]\nnodes = \"(web\"", "(web"),
+            ("[tls]\ncertificate = \"a.pem\"", "key"),
             ("listen = \"here\"", "listen"),
             ("lost_after = 5", "lost_after"),
             ("[logs]\nmax_file = \"1 kB\"", "logs.max_file"),

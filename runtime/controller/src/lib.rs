@@ -9,10 +9,13 @@
 //! one ([`jobs`]) has what is to be done on nodes, whatever dies in between; a fifth
 //! one ([`rollouts`]) brings versions to nodes, wave by wave. Each service needs a
 //! WAMP session and nothing else, so they would work on somebody else's router as
-//! well.
+//! well. Only [`access`], which says who may join and
+//! what they may do, is the router's guard too, and keeps the [`audit`] log.
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod audit;
 mod calls;
 mod catalog;
 mod config;
@@ -23,22 +26,34 @@ mod records;
 mod refusal;
 mod rollouts;
 mod service;
+mod tls;
+mod trial_set;
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use drover_logs::store::Collector;
-use drover_wamp::{HttpFiles, Router};
+use drover_wamp::{Guarded, HttpFiles, Router, TlsIdentity};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use access::Access;
+pub use access::OwnRole;
+use audit::{Audit, AuditTask};
 use catalog::Catalog;
-pub use config::{Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogSettings};
+pub use config::{
+    AccessSettings, Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogSettings,
+    TlsSettings,
+};
 use jobs::Jobs;
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 use rollouts::Rollouts;
+pub use trial_set::{Trial, TrialSet};
+
+/// The file of who may join, in `data_dir`.
+const ACCESS_FILE: &str = "access.db";
 
 /// A controller that has bound its address, opened its log, its catalog and its jobs,
 /// and serves nobody yet.
@@ -50,6 +65,9 @@ pub struct Controller {
     catalog: Catalog,
     jobs: Jobs,
     rollouts: Rollouts,
+    access: Access,
+    auditing: AuditTask,
+    tls: Option<TlsIdentity>,
 }
 
 impl Controller {
@@ -57,9 +75,10 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// If the address is in use or not this host's, or the log, the catalog or the
-    /// jobs cannot be opened.
+    /// If the address is in use or not this host's, or what is kept cannot be
+    /// opened, or the files for TLS cannot be used.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let tls = config.tls.as_ref().map(tls::read).transpose()?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: end the program that uses this address, or set another \
@@ -93,13 +112,34 @@ impl Controller {
         let rollouts = opened.context("opening the rollouts panicked")?.context(
             "the controller cannot keep its rollouts: set another `data_dir` in its configuration",
         )?;
-        Ok(Self { config, listener, address, collector, catalog, jobs, rollouts })
+        let (data_dir, policy) = (config.data_dir.clone(), config.policy());
+        let opened = tokio::task::spawn_blocking(move || {
+            let (audit, auditing) = Audit::open(&data_dir.join("audit"))?;
+            let access = Access::open(&data_dir.join(ACCESS_FILE), policy, audit)?;
+            anyhow::Ok((access, auditing))
+        });
+        let (access, auditing) = opened.await.context("opening the access panicked")?.context(
+            "the controller cannot keep who may join: set another `data_dir` in its configuration",
+        )?;
+        Ok(Self {
+            config,
+            listener,
+            address,
+            collector,
+            catalog,
+            jobs,
+            rollouts,
+            access,
+            auditing,
+            tls,
+        })
     }
 
     /// The address that agents dial.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://{}/ws", self.address)
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}/ws", self.address)
     }
 
     /// Serves until `stop` is cancelled, then says goodbye to every session.
@@ -108,10 +148,11 @@ impl Controller {
     ///
     /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, collector, catalog, jobs, rollouts, .. } = self;
+        let Self { config, listener, collector, catalog, jobs, access, auditing, tls, .. } = self;
         let mut parts = config.router()?;
         let (dir, pace) = catalog.content();
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
+        parts.guarded = Some(Guarded { realm: config.realm.clone(), guard: access.guard() });
         let router = Router::new(parts).context("the realms cannot be served")?;
         let service =
             service::run(router.clone(), config.realm.clone(), config.presence(), stop.clone());
@@ -124,24 +165,36 @@ impl Controller {
         );
         let catalog = catalog::run(router.clone(), config.realm.clone(), catalog, stop.clone());
         let rollouts = rollouts::run(router.clone(), config.realm.clone(), rollouts, stop.clone());
+        let admitting =
+            access::service::run(router.clone(), config.realm.clone(), access, stop.clone());
         let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, stop.clone());
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
-        tasks.spawn(
-            async move { router.serve(listener, serving).await.context("the listener failed") },
-        );
+        if let (Some(identity), Some(settings)) = (&tls, &config.tls) {
+            tasks.spawn(tls::follow(settings.clone(), identity.clone(), stop.clone()));
+        }
+        tasks.spawn(async move {
+            let served = match tls {
+                Some(identity) => router.serve_tls(listener, identity, serving).await,
+                None => router.serve(listener, serving).await,
+            };
+            served.context("the listener failed")
+        });
         tasks.spawn(service);
         tasks.spawn(records);
         tasks.spawn(catalog);
         tasks.spawn(jobs);
         tasks.spawn(rollouts);
+        tasks.spawn(admitting);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
             stop.cancel();
             outcome = outcome.and(ended.context("a task panicked").flatten());
         }
-        outcome
+        // Nobody is left who does anything.
+        let closed = tokio::task::spawn_blocking(move || auditing.close()).await;
+        outcome.and(closed.context("closing the audit log panicked"))
     }
 }

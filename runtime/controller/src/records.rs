@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::speaks_for;
 use crate::refusal::refuse;
 
 /// Deliveries that are written at the same time; they share their commits.
@@ -135,6 +136,10 @@ impl Records {
     async fn take(&self, call: &Invocation) -> Answer {
         let delivery: Delivery = call.payload.first().map_err(|error| unreadable(call, &error))?;
         let (node, records) = (delivery.node, delivery.records.len());
+        if !speaks_for(call.caller.as_deref(), node) {
+            let message = format!("these are records of node {node}, and you are another one");
+            return Err(refuse(ErrorCode::Denied, message));
+        }
         let turn = Arc::clone(&self.deliveries).acquire_owned().await;
         let collector = self.collector.clone();
         let taken = spawn_blocking(move || {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::speaks_for;
 use crate::nodes::{Change, Nodes, Presences, Reaction};
 
 /// How long a node may take to describe itself before it is asked again.
@@ -112,6 +113,14 @@ impl Service {
                 return;
             }
         };
+        if !speaks_for(event.publisher.as_deref(), beat.node) {
+            tracing::warn!(
+                node = %beat.node,
+                by = event.publisher.as_ref().map(|publisher| publisher.authid.as_str()),
+                "ignored a heartbeat that somebody else sent"
+            );
+            return;
+        }
         let (reaction, change) = self.nodes.heartbeat(beat, Timestamp::now());
         self.tell(change).await;
         if reaction == Reaction::Describe && self.asking.insert(beat.node) {

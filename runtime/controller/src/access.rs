@@ -1,0 +1,506 @@
+//! Who may join the controller, and what they may do: its guard.
+//!
+//! ```text
+//!   router ── admit, call, ended ──> Access ── decisions ──> directory (pure)
+//!                                      │ └── changes ──────> store (SQLite)
+//!                                      └── what is done ───> audit log
+//!   service (a WAMP session) ──────────^
+//! ```
+//!
+//! Who is in the configuration's `realms` needs none of this. Everybody else is in
+//! the [`directory`]: nodes that were let in and have a key, operators with a
+//! password, a key or tokens. [`roles`] says what they may do, and [`deed`] what a
+//! call does. Whoever fails too often waits ([`attempts`]).
+
+mod attempts;
+mod deed;
+mod directory;
+mod password;
+mod roles;
+mod secret;
+pub(crate) mod service;
+mod store;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use drover_api::{
+    ApiToken, KnownNode, NEWCOMER, NewApiToken, NodeDescription, NodeId, PutUser, Scope, Timestamp,
+};
+use drover_wamp::{
+    Admitting, Applicant, Caller, Ending, Guard, Guest, Payload, Principal, Proof, PublicKey,
+    Refused, Secret, Verdict, uri,
+};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::audit::{Act, Audit};
+use attempts::Attempts;
+use deed::{Deed, DeedKind};
+use directory::{Decision, Directory, Owner, Refusal};
+use password::PasswordHash;
+use secret::NewSecret;
+use store::Store;
+
+pub use roles::OwnRole;
+pub(crate) use roles::{ADMIN, is_free_name};
+
+/// Passwords that are hashed at the same time: each takes 19 MiB and a core.
+const HASHED_AT_ONCE: usize = 2;
+
+/// What whoever fails too often is told, for programs.
+const BUSY: &str = "drover.error.busy";
+
+/// What an authid of a newcomer begins with; its key follows.
+const NEWCOMERS: &str = "newcomer.";
+
+/// What an authid of a node begins with; its number follows.
+const NODES: &str = "node.";
+
+/// What a controller's admin says about who may join.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policy {
+    /// Whether agents without a token may show a code.
+    pub(crate) claims: bool,
+    /// Roles beside the built-in ones.
+    pub(crate) roles: BTreeMap<String, OwnRole>,
+}
+
+/// Who may join, and what they may do; a handle, cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Access(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Policy,
+    directory: RwLock<Directory>,
+    /// One change at a time: decided, written, applied.
+    store: Mutex<Store>,
+    attempts: Mutex<Attempts>,
+    /// The zero of the attempts' time.
+    began: Instant,
+    hashing: Semaphore,
+    audit: Audit,
+    /// Calls that count against their peer when they fail.
+    risky: Mutex<HashMap<u64, IpAddr>>,
+}
+
+/// How a guest is known to its guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Badge {
+    Newcomer,
+    Node,
+    /// A user, by password or key.
+    User,
+    /// A user, by this token.
+    Token(String),
+}
+
+impl Access {
+    /// Opens what is kept in a file, or begins it.
+    pub(crate) fn open(path: &Path, policy: Policy, audit: Audit) -> anyhow::Result<Self> {
+        let store = Store::open(path)?;
+        let directory = store.load()?;
+        Ok(Self(Arc::new(Inner {
+            policy,
+            directory: RwLock::new(directory),
+            store: Mutex::new(store),
+            attempts: Mutex::default(),
+            began: Instant::now(),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
+            audit,
+            risky: Mutex::default(),
+        })))
+    }
+
+    /// The same as a guard of a realm.
+    pub(crate) fn guard(&self) -> Arc<dyn Guard> {
+        Arc::new(self.clone())
+    }
+
+    /// The audit log.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
+    /// The node that was let in under this number, if it still may join.
+    pub(crate) fn node(&self, node: NodeId) -> Option<KnownNode> {
+        let known = self.directory().node(node).cloned();
+        known.filter(|known| known.revoked.is_none())
+    }
+
+    /// Decides on something, and has it written before it counts. Blocks on the disk.
+    fn change<T>(&self, decide: impl FnOnce(&Directory) -> Decision<T>) -> anyhow::Result<T> {
+        let mut store = self.0.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, changes) = decide(&self.directory())?;
+        if !changes.is_empty() {
+            store.write(&changes)?;
+            let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+            changes.into_iter().for_each(|change| directory.apply(change));
+        }
+        Ok(answer)
+    }
+
+    fn directory(&self) -> std::sync::RwLockReadGuard<'_, Directory> {
+        self.0.directory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when to come back, if that is later.
+    fn check_attempts(&self, peer: IpAddr) -> Result<(), Refused> {
+        let Some(wait) = self.attempts().wait(peer, self.0.began.elapsed()) else {
+            return Ok(());
+        };
+        let seconds = wait.as_secs().saturating_add(1);
+        let text = format!("too many attempts from {peer} have failed: come back in {seconds} s");
+        Err(Refused { uri: BUSY, text, retry_in: Some(wait) })
+    }
+
+    fn failed(&self, peer: IpAddr) {
+        self.attempts().failed(peer, self.0.began.elapsed());
+    }
+
+    /// Lets a guest in, or counts and notes that it may not join.
+    async fn decide(&self, applicant: Applicant) -> Result<Guest, Refused> {
+        let peer = applicant.peer;
+        self.check_attempts(peer.ip())?;
+        let (who, what) = (claimed_name(&applicant), way_in(&applicant.proof));
+        let decided = match applicant.proof {
+            Proof::Key(key) => self.admit_key(&key, applicant.role.as_deref()).await,
+            Proof::Ticket(secret) => self.admit_ticket(applicant.authid, secret).await,
+        };
+        let result = match &decided {
+            Ok(guest) => match applicant.role.filter(|role| *role != guest.role) {
+                Some(role) => Err(denied(format!(
+                    "the role `{}` is not yours, but `{}`",
+                    role.chars().take(100).collect::<String>(),
+                    guest.role
+                ))),
+                None => Ok(()),
+            },
+            Err(refused) => Err(refused.clone()),
+        };
+        match result {
+            Ok(()) => decided,
+            Err(refused) => {
+                self.failed(peer.ip());
+                let act = Act {
+                    who,
+                    role: String::new(),
+                    from: peer.ip().to_string(),
+                    what: what.to_owned(),
+                    on: String::new(),
+                };
+                self.0.audit.done(act, "denied");
+                Err(refused)
+            }
+        }
+    }
+
+    async fn admit_key(&self, key: &PublicKey, role: Option<&str>) -> Result<Guest, Refused> {
+        let text = key.to_string();
+        if role == Some(NEWCOMER) {
+            // Whoever is a node already is told so when it asks to become one.
+            return Ok(Guest {
+                authid: format!("{NEWCOMERS}{text}"),
+                role: NEWCOMER.to_owned(),
+                permissions: roles::of_newcomer(),
+                badge: Badge::Newcomer.to_string(),
+            });
+        }
+        let owner = self.directory().owner(&text).cloned();
+        match owner {
+            None => Err(denied("cryptosign: the key is not known here".to_owned())),
+            Some(Owner::User(name)) => self.guest(&name, None, &Badge::User),
+            Some(Owner::Node(node)) => {
+                let known = self.directory().node(node).cloned();
+                let Some(known) = known.filter(|known| known.revoked.is_none()) else {
+                    return Err(denied(format!("the node {node} was revoked")));
+                };
+                if known.keys.len() > 1 {
+                    let access = self.clone();
+                    let settled = self
+                        .blocking(move || {
+                            access.change(|directory| {
+                                let change = directory.settle_key(node, &text);
+                                Ok(((), change.into_iter().collect()))
+                            })
+                        })
+                        .await;
+                    settled?;
+                }
+                Ok(Guest {
+                    authid: format!("{NODES}{node}"),
+                    role: roles::NODE.to_owned(),
+                    permissions: roles::of_node(node),
+                    badge: Badge::Node.to_string(),
+                })
+            }
+        }
+    }
+
+    async fn admit_ticket(&self, authid: Option<String>, secret: Secret) -> Result<Guest, Refused> {
+        let now = Timestamp::now();
+        let text = secret.reveal();
+        if secret::Shown::read(text).is_some() {
+            let token = {
+                let used = self.directory().use_token(text, now);
+                used.map_err(|refusal| denied(refusal.text))
+            };
+            let token = match token? {
+                (token, changes) if changes.is_empty() => token,
+                // One that counts its uses is decided on again, one use at a time.
+                _ => {
+                    let access = self.clone();
+                    let secret = secret.clone();
+                    let used = move || {
+                        access.change(|directory| directory.use_token(secret.reveal(), now))
+                    };
+                    self.blocking(used).await?
+                }
+            };
+            let ApiToken { id, user, role, .. } = token;
+            return self.guest(&user, role, &Badge::Token(id));
+        }
+        let wrong = || denied("ticket: the name is unknown, or the proof is wrong".to_owned());
+        let Some(authid) = authid else { return Err(wrong()) };
+        let user = self.directory().user(&authid).cloned();
+        let known = user.and_then(|user| user.password).unwrap_or_else(PasswordHash::of_nobody);
+        let Ok(_permit) = self.0.hashing.acquire().await else { return Err(wrong()) };
+        let is_right = spawn_blocking(move || known.is(&secret)).await.unwrap_or(false);
+        match is_right {
+            true => self.guest(&authid, None, &Badge::User),
+            false => Err(wrong()),
+        }
+    }
+
+    /// An operator who has proved to be one.
+    fn guest(&self, name: &str, role: Option<String>, badge: &Badge) -> Result<Guest, Refused> {
+        let of_user = self.directory().user(name).map(|user| user.role.clone());
+        let Some(role) = role.or(of_user) else {
+            return Err(denied("the user is not there any more".to_owned()));
+        };
+        let Some(rights) = self.rights(&role) else {
+            let text = format!(
+                "the role `{role}` is not there: the controller's configuration has [roles.{role}]"
+            );
+            return Err(denied(text));
+        };
+        let (authid, badge) = (name.to_owned(), badge.to_string());
+        Ok(Guest { authid, role, permissions: rights.permissions, badge })
+    }
+
+    fn rights(&self, role: &str) -> Option<roles::Rights> {
+        roles::of(role, self.0.policy.roles.get(role))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let failed = |error: anyhow::Error| match error.downcast::<Refusal>() {
+            Ok(refusal) => denied(refusal.text),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "cannot change who may join");
+                denied("the controller cannot write down who may join: see its log".to_owned())
+            }
+        };
+        match spawn_blocking(work).await {
+            Ok(done) => done.map_err(failed),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Says why a guest may not do something, beyond what its role's names say.
+    fn judge(&self, caller: &Caller, badge: &Badge, deed: &Deed) -> Result<(), String> {
+        match badge {
+            Badge::Newcomer | Badge::Node => return Ok(()),
+            Badge::User | Badge::Token(_) => {}
+        }
+        let Some(rights) = self.rights(&caller.authrole) else {
+            return Err(format!("the role `{}` is not there any more", caller.authrole));
+        };
+        let node = self.describe(deed.node);
+        rights
+            .judge(deed, &node)
+            .map_err(|text| format!("the role `{}` {text}", caller.authrole))?;
+        let Badge::Token(id) = badge else { return Ok(()) };
+        let directory = self.directory();
+        let token = directory.token(id).map(|record| &record.token);
+        // The last session of a token with a number of uses may go on.
+        let Some(token) = token else { return Err("the token was withdrawn".to_owned()) };
+        if token.expires.is_some_and(|expires| expires <= Timestamp::now()) {
+            return Err("the token has expired: log in again, or make another one".to_owned());
+        }
+        roles::judge_scope(&token.scope, deed, &node)?;
+        let is_less =
+            token.role.is_some() || token.uses.is_some() || token.scope != Scope::default();
+        let makes_more = ["access.new_token", "access.password"].contains(&deed.what.as_str());
+        if is_less && makes_more {
+            return Err(format!(
+                "a token that is for less than its user is not for `{}`",
+                deed.what
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is certain of a node: what it was let in with.
+    fn describe(&self, node: Option<NodeId>) -> NodeDescription {
+        let node = node.unwrap_or(NodeId::new(0, 0));
+        match self.node(node) {
+            Some(KnownNode { name, labels, .. }) => {
+                NodeDescription { name, labels, ..roles::bare(node) }
+            }
+            None => roles::bare(node),
+        }
+    }
+}
+
+impl Guard for Access {
+    fn admit(&self, applicant: Applicant) -> Admitting<'_> {
+        Box::pin(self.decide(applicant))
+    }
+
+    fn call(&self, caller: &Caller, procedure: &str, payload: &Payload) -> Verdict {
+        let deed = Deed::of(procedure, payload);
+        if deed.kind == DeedKind::Foreign {
+            return Verdict::Pass;
+        }
+        let badge = caller.badge.as_deref().map(Badge::read);
+        let is_joining = badge == Some(Badge::Newcomer);
+        if let (true, Some(peer)) = (is_joining, caller.peer)
+            && let Err(refused) = self.check_attempts(peer.ip())
+        {
+            return Verdict::Deny(refused.text);
+        }
+        let judged = badge.as_ref().map_or(Ok(()), |badge| self.judge(caller, badge, &deed));
+        if judged.is_ok() && deed.kind != DeedKind::Doing {
+            return Verdict::Pass;
+        }
+        let begun = self.0.audit.begin(Act {
+            who: caller.authid.clone(),
+            role: caller.authrole.clone(),
+            from: caller.peer.map_or_else(|| "bridge".to_owned(), |peer| peer.ip().to_string()),
+            what: deed.what,
+            on: deed.on,
+        });
+        match (judged, begun) {
+            (Ok(()), Ok(number)) => {
+                if let (true, Some(peer)) = (is_joining, caller.peer) {
+                    self.risky().insert(number, peer.ip());
+                }
+                Verdict::Watch(number)
+            }
+            (Ok(()), Err(full)) => Verdict::Deny(full.to_string()),
+            (Err(text), begun) => {
+                if let Ok(number) = begun {
+                    self.0.audit.end(number, "denied");
+                }
+                Verdict::Deny(text)
+            }
+        }
+    }
+
+    fn ended(&self, call: u64, ending: Ending<'_>) {
+        let peer = self.risky().remove(&call);
+        let result = match ending {
+            Ending::Answered => "ok",
+            Ending::Failed(uri::error::NOT_AUTHORIZED) => "denied",
+            Ending::Failed(error) => error,
+            Ending::Left => "the caller left",
+        };
+        if let (Some(peer), Ending::Failed(_)) = (peer, ending) {
+            self.failed(peer);
+        }
+        self.0.audit.end(call, result);
+    }
+}
+
+impl Access {
+    fn risky(&self) -> MutexGuard<'_, HashMap<u64, IpAddr>> {
+        self.0.risky.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a user to the file of a controller that does not run, and makes a token.
+pub(crate) fn add_admin(
+    path: &Path,
+    user: &PutUser,
+    token: &NewApiToken,
+    now: Timestamp,
+) -> anyhow::Result<Secret> {
+    let mut store = Store::open(path)?;
+    let mut known = store.load()?;
+    let ((), changes) = known.put_user(user, None, now)?;
+    store.write(&changes)?;
+    changes.into_iter().for_each(|change| known.apply(change));
+    let secret = NewSecret::draw();
+    let (_, changes) = known.make_token(&user.name, token, &secret, now)?;
+    store.write(&changes)?;
+    Ok(secret.text)
+}
+
+/// Whether whoever sent something may speak for a node. Nodes that prove who they
+/// are may for themselves alone; of others it is known by the realm's
+/// configuration that they may.
+pub(crate) fn speaks_for(sender: Option<&Principal>, node: NodeId) -> bool {
+    match sender {
+        Some(sender) if sender.authid.starts_with(NODES) && sender.authrole == roles::NODE => {
+            sender.authid.strip_prefix(NODES) == Some(node.to_string().as_str())
+        }
+        _ => true,
+    }
+}
+
+impl std::fmt::Display for Badge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Newcomer => f.write_str("newcomer"),
+            Self::Node => f.write_str("node"),
+            Self::User => f.write_str("user"),
+            Self::Token(id) => write!(f, "token {id}"),
+        }
+    }
+}
+
+impl Badge {
+    fn read(text: &str) -> Self {
+        match text {
+            "newcomer" => Self::Newcomer,
+            "node" => Self::Node,
+            "user" => Self::User,
+            other => Self::Token(other.trim_start_matches("token ").to_owned()),
+        }
+    }
+}
+
+fn denied(text: String) -> Refused {
+    Refused { uri: uri::error::AUTHENTICATION_DENIED, text, retry_in: None }
+}
+
+/// Who somebody says they are, for the audit log. A token is nothing to be shown.
+fn claimed_name(applicant: &Applicant) -> String {
+    let name = match (&applicant.authid, &applicant.proof) {
+        (_, Proof::Key(key)) => key.to_string(),
+        (Some(authid), _) if secret::Shown::read(authid).is_none() => authid.clone(),
+        _ => "?".to_owned(),
+    };
+    name.chars().take(100).filter(|letter| !letter.is_control()).collect()
+}
+
+fn way_in(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Key(_) => "join by key",
+        Proof::Ticket(_) => "join by password or token",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The thread that writes the audit log, and what waits for it.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use drover_snapshot::Found;
+
+use super::chain::Head;
+use super::{Full, Line};
+
+/// The version of the file that says how far the log goes.
+const HEAD_VERSION: u32 = 1;
+
+/// How many lines may wait: seconds of work of a busy controller.
+const MAX_WAITING: usize = 20_000;
+
+/// How long the writer waits before it tries a disk again that took nothing.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Lines on their way into the log.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: VecDeque<Line>,
+    /// The number of the last line that was put in.
+    last: u64,
+    /// The number of the last line that is on disk.
+    written: u64,
+    is_closed: bool,
+    is_failing: bool,
+}
+
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    thread: JoinHandle<()>,
+}
+
+/// The files.
+struct Log {
+    file: File,
+    head: Head,
+    head_path: PathBuf,
+    /// The length of the file up to the end of the last line that is whole.
+    length: u64,
+}
+
+impl Queue {
+    /// Puts in a line if there is room; its number.
+    pub(super) fn push(&self, line: Line) -> Result<u64, Full> {
+        let state = self.lock();
+        if state.lines.len() >= MAX_WAITING {
+            return Err(Full);
+        }
+        Ok(self.put(state, line))
+    }
+
+    /// Puts in a line that belongs to one that is there: there are no more of them.
+    pub(super) fn push_anyway(&self, line: Line) {
+        let state = self.lock();
+        self.put(state, line);
+    }
+
+    /// Waits until what was put in before is on disk, or the disk takes nothing.
+    pub(super) fn settle(&self) {
+        let state = self.lock();
+        let last = state.last;
+        let waits =
+            |state: &mut State| state.written < last && !state.is_failing && !state.is_closed;
+        drop(self.changed.wait_while(state, waits));
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, line: Line) -> u64 {
+        state.lines.push_back(line);
+        state.last += 1;
+        let number = state.last;
+        drop(state);
+        self.changed.notify_all();
+        number
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, and takes them; none when the queue is closed and empty.
+    fn take(&self) -> Vec<Line> {
+        let waits = |state: &mut State| state.lines.is_empty() && !state.is_closed;
+        let guard = self.changed.wait_while(self.lock(), waits);
+        let state = guard.unwrap_or_else(PoisonError::into_inner);
+        state.lines.iter().cloned().collect()
+    }
+
+    /// Forgets lines that are on disk.
+    fn wrote(&self, count: usize) {
+        let mut state = self.lock();
+        state.lines.drain(..count);
+        state.written += count as u64;
+        state.is_failing = false;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Notes that the disk takes nothing, and waits a while; whether to try again.
+    fn failed(&self) -> bool {
+        let mut state = self.lock();
+        state.is_failing = true;
+        self.changed.notify_all();
+        if state.is_closed {
+            return false;
+        }
+        let waited = self.changed.wait_timeout_while(state, RETRY, |state| !state.is_closed);
+        drop(waited);
+        true
+    }
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let log = Log::open(path)?;
+        let queue = Arc::new(Queue {
+            state: Mutex::new(State {
+                lines: VecDeque::new(),
+                last: log.head.lines,
+                written: log.head.lines,
+                is_closed: false,
+                is_failing: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write(log, &of_thread))
+            .context("cannot start the thread that writes it")?;
+        Ok(Self { queue, thread })
+    }
+
+    pub(super) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
+    pub(super) fn close(self) {
+        self.queue.lock().is_closed = true;
+        self.queue.changed.notify_all();
+        if self.thread.join().is_err() {
+            tracing::error!("the writer of the audit log panicked");
+        }
+    }
+}
+
+fn write(mut log: Log, queue: &Queue) {
+    let mut is_failing = false;
+    loop {
+        let lines = queue.take();
+        if lines.is_empty() {
+            return;
+        }
+        match log.append(&lines) {
+            Ok(()) => {
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!("the audit log can be written again");
+                }
+                queue.wrote(lines.len());
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(%error, "the audit log cannot be written");
+                }
+                if !queue.failed() {
+                    let lost = lines.len();
+                    tracing::error!(lost, "lines of the audit log are lost");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Log {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .context("cannot open the file")?;
+        let head_path = path.with_extension("head");
+        let noted = match drover_snapshot::read::<Head>(&head_path, HEAD_VERSION)? {
+            Found::Whole(head) => head,
+            Found::Nothing | Found::PutAside(_) => Head::start(),
+        };
+        // The head is written after the lines, so there may be some behind it.
+        let (head, length) = follow_from(&mut file, &noted)?;
+        if file.metadata()?.len() > length {
+            tracing::warn!("the last line of the audit log was not whole, and is cut off");
+            file.set_len(length)?;
+        }
+        Ok(Self { file, head, head_path, length })
+    }
+
+    /// Adds lines, all or none, and waits until they are on disk.
+    fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        let (mut text, mut head) = (String::new(), self.head.clone());
+        for line in lines {
+            let (line, next) = head.next(line)?;
+            text.push_str(&line);
+            head = next;
+        }
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // What is there of them would be in the way of the next attempt.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += text.len() as u64;
+        self.head = head;
+        drover_snapshot::replace(&self.head_path, HEAD_VERSION, &self.head)
+    }
+}
+
+/// Where the log ends, read from its start: the head of the last line that is
+/// whole, and the bytes up to its end. What is wrong in between is for
+/// `drover audit verify` to tell; the log goes on from what stands there.
+fn follow_from(file: &mut File, noted: &Head) -> anyhow::Result<(Head, u64)> {
+    let (mut head, mut length) = (Head::start(), 0);
+    let mut reader = BufReader::new(file);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let read = reader.read_until(b'\n', &mut bytes)?;
+        let Some((b'\n', line)) = bytes.split_last() else { break };
+        length += read as u64;
+        let text = String::from_utf8_lossy(line);
+        let found = text.split_once(' ').map_or(String::new(), |(hash, _)| hash.to_owned());
+        head = Head { lines: head.lines + 1, hash: found };
+    }
+    if head.lines < noted.lines {
+        tracing::error!(
+            there = head.lines,
+            written = noted.lines,
+            "lines are missing at the end of the audit log: somebody has taken them out"
+        );
+        // So that it stays visible, the chain goes on from what was written.
+        return Ok((noted.clone(), length));
+    }
+    Ok((head, length))
+}
+
+/// How far the log went when it was last written.
+pub(super) fn noted(path: &Path) -> io::Result<Head> {
+    Ok(match drover_snapshot::read::<Head>(&path.with_extension("head"), HEAD_VERSION)? {
+        Found::Whole(head) => head,
+        Found::Nothing | Found::PutAside(_) => Head::start(),
+    })
+}
