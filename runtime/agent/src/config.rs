@@ -17,6 +17,7 @@ use bytesize::ByteSize;
 use drover_api::NodeId;
 use drover_process::{Places, SpecContext};
 use drover_signing::{TrustError, TrustedKeySettings};
+use drover_wamp::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::services::{self, ServiceSpec};
@@ -45,6 +46,16 @@ pub struct Config {
     /// address that begins with `wss://`; those of the platform by default.
     #[serde(skip_serializing_if = "is_unset")]
     pub ca_file: PathBuf,
+    /// The SHA-256 of the controller's certificate in hexadecimal, for a
+    /// `wss://` whose certificate nobody has signed who is trusted here.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+    /// PEM file of the agent's own certificate, for a controller that wants one.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub certificate_file: PathBuf,
+    /// PEM file of that certificate's private key.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub certificate_key_file: PathBuf,
     /// File with the private key by which the controller knows the node: an
     /// Ed25519 key of 64 hexadecimal digits. Without one it joins as nobody in
     /// particular.
@@ -120,6 +131,9 @@ impl Default for Config {
             controller: "ws://127.0.0.1:7117/ws".to_owned(),
             realm: drover_api::procedures::REALM.to_owned(),
             ca_file: PathBuf::new(),
+            fingerprint: String::new(),
+            certificate_file: PathBuf::new(),
+            certificate_key_file: PathBuf::new(),
             key_file: PathBuf::new(),
             gid: 1,
             nid: 1,
@@ -216,13 +230,25 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let quoted = |text: &str| format!("{text:?}");
-        let rules: [Rule; 22] = [
+        let rules: [Rule; 24] = [
             (
                 !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
                 quoted(&self.controller),
                 "must be a WebSocket address such as \"ws://127.0.0.1:7117/ws\" or \
                  \"wss://controller.example.org/ws\"",
+            ),
+            (
+                !self.fingerprint.is_empty() && self.fingerprint.parse::<Fingerprint>().is_err(),
+                "fingerprint",
+                quoted(&self.fingerprint),
+                "must be the SHA-256 of the controller's certificate: 64 hexadecimal digits",
+            ),
+            (
+                is_unset(&self.certificate_file) != is_unset(&self.certificate_key_file),
+                "certificate_file",
+                quoted(&self.certificate_file.to_string_lossy()),
+                "goes together with `certificate_key_file`",
             ),
             (
                 self.grants.extension().is_none_or(|extension| extension != "toml"),
@@ -514,6 +540,8 @@ mod tests {
         for (text, key) in [
             ("controller = \"http://x\"", "controller"),
             ("name = \" \"", "name"),
+            ("fingerprint = \"abc\"", "fingerprint"),
+            ("certificate_file = \"/c.pem\"", "certificate_key_file"),
             ("heartbeat = \"1ms\"", "heartbeat"),
             ("heartbeat = 5", "heartbeat"),
             ("reconnect_first = \"0s\"", "reconnect_first"),

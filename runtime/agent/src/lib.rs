@@ -23,6 +23,7 @@
 //! [`update`] has what the controller pushes: plugins, and other versions of the agent's
 //! own program, which the [`launcher`] starts. [`inbox`] has the jobs that it hands over
 //! for good.
+//! [`identity`] is who the node is to its controller, once it was let in.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
 //! controller is to have; [`metrics`] adds up what they measure.
 
@@ -34,6 +35,7 @@ mod config;
 mod dispatch;
 mod forward;
 mod grants;
+mod identity;
 mod inbox;
 mod launcher;
 mod link;
@@ -68,6 +70,7 @@ pub use config::{
 };
 
 pub use drover_process::run_keeper;
+pub use identity::{Join, has_joined, join};
 pub use launcher::{After, HAND_OVER, Launcher};
 pub use link::try_out;
 pub use processes::KeeperCommand;
@@ -88,6 +91,8 @@ use update::Updates;
 /// started.
 pub struct Agent {
     config: Config,
+    /// The same as it was written, before the node's identity was put over it.
+    written: Config,
     /// Where the configuration came from, if changes of it are to be followed.
     config_file: Option<PathBuf>,
     grants: grants::Source,
@@ -131,10 +136,11 @@ impl Agent {
     /// If a directory cannot be made or written, another agent has the log
     /// open, or a socket for metrics cannot be opened.
     pub fn start(
-        config: Config,
+        written: Config,
         compiler: CompilerCommand,
         keeper: &KeeperCommand,
     ) -> anyhow::Result<Self> {
+        let config = identity::over(&written)?;
         let startup = config.startup_jobs()?;
         for (key, dir) in [("data_dir", &config.data_dir), ("plugin_dir", &config.plugin_dir)] {
             std::fs::create_dir_all(dir).with_context(|| {
@@ -185,6 +191,7 @@ impl Agent {
         let (inbox, inbox_task) = Inbox::new(&config.data_dir, config.jobs.inbox());
         Ok(Self {
             config,
+            written,
             config_file: None,
             grants,
             granted,
@@ -235,6 +242,7 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
         let Self {
             config,
+            written,
             config_file,
             grants,
             granted,
@@ -280,7 +288,7 @@ impl Agent {
         tasks.spawn(plugins::keep(directory, node.clone(), loaded.clone(), stop.clone()));
         tasks.spawn(grants::watch(grants, granted, node.clone(), stop.clone()));
         if let Some(file) = config_file {
-            tasks.spawn(reload::watch(file, config.clone(), node.clone(), stop.clone()));
+            tasks.spawn(reload::watch(file, written, node.clone(), stop.clone()));
         }
         tasks.spawn(quarantines.follow(node.clone(), stop.clone()));
         tasks.spawn(supervisor.run(node.clone(), stop.clone()));

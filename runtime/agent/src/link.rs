@@ -1,13 +1,15 @@
 //! The link: WAMP sessions to the controller, one after the other, for ever.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{Heartbeat, procedures};
 use drover_wamp::{
-    Authentication, AwayError, Backoff, CallError, Client, ClientConfig, ConnectError, EndReason,
-    Link, LinkConfig, LinkState, MatchPolicy, Payload, PublishOptions, RegisterOptions,
-    Registration, Roots, SessionId, Status, TlsOptions, uri,
+    Authentication, AwayError, Backoff, CallError, Client, ClientCertificate, ClientConfig,
+    ConnectError, EndReason, Fingerprint, Link, LinkConfig, LinkState, MatchPolicy, Payload,
+    PublishOptions, RegisterOptions, Registration, Roots, SessionId, Status, TlsOptions, uri,
 };
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::is_unset;
 use crate::node::Node;
-use crate::{Config, dispatch, forward, inbox, services};
+use crate::{Config, dispatch, forward, identity, inbox, services};
 
 /// How long joining waits for the plugins. Compiled ones load within
 /// milliseconds; a node whose plugins must be compiled first joins without
@@ -41,6 +43,9 @@ pub(crate) async fn keep(
     let authentication = link_config.client.authentication.clone();
     let link = Link::open(link_config)?;
     node.updates().linked(link.clone());
+    if let Authentication::Cryptosign { key, .. } = &authentication {
+        node.linked(link.clone(), Arc::clone(key));
+    }
     let mut watching = JoinSet::new();
     watching.spawn(tell(config.controller.clone(), authentication, link.clone()));
     watching.spawn(services::publish(node.clone(), link.clone()));
@@ -84,7 +89,7 @@ pub(crate) async fn keep(
 ///
 /// If the controller does not let it in.
 pub async fn try_out(config: &Config) -> anyhow::Result<()> {
-    let link = link_config(config)?;
+    let link = link_config(&identity::over(config)?)?;
     let session = Client::connect(&link.client).await.context("the controller cannot be joined")?;
     session.close().await;
     Ok(())
@@ -96,17 +101,29 @@ async fn all(tokens: &[CancellationToken]) {
     }
 }
 
-/// How the controller is known.
+/// How the controller is known, and what the agent proves itself with to its port.
 pub(crate) fn tls(config: &Config) -> TlsOptions {
-    let is_set = !is_unset(&config.ca_file);
-    let file = is_set.then(|| Roots::File(config.ca_file.clone()));
-    TlsOptions { roots: file.unwrap_or_default() }
+    let set = |path: &PathBuf| Some(path.clone()).filter(|path| !is_unset(path));
+    let file = set(&config.ca_file).map(Roots::File);
+    // The configuration was checked.
+    let pin = config.fingerprint.parse::<Fingerprint>().ok().map(Roots::Fingerprint);
+    let certificate = set(&config.certificate_file).zip(set(&config.certificate_key_file));
+    TlsOptions {
+        roots: pin.or(file).unwrap_or_default(),
+        certificate: certificate.map(|(certificates, key)| ClientCertificate { certificates, key }),
+    }
 }
 
-fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {
+/// Where the controller is, and how it is known; who the agent is there is left open.
+pub(crate) fn client_config(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new(&config.controller, &config.realm);
     client.max_message_bytes = config.max_message_bytes();
     client.tls = tls(config);
+    client
+}
+
+fn link_config(config: &Config) -> anyhow::Result<LinkConfig> {
+    let mut client = client_config(config);
     if !is_unset(&config.key_file) {
         client.authentication = Authentication::from_key_file(&config.key_file)
             .context("the agent's `key_file` cannot be used")?;
@@ -201,13 +218,14 @@ async fn tell(controller: String, authentication: Authentication, link: Link) {
 fn cure(uri: &str, authentication: &Authentication) -> Option<String> {
     match (uri, authentication) {
         (uri::error::NO_AUTH_METHOD, Authentication::Anonymous) => Some(
-            "; set `key_file` in the agent's configuration to a file with the node's private key"
+            "; join with a token of `drover node token` (`drover agent --join @FILE`), or set \
+             `key_file` in the agent's configuration to a file with the node's private key"
                 .to_owned(),
         ),
         (uri::error::AUTHENTICATION_DENIED, Authentication::Cryptosign { key, .. }) => {
             Some(format!(
-                "; the controller does not know the node's key: add {} to `public_keys` of a \
-                 principal in its configuration",
+                "; the controller does not know the node's key: join with a new token of `drover \
+                 node token`, or add {} to `public_keys` of a principal in its configuration",
                 key.public_key()
             ))
         }

@@ -3,11 +3,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use drover_api::{Command, JobId, NodeDescription, NodeId, NodeOperations, Timestamp, procedures};
 use drover_plugin_host::Host;
+use drover_wamp::{Link, SigningKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +42,9 @@ struct Shared {
     services: Services,
     updates: Updates,
     inbox: Inbox,
+    data_dir: PathBuf,
+    /// The link, and the key with which the node joins, once there is one.
+    joined_with: OnceLock<(Link, Arc<SigningKey>)>,
     sources: Sources,
     windows: Windows,
     inputs: Inputs,
@@ -99,6 +104,8 @@ impl Node {
             services,
             updates,
             inbox,
+            data_dir: config.data_dir.clone(),
+            joined_with: OnceLock::new(),
             sources: Sources::new(config.sources.keys()),
             windows: Windows::default(),
             inputs: Inputs::default(),
@@ -121,6 +128,22 @@ impl Node {
     /// What the names of the node's procedures begin with.
     pub(crate) fn prefix(&self) -> &str {
         &self.shared.prefix
+    }
+
+    /// The directory for what the agent keeps.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.shared.data_dir
+    }
+
+    /// Has the node join over this link, with this key.
+    pub(crate) fn linked(&self, link: Link, key: Arc<SigningKey>) {
+        // There is one link in the life of an agent.
+        let _ = self.shared.joined_with.set((link, key));
+    }
+
+    /// The link, and the key with which the node joins; none if it has no key.
+    pub(crate) fn joined_with(&self) -> Option<&(Link, Arc<SigningKey>)> {
+        self.shared.joined_with.get()
     }
 
     pub(crate) fn host(&self) -> &Host {

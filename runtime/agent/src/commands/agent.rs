@@ -1,7 +1,9 @@
 //! `agent.*`: the agent itself.
 
-use drover_api::OperationKind;
+use drover_api::{ErrorCode, JobError, OperationKind};
 use serde_json::{Value, json};
+
+use crate::identity::{self, Identity};
 
 use super::{Alias, Ends, Request, Row, Running, no_arguments};
 
@@ -40,6 +42,18 @@ pub(super) const ROWS: &[Row] = &[
         returns: || json!({ "type": "null" }),
         run: restart,
     },
+    Row {
+        name: "agent.rotate_key",
+        aliases: &[],
+        kind: OperationKind::Task,
+        ends: Ends::ByItself,
+        doc: "Makes another key for the node, tells the controller of it, and answers with its \
+              public half.\nOnly of a node that was let in by a token or a code. Its session goes \
+              on; the former key counts no more.",
+        arguments: no_arguments,
+        returns: || json!({ "type": "string" }),
+        run: rotate_key,
+    },
 ];
 
 fn info(Request { node, .. }: Request<'_>) -> Running<'_> {
@@ -59,6 +73,22 @@ fn info(Request { node, .. }: Request<'_>) -> Running<'_> {
             "trouble": description.trouble,
         })
         .into())
+    })
+}
+
+fn rotate_key(Request { node, .. }: Request<'_>) -> Running<'_> {
+    Box::pin(async move {
+        let failed = |text: String| JobError::new(ErrorCode::Failed, text);
+        let has_identity = matches!(Identity::read(node.data_dir()), Ok(Some(_)));
+        let Some((link, key)) = node.joined_with().filter(|_| has_identity) else {
+            let text = "the node was not let in by a token or a code, so its key is its admin's";
+            return Err(failed(text.to_owned()));
+        };
+        let session = link.session().ok_or_else(|| failed("there is no session".to_owned()))?;
+        let rotated = identity::rotate(node.data_dir(), key, &session).await;
+        let public = rotated.map_err(|error| failed(format!("{error:#}")))?;
+        tracing::info!(key = public, "the node has another key");
+        Ok(Value::from(public).into())
     })
 }
 
