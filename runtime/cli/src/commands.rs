@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod catalog;
 pub(crate) mod compile;
@@ -14,7 +15,9 @@ pub(crate) mod job;
 pub(crate) mod keeper;
 pub(crate) mod key;
 pub(crate) mod kill;
+pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod ops;
 pub(crate) mod plugin;
@@ -26,3 +29,5 @@ pub(crate) mod service;
 pub(crate) mod sign;
 pub(crate) mod sources;
 pub(crate) mod stats;
+pub(crate) mod token;
+pub(crate) mod user;

@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod address;
 mod arguments;
 mod commands;
 mod config_file;
 mod controller;
+mod credentials;
 mod exit;
 mod feed;
 mod input;
@@ -18,6 +20,7 @@ mod log_lines;
 mod open_files;
 mod output;
 mod render;
+mod secrets;
 mod signing_key;
 mod streams;
 mod transfer;
@@ -51,6 +54,13 @@ pub fn main() -> ExitCode {
         Command::Catalog(command) => commands::catalog::run(command),
         Command::Rollout(command) => commands::rollout::run(command),
         Command::Desired(command) => commands::desired::run(command),
+        Command::Node(command) => commands::node::run(&command),
+        Command::User(command) => commands::user::run(&command),
+        Command::Token(command) => commands::token::run(&command),
+        Command::Audit(command) => commands::audit::run(&command),
+        Command::Login(command) => commands::login::login(&command),
+        Command::Logout(command) => commands::login::logout(&command),
+        Command::Whoami(command) => commands::login::who_am_i(&command),
         Command::Sign(command) => commands::sign::sign(&command),
         Command::Verify(command) => commands::sign::verify(&command),
         Command::Key(command) => commands::key::run(&command),
@@ -112,6 +122,20 @@ enum Command {
     Rollout(commands::rollout::Rollout),
     /// Say which nodes are to have which version of a plugin
     Desired(commands::desired::Desired),
+    /// Let agents in as nodes, and put an end to that
+    Node(commands::node::Node),
+    /// Add, change and remove operators
+    User(commands::user::Users),
+    /// Make and withdraw tokens of programs
+    Token(commands::token::Tokens),
+    /// Show who did what, and check that nothing was changed in that
+    Audit(commands::audit::Audit),
+    /// Log in to a controller
+    Login(commands::login::Login),
+    /// Log out of a controller
+    Logout(commands::login::Logout),
+    /// Tell who you are to the controller
+    Whoami(commands::login::WhoAmIs),
     /// Sign a plugin or another file
     Sign(commands::sign::Sign),
     /// Check the signature of a file

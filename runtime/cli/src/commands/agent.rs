@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use drover_agent::{After, Config, Ended, Launcher, OwnProgram};
-use drover_api::version;
+use drover_agent::{After, Config, Ended, Join, Launcher, OwnProgram};
+use drover_api::{JoinText, version};
+use drover_wamp::Secret;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{compile, daemon, keeper};
 use crate::exit::{Exit, Failure};
-use crate::{config_file, open_files, output};
+use crate::{config_file, open_files, output, secrets};
 
 /// How often the launcher hears of the agent that it has started.
 const BEAT: Duration = Duration::from_secs(1);
@@ -29,6 +30,15 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(crate) struct Agent {
     #[command(flatten)]
     daemon: daemon::Daemon,
+    /// Join the controller with this token of `drover node token`, or with the one in
+    /// the file after an @; everybody on this host can read arguments, so better use a
+    /// file or DROVER_JOIN. Of no effect once the agent has joined
+    #[arg(long, value_name = "@FILE", env = "DROVER_JOIN", hide_env_values = true)]
+    join: Option<Hidden>,
+    /// Join the controller of the configuration by showing a code, which an admin
+    /// approves. Of no effect once the agent has joined
+    #[arg(long, conflicts_with = "join")]
+    claim: bool,
     /// Find out whether this program could be the agent, and end
     #[arg(long, hide = true)]
     trial: bool,
@@ -38,6 +48,16 @@ pub(crate) struct Agent {
     /// Which of the pushed versions this is
     #[arg(long, hide = true, value_name = "SHA256", requires = "launcher")]
     pushed: Option<String>,
+}
+
+/// A text on the command line that no message may show.
+#[derive(Debug, Clone)]
+struct Hidden(Secret);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Secret::new(text))
+    }
 }
 
 pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
@@ -58,6 +78,12 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
             ended => Ok(exit(ended)),
         };
     }
+    if !drover_agent::has_joined(&config)?
+        && let Some(join) = command.join()?
+        && !enrol(&config, &join)?
+    {
+        return Ok(Exit::Done);
+    }
     if let Some(status) = launch(&config)? {
         return Ok(exit_of(status));
     }
@@ -69,6 +95,20 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
         }
         ended => Ok(exit(ended)),
     }
+}
+
+/// Has the agent let in as a node; whether it was, and not stopped before.
+fn enrol(config: &Config, join: &Join) -> Result<bool, Failure> {
+    daemon::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let joining = async {
+            tokio::select! {
+                () = stop.cancelled() => Ok(false),
+                joined = drover_agent::join(config, join, show) => joined.map(|()| true),
+            }
+        };
+        daemon::until_signalled(stop.clone(), joining).await
+    })
 }
 
 /// Is the launcher as long as a version that was pushed is to run; gives back how the
@@ -158,4 +198,28 @@ fn exit(ended: Ended) -> Exit {
 fn exit_of(status: ExitStatus) -> Exit {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.map_or_else(|| Exit::signal(status.signal().unwrap_or_default()), Exit::Program)
+}
+
+impl Agent {
+    /// How the agent is to join, if it is to.
+    fn join(&self) -> Result<Option<Join>, Failure> {
+        if self.claim {
+            return Ok(Some(Join::Claim));
+        }
+        let Some(Hidden(given)) = &self.join else { return Ok(None) };
+        let token = match given.reveal().strip_prefix('@') {
+            Some(file) => secrets::in_file(Path::new(file))?,
+            None => given.clone(),
+        };
+        let token: JoinText = token.reveal().parse().map_err(|error| {
+            Failure::new(Exit::Usage, anyhow::Error::new(error).context("--join (or DROVER_JOIN)"))
+        })?;
+        Ok(Some(Join::Token(token)))
+    }
+}
+
+fn show(code: &str) {
+    // Nobody to tell is nothing to end for.
+    let _ = output::answer(&format!("claim code {code}"));
+    output::note(&format!("waiting for an admin: drover node approve {code}"));
 }

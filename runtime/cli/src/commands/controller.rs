@@ -1,6 +1,8 @@
 //! `drover controller`: the controller that agents dial.
 
-use clap::Args;
+mod init;
+
+use clap::{Args, Subcommand};
 use drover_controller::Config;
 use tokio_util::sync::CancellationToken;
 
@@ -11,12 +13,25 @@ use crate::{config_file, output};
 /// Runs a controller: prints the address it listens on, then serves agents
 /// and operators until SIGINT or SIGTERM.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Controller {
     #[command(flatten)]
     daemon: daemon::Daemon,
+    #[command(subcommand)]
+    command: Option<ControllerCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ControllerCommand {
+    /// Make all it takes to try one on a network: a certificate, a configuration, an
+    /// admin
+    Init(init::Init),
 }
 
 pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
+    if let Some(ControllerCommand::Init(command)) = &command.command {
+        return init::run(command);
+    }
     let config = config_file::load(command.daemon.config.as_deref(), "controller", Config::parse)?;
     if command.daemon.print_config {
         output::answer(&config.to_toml())?;
