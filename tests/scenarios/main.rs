@@ -24,6 +24,7 @@ mod keys;
 mod limits;
 mod log_lines;
 mod logs;
+mod network;
 mod permissions;
 mod plugin_programs;
 mod plugins;

@@ -1,0 +1,436 @@
+//! A controller that other hosts can reach: TLS, and nobody in who does not belong.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::Command;
+
+use drover_api::{AuditEntry, JoinText, KnownNode, NodeStatus, Presence};
+use drover_tests::{Process, Ran, wait_for};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::DROVER;
+
+/// A site as `drover controller init` makes it, on an address of this host that
+/// others see.
+struct Network {
+    dir: TempDir,
+    controller: Option<Process>,
+    url: String,
+    fingerprint: String,
+}
+
+impl Network {
+    fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let address = outward_address();
+        let port = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
+        let mut site = Self {
+            dir,
+            controller: None,
+            url: format!("wss://{address}:{port}/ws"),
+            fingerprint: String::new(),
+        };
+        let (config, data) = (site.file("controller.toml"), site.file("controller"));
+        let listen = format!("{address}:{port}");
+        let made = site
+            .drover(&[
+                "controller",
+                "init",
+                "--config",
+                &config,
+                "--data-dir",
+                &data,
+                "--listen",
+                &listen,
+            ])
+            .ok();
+        site.fingerprint = made.trim().strip_prefix("fingerprint ").unwrap().to_owned();
+        site.start_controller();
+        site
+    }
+
+    fn start_controller(&mut self) {
+        let config = self.file("controller.toml");
+        let controller = Process::spawn(&mut self.command(&["controller", "--config", &config]));
+        let url = controller.wait_for_output("the controller's address", |line| {
+            Some(line.strip_prefix("listening on ")?.to_owned())
+        });
+        assert_eq!(url, self.url);
+        self.controller = Some(controller);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// A file with a secret.
+    fn secret(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), format!("{text}\n")).unwrap();
+        self.file(name)
+    }
+
+    /// `drover` as the admin, unless another file of credentials is set.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(DROVER);
+        command.args(arguments).env("DROVER_CREDENTIALS", self.path("credentials.toml"));
+        command
+    }
+
+    fn drover(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.command(arguments))
+    }
+
+    /// `drover` as somebody else, who has logged in.
+    fn drover_as(&self, user: &str, arguments: &[&str]) -> Ran {
+        let credentials = self.path(&format!("{user}.toml"));
+        Ran::of(self.command(arguments).env("DROVER_CREDENTIALS", credentials))
+    }
+
+    /// Adds somebody, who logs in.
+    fn add(&self, user: &str, role: &str) {
+        let password = self.secret(&format!("{user}.password"), PASSWORD);
+        let add = ["user", "add", user, "--role", role, "--password-file", &password];
+        let _ = self.drover(&add).ok();
+        let login = [
+            "login",
+            "--controller",
+            &self.url,
+            "--fingerprint",
+            &self.fingerprint,
+            "--user",
+            user,
+            "--password-file",
+            &password,
+        ];
+        let _ = self.drover_as(user, &login).ok();
+    }
+
+    /// Starts an agent without plugins.
+    fn agent(&self, name: &str, config: &str, arguments: &[&str]) -> Process {
+        let data = self.file(name);
+        let text = format!(
+            "name = {name:?}\ndata_dir = {data:?}\nheartbeat = \"200ms\"\n\
+             reconnect_first = \"50ms\"\nreconnect_longest = \"500ms\"\n{config}"
+        );
+        let file = self.secret(&format!("{name}.toml"), &text);
+        Process::spawn(self.command(&["agent", "--config", &file]).args(arguments))
+    }
+
+    /// Starts an agent that joins with a token, and waits for its node.
+    fn join(&self, name: &str, arguments: &[&str]) -> Process {
+        let token = self.drover(&[&["node", "token"], arguments].concat()).ok();
+        let file = self.secret(&format!("{name}.token"), token.trim());
+        let agent = self.agent(name, "", &["--join", &format!("@{file}")]);
+        self.wait_until(name, Presence::Present);
+        agent
+    }
+
+    fn wait_until(&self, name: &str, presence: Presence) -> NodeStatus {
+        wait_for(&format!("node {name}"), || {
+            let ran = self.drover(&["nodes", "--json"]);
+            let nodes: Vec<NodeStatus> = serde_json::from_str(&ran.stdout).unwrap_or_default();
+            let right = nodes
+                .iter()
+                .find(|node| node.description.name == name && node.presence == presence);
+            right.cloned().ok_or((nodes, ran.stderr))
+        })
+    }
+
+    fn audit(&self) -> Vec<AuditEntry> {
+        serde_json::from_str(&self.drover(&["audit", "list", "--json"]).ok()).unwrap()
+    }
+}
+
+const PASSWORD: &str = "correct horse battery";
+
+/// The address of this host that others see, or loopback if there is none.
+fn outward_address() -> IpAddr {
+    let find = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    find().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+#[test]
+fn a_node_joins_with_a_token_and_is_thrown_out_when_it_is_revoked() {
+    let mut site = Network::start();
+    let agent = site.join("web-1", &["--label", "web"]);
+    let node = site.wait_until("web-1", Presence::Present);
+    assert_eq!(node.description.labels, ["web"]);
+    let _ = site.drover(&["exec", "web-1", "--", "/bin/true"]).ok();
+
+    // It needs no token any more, whoever of the two comes back.
+    drop(agent);
+    site.wait_until("web-1", Presence::Lost);
+    let agent = site.agent("web-1", "", &[]);
+    site.wait_until("web-1", Presence::Present);
+    drop(site.controller.take());
+    site.start_controller();
+    site.wait_until("web-1", Presence::Present);
+
+    let _ = site.drover(&["node", "revoke", "web-1"]).ok();
+    site.wait_until("web-1", Presence::Lost);
+    agent.wait_for_log("the node was revoked");
+    let known: Vec<KnownNode> =
+        serde_json::from_str(&site.drover(&["node", "list", "--json"]).ok()).unwrap();
+    assert!(known[0].revoked.is_some(), "{known:?}");
+
+    // Its token was for one.
+    let other = site.agent("web-2", "", &["--join", &format!("@{}", site.file("web-1.token"))]);
+    other.wait_for_log("does not let this agent in");
+
+    let audit = site.audit();
+    let revoked = audit.iter().find(|entry| entry.what == "access.revoke").unwrap();
+    assert_eq!((revoked.who.as_str(), revoked.on.as_str()), ("admin", "web-1"));
+    assert_eq!(revoked.result.as_deref(), Some("ok"));
+    assert!(audit.iter().any(|entry| entry.what == "process.execute" && entry.on == "1.1"));
+    assert!(site.drover(&["audit", "verify"]).ok().contains("lines, hash"));
+}
+
+#[test]
+fn a_viewer_looks_and_an_operator_runs_and_neither_says_who_may() {
+    let site = Network::start();
+    let _agent = site.join("a", &[]);
+    site.add("vic", "viewer");
+    site.add("otto", "operator");
+
+    assert_eq!(site.drover_as("vic", &["whoami"]).ok().trim(), "vic viewer");
+    assert!(site.drover_as("vic", &["nodes"]).ok().contains("1.1"));
+    let _ = site.drover_as("vic", &["ps", "a"]).ok();
+    let refusal = site.drover_as("vic", &["exec", "a", "--", "/bin/true"]).failed(1);
+    assert!(refusal.contains("the role `viewer` may not run `process.execute`"), "{refusal}");
+    let _ = site.drover_as("otto", &["exec", "a", "--", "/bin/true"]).ok();
+    for user in ["vic", "otto"] {
+        let refusal = site.drover_as(user, &["node", "token"]).failed(1);
+        assert!(refusal.contains("may not call"), "{refusal}");
+    }
+
+    // What was denied is written down like what was done.
+    let audit = site.audit();
+    let runs: Vec<_> = audit.iter().filter(|entry| entry.what == "process.execute").collect();
+    let results: Vec<_> =
+        runs.iter().map(|entry| (entry.who.as_str(), entry.result.as_deref().unwrap())).collect();
+    assert_eq!(results, [("vic", "denied"), ("otto", "ok")]);
+
+    let _ = site.drover(&["user", "remove", "otto"]).ok();
+    let refusal = site.drover_as("otto", &["nodes"]).failed(3);
+    assert!(refusal.contains("does not take your password or token"), "{refusal}");
+    let _ = site.drover_as("vic", &["logout"]).ok();
+    let refusal = site
+        .drover_as("vic", &["nodes", "--controller", &site.url, "--fingerprint", &site.fingerprint])
+        .failed(3);
+    assert!(refusal.contains("drover login"), "{refusal}");
+}
+
+#[test]
+fn a_token_is_for_what_it_was_made_for() {
+    let site = Network::start();
+    let _agent = site.join("a", &[]);
+    let new = ["token", "new", "--command", "agent.*", "--nodes", "1.1", "--uses", "3"];
+    let token = site.drover(&new).ok().trim().to_owned();
+    let with_token = |arguments: &[&str]| {
+        let nobody = site.path("nobody.toml");
+        let mut command = site.command(arguments);
+        command.env("DROVER_CREDENTIALS", nobody).env("DROVER_TOKEN", &token);
+        command.env("DROVER_CONTROLLER", &site.url).env("DROVER_FINGERPRINT", &site.fingerprint);
+        Ran::of(&mut command)
+    };
+    assert_eq!(with_token(&["call", "a", "agent.ping"]).ok().trim(), "pong");
+    let refusal = with_token(&["exec", "a", "--", "/bin/true"]).failed(1);
+    assert!(refusal.contains("the token is not for `process.execute` on node 1.1"), "{refusal}");
+    let _ = with_token(&["nodes"]).ok();
+    // Three sessions were all.
+    let refusal = with_token(&["nodes"]).failed(3);
+    assert!(refusal.contains("used up"), "{refusal}");
+    assert!(!refusal.contains(&token), "{refusal}");
+}
+
+#[test]
+fn a_wrong_fingerprint_is_refused_with_both() {
+    let site = Network::start();
+    let wrong = "ab".repeat(32);
+    let refusal = site.drover(&["nodes", "--fingerprint", &wrong]).failed(3);
+    assert!(refusal.contains(&wrong) && refusal.contains(&site.fingerprint), "{refusal}");
+    assert!(refusal.contains("somebody else answers"), "{refusal}");
+
+    // Without any, nobody is trusted who has signed for himself.
+    let ran = site.drover_as("nobody", &["nodes", "--controller", &site.url]).failed(3);
+    assert!(ran.contains("--fingerprint"), "{ran}");
+
+    let token = site.drover(&["node", "token"]).ok();
+    let mut join: JoinText = token.trim().parse().unwrap();
+    join.fingerprint = Some(wrong.clone());
+    let file = site.secret("a.token", &join.reveal());
+    let agent = site.agent("a", "", &["--join", &format!("@{file}")]);
+    agent.wait_for_log(&wrong);
+    assert!(!agent.log().contains(&join.token));
+}
+
+#[test]
+fn an_agent_that_shows_a_code_is_let_in_by_it() {
+    let mut site = Network::start();
+    let config = fs::read_to_string(site.path("controller.toml")).unwrap();
+    fs::write(site.path("controller.toml"), format!("{config}claims = true\n")).unwrap();
+    drop(site.controller.take());
+    site.start_controller();
+
+    let config = format!("controller = {:?}\nfingerprint = {:?}\n", site.url, site.fingerprint);
+    let agent = site.agent("a", &config, &["--claim"]);
+    let code = agent
+        .wait_for_output("the code", |line| Some(line.strip_prefix("claim code ")?.to_owned()));
+    assert!(site.drover(&["node", "claims"]).ok().contains(&code));
+    let errors = site.drover(&["node", "approve", "AAAA-AAAA"]).failed(1);
+    assert!(errors.contains("nobody shows the code"), "{errors}");
+    let approve = ["node", "approve", &code, "--label", "db", "--node", "2.9"];
+    assert_eq!(site.drover(&approve).ok().trim(), "2.9");
+    let node = site.wait_until("a", Presence::Present);
+    assert_eq!(
+        (node.description.id().to_string(), node.description.labels),
+        ("2.9".into(), vec!["db".into()])
+    );
+}
+
+#[test]
+fn a_node_changes_its_key_and_comes_back_with_it() {
+    let mut site = Network::start();
+    let _agent = site.join("a", &[]);
+    let key_file = site.path("a/identity/node.key");
+    let former = fs::read_to_string(&key_file).unwrap();
+
+    let public = site.drover(&["node", "rotate", "a"]).ok().trim().to_owned();
+    assert_ne!(fs::read_to_string(&key_file).unwrap(), former);
+    let known: Vec<KnownNode> =
+        serde_json::from_str(&site.drover(&["node", "list", "--json"]).ok()).unwrap();
+    assert_eq!(known[0].keys, [public]);
+    // The session that there is goes on, and the next one has the new key.
+    assert_eq!(site.drover(&["call", "a", "agent.ping"]).ok().trim(), "pong");
+    drop(site.controller.take());
+    site.start_controller();
+    site.wait_until("a", Presence::Present);
+}
+
+#[test]
+fn secrets_are_in_no_log_no_list_and_no_line_of_ps() {
+    let mut site = Network::start();
+    let agent = site.join("a", &[]);
+    site.add("ada", "operator");
+    let token = site.drover(&["token", "new", "--note", "ci"]).ok().trim().to_owned();
+    let join = fs::read_to_string(site.path("a.token")).unwrap();
+    let join: JoinText = join.parse().unwrap();
+    let key = fs::read_to_string(site.path("a/identity/node.key")).unwrap();
+    let tls_key = fs::read_to_string(site.path("controller/tls/controller.key")).unwrap();
+    let secrets = [
+        PASSWORD,
+        token.as_str(),
+        join.token.as_str(),
+        key.trim(),
+        tls_key.lines().nth(1).unwrap(),
+    ];
+
+    let pids = [agent.pid(), site.controller.as_ref().unwrap().pid()];
+    let lines = pids.map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap());
+    let controller = site.controller.take().unwrap();
+    let mut seen = vec![agent.log(), controller.log(), lines.concat()];
+    seen.push(site.drover_as("ada", &["token", "list"]).stderr);
+    site.controller = Some(controller);
+    for arguments in [
+        &["node", "list", "--json"][..],
+        &["token", "list", "--json"],
+        &["user", "list", "--json"],
+        &["audit", "list", "--json"],
+        &["nodes", "--json"],
+        &["logs"],
+    ] {
+        seen.push(site.drover(arguments).ok());
+    }
+    let config = site.file("controller.toml");
+    seen.push(site.drover(&["controller", "--config", &config, "--print-config"]).ok());
+    seen.push(fs::read_to_string(site.path("controller/audit/audit.log")).unwrap());
+    // What is kept is hashed.
+    seen.push(
+        String::from_utf8_lossy(&fs::read(site.path("controller/access.db")).unwrap()).into(),
+    );
+    for secret in secrets {
+        for text in &seen {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_new_certificate_counts_for_new_connections_and_those_there_are_stay() {
+    let site = Network::start();
+    let agent = site.join("a", &[]);
+    let other = site.file("other.toml");
+    let data = site.file("other");
+    let made = site
+        .drover_as(
+            "other",
+            &[
+                "controller",
+                "init",
+                "--config",
+                &other,
+                "--data-dir",
+                &data,
+                "--listen",
+                "127.0.0.1:1",
+            ],
+        )
+        .ok();
+    let fingerprint = made.trim().strip_prefix("fingerprint ").unwrap().to_owned();
+    for file in ["controller.key", "controller.pem"] {
+        let from = site.path(&format!("other/tls/{file}"));
+        fs::copy(from, site.path(&format!("controller/tls/{file}"))).unwrap();
+    }
+    let controller = site.controller.as_ref().unwrap();
+    controller.wait_for_log("the certificate is as its files say now");
+    let pong = site.drover(&["call", "a", "agent.ping", "--fingerprint", &fingerprint]).ok();
+    assert_eq!(pong.trim(), "pong");
+    assert!(!agent.log().contains("lost the controller"), "{}", agent.log());
+    let _ = site.drover(&["nodes"]).failed(3);
+}
+
+#[test]
+fn whoever_guesses_passwords_is_told_when_to_come_back() {
+    let site = Network::start();
+    site.add("ada", "operator");
+    let wrong = site.secret("wrong.password", "a wrong password");
+    let login = |password: &str| {
+        let arguments = [
+            "login",
+            "--controller",
+            &site.url,
+            "--fingerprint",
+            &site.fingerprint,
+            "--user",
+            "ada",
+            "--password-file",
+            password,
+        ];
+        site.drover_as("guesser", &arguments).failed(3)
+    };
+    let told = wait_for("to be held up", || {
+        let errors = login(&wrong);
+        if errors.contains("come back in") { Ok(errors) } else { Err(errors) }
+    });
+    assert!(!told.contains("a wrong password"), "{told}");
+}
+
+#[test]
+fn an_agent_that_waits_to_join_ends_when_it_is_told_to() {
+    let site = Network::start();
+    let config = "controller = \"ws://127.0.0.1:1/ws\"\n";
+    let mut agent = site.agent("a", config, &["--claim"]);
+    agent.wait_for_log("cannot join yet");
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.wait().success(), "{}", agent.log());
+}
