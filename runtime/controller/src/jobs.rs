@@ -34,6 +34,7 @@ use serde::Serialize;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::speaks_for;
 use crate::calls::{Answer, argument, caller, encode};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
@@ -264,6 +265,10 @@ async fn answer(service: Service, schedules: Requests, call: Invocation) {
             procedures::JOB_RETRY => service.retry(&call).await,
             procedures::JOB_REPORT => {
                 let report: JobReport = argument(&call)?;
+                if !speaks_for(call.caller.as_deref(), report.node) {
+                    let message = format!("this is of node {}, and you are another", report.node);
+                    return Err(refuse(ErrorCode::Denied, message));
+                }
                 encode(&service.keeper.report(report).await.map_err(|e| refused(&e))?)
             }
             name if name.starts_with(procedures::SCHEDULE_PREFIX) => {

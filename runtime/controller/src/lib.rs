@@ -154,8 +154,13 @@ impl Controller {
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
         parts.guarded = Some(Guarded { realm: config.realm.clone(), guard: access.guard() });
         let router = Router::new(parts).context("the realms cannot be served")?;
-        let service =
-            service::run(router.clone(), config.realm.clone(), config.presence(), stop.clone());
+        let service = service::run(
+            router.clone(),
+            config.realm.clone(),
+            config.presence(),
+            access.clone(),
+            stop.clone(),
+        );
         let records = records::run(
             router.clone(),
             config.realm.clone(),

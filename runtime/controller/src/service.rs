@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::speaks_for;
+use crate::access::{Access, speaks_for};
 use crate::nodes::{Change, Nodes, Presences, Reaction};
 
 /// How long a node may take to describe itself before it is asked again.
@@ -36,9 +36,11 @@ pub(crate) async fn run(
     router: Router,
     realm: String,
     rules: Presences,
+    access: Access,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut service = Service {
+        access,
         session: router.attach(&realm).context("cannot join the own router")?,
         nodes: Nodes::new(rules),
         asking: HashSet::new(),
@@ -55,6 +57,7 @@ pub(crate) async fn run(
 }
 
 struct Service {
+    access: Access,
     session: Client,
     nodes: Nodes,
     /// Nodes with a question under way, so that none is asked twice at once.
@@ -132,7 +135,11 @@ impl Service {
     async fn described(&mut self, (beat, answer): Described) {
         self.asking.remove(&beat.node);
         match answer {
-            Ok(description) => {
+            Ok(mut description) => {
+                // Those that it was let in with count, whatever it says of itself.
+                if let Some(known) = self.access.node(beat.node) {
+                    description.labels = known.labels;
+                }
                 let change = self.nodes.described(beat, description, Timestamp::now());
                 self.tell(change).await;
             }

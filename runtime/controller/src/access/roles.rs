@@ -17,8 +17,9 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const BUILT_IN: [&str; 3] = ["viewer", "operator", ADMIN];
 
 /// What a node may call of the controller's: what it forwards, and what it fetches.
-const NODES_CALLS: [&str; 4] = [
+const NODES_CALLS: [&str; 5] = [
     procedures::RECORDS,
+    procedures::JOB_REPORT,
     procedures::CATALOG_READ,
     procedures::CATALOG_STATEMENT,
     procedures::ACCESS_ROTATE,
@@ -34,8 +35,16 @@ const EVERYBODYS: [&str; 5] = [
 ];
 
 /// What a viewer may call: what changes nothing.
-const VIEWERS: [&str; 7] = [
+const VIEWERS: [&str; 15] = [
     procedures::NODES,
+    procedures::JOB_LIST,
+    procedures::JOB_RESULT,
+    procedures::JOB_SHOW,
+    procedures::JOB_WAIT,
+    procedures::SCHEDULE_LIST,
+    procedures::SCHEDULE_SHOW,
+    "drover.controller.rollout.list",
+    "drover.controller.rollout.show",
     procedures::LOG_QUERY,
     procedures::LOG_FOLLOW,
     procedures::CATALOG_LIST,
