@@ -148,7 +148,18 @@ impl Controller {
     ///
     /// If the listener or a service fails; the others are stopped then.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, collector, catalog, jobs, access, auditing, tls, .. } = self;
+        let Self {
+            config,
+            listener,
+            collector,
+            catalog,
+            jobs,
+            rollouts,
+            access,
+            auditing,
+            tls,
+            ..
+        } = self;
         let mut parts = config.router()?;
         let (dir, pace) = catalog.content();
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });

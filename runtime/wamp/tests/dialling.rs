@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_wamp::{
-    Authentication, CallError, CallOptions, Client, ClientConfig, ConnectError, CraSecret, Limits,
-    Link, LinkConfig, Payload, PrincipalConfig, RealmConfig, Roots, Router, RouterConfig, Secret,
-    SigningKey, TlsIdentity, TlsOptions,
+    Authentication, CallError, CallOptions, Client, ClientCertificate, ClientConfig, ConnectError,
+    CraSecret, Fingerprint, Limits, Link, LinkConfig, Payload, PrincipalConfig, RealmConfig, Roots,
+    Router, RouterConfig, Secret, SigningKey, TlsFiles, TlsIdentity, TlsOptions,
 };
 use kit::{REALM, Site, within};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -249,4 +249,66 @@ async fn what_speaks_no_tls_is_told_apart_from_what_is_not_there() {
     };
     let (refused, ()) = within(async { tokio::join!(fault(&config), serve) }).await;
     assert!(refused.contains("does not speak TLS"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_router_is_known_by_its_fingerprint_whoever_signed_it_and_whatever_its_name() {
+    let made = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).unwrap();
+    let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = TlsIdentity::from_pem(pem.as_bytes(), key.as_bytes()).unwrap();
+    let site = site(Some(identity.clone())).await;
+    let fingerprint = Fingerprint::of_pem(pem.as_bytes()).unwrap();
+    let pinned = |fingerprint| TlsOptions {
+        roots: Roots::Fingerprint(fingerprint),
+        ..TlsOptions::default()
+    };
+    let config = secure(&site, "127.0.0.1", pinned(fingerprint));
+    let first = within(Client::connect(&config)).await.unwrap();
+    assert_works(&first).await;
+
+    // Another certificate is another router, and who is there stays.
+    let other = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).unwrap();
+    let (pem, key) = (other.cert.pem(), other.signing_key.serialize_pem());
+    identity.replace(&TlsIdentity::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let fault = fault(&config).await;
+    let new = Fingerprint::of_pem(pem.as_bytes()).unwrap();
+    assert!(fault.contains(&new.to_string()), "{fault}");
+    assert!(fault.contains(&fingerprint.to_string()), "{fault}");
+    let config = secure(&site, "127.0.0.1", pinned(new));
+    assert_works(&within(Client::connect(&config)).await.unwrap()).await;
+    assert_works(&first).await;
+}
+
+#[tokio::test]
+async fn a_router_that_wants_certificates_takes_those_that_it_trusts() {
+    let authority = Authority::new();
+    let dir = authority.dir.path();
+    let own = |name: &str| {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+        let files = [dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))];
+        std::fs::write(&files[0], certificate.pem()).unwrap();
+        std::fs::write(&files[1], key.serialize_pem()).unwrap();
+        files
+    };
+    let [certificates, key] = own("localhost");
+    let client_ca = Some(dir.join("ca.pem"));
+    let identity = TlsIdentity::read(&TlsFiles { certificates, key, client_ca }).unwrap();
+    let site = site(Some(identity)).await;
+
+    let [certificates, key] = own("client");
+    let tls = TlsOptions {
+        certificate: Some(ClientCertificate { certificates, key }),
+        ..authority.roots()
+    };
+    let client = within(Client::connect(&secure(&site, "localhost", tls.clone()))).await.unwrap();
+    assert_works(&client).await;
+
+    let without = fault(&secure(&site, "localhost", authority.roots())).await;
+    assert!(without.contains("wants a certificate"), "{without}");
+    let missing = dir.join("missing.pem");
+    let certificate = Some(ClientCertificate { certificates: missing.clone(), key: missing });
+    let unreadable = fault(&secure(&site, "localhost", TlsOptions { certificate, ..tls })).await;
+    assert!(unreadable.contains("missing.pem"), "{unreadable}");
 }

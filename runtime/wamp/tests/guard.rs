@@ -10,8 +10,8 @@ use std::time::Duration;
 use drover_wamp::{
     Admitting, Allow, Applicant, Authentication, CallError, CallOptions, Caller, Client,
     ClientConfig, ConnectError, Ending, Guard, Guarded, Guest, MatchPolicy, Payload, Permission,
-    Proof, RealmConfig, Refused, RegisterOptions, Registration, Router, RouterConfig, Secret, SigningKey,
-    Verdict, uri,
+    Proof, RealmConfig, Refused, RegisterOptions, Registration, Router, RouterConfig, Secret,
+    SigningKey, Verdict, uri,
 };
 use kit::http::{Answer, ask};
 use kit::{REALM, Site, within};
@@ -167,7 +167,8 @@ async fn the_guard_hears_how_calls_end_and_can_refuse_them() {
     // What the role's rules deny, the guard hears as well.
     assert!(within(call("other.thing")).await.is_err());
     assert!(within(call("test.unheard")).await.is_ok());
-    let waiting = client.start("test.wait", Payload::empty(), CallOptions::default()).await.unwrap();
+    let waiting =
+        client.start("test.wait", Payload::empty(), CallOptions::default()).await.unwrap();
     // The answer to a later call shows that the first has arrived.
     assert!(within(call("test.hello")).await.is_ok());
     drop(waiting);

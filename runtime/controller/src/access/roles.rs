@@ -35,7 +35,7 @@ const EVERYBODYS: [&str; 5] = [
 ];
 
 /// What a viewer may call: what changes nothing.
-const VIEWERS: [&str; 15] = [
+const VIEWERS: [&str; 17] = [
     procedures::NODES,
     procedures::JOB_LIST,
     procedures::JOB_RESULT,
@@ -43,8 +43,10 @@ const VIEWERS: [&str; 15] = [
     procedures::JOB_WAIT,
     procedures::SCHEDULE_LIST,
     procedures::SCHEDULE_SHOW,
-    "drover.controller.rollout.list",
-    "drover.controller.rollout.show",
+    procedures::ROLLOUT_LIST,
+    procedures::ROLLOUT_SHOW,
+    procedures::DESIRED_LIST,
+    procedures::DESIRED_DRIFT,
     procedures::LOG_QUERY,
     procedures::LOG_FOLLOW,
     procedures::CATALOG_LIST,
@@ -216,6 +218,7 @@ pub(crate) fn bare(node: NodeId) -> NodeDescription {
         started: Timestamp(0),
         plugins: vec![],
         refused: vec![],
+        program: None,
         trouble: None,
     }
 }
