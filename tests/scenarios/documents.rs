@@ -195,6 +195,10 @@ fn the_readmes_controller_configuration_has_every_key_with_its_default() {
             dir: shown.catalog.dir.clone(),
             ..drover_controller::CatalogSettings::default()
         },
+        jobs: drover_controller::JobSettings {
+            dir: shown.jobs.dir.clone(),
+            ..drover_controller::JobSettings::default()
+        },
         ..drover_controller::Config::default()
     };
     assert_eq!(shown, defaults);

@@ -30,6 +30,7 @@ mod plugin_programs;
 mod plugins;
 mod processes;
 mod rollout;
+mod schedules;
 mod self_update;
 mod services;
 mod shop;

@@ -520,3 +520,6 @@ impl Work {
         &self.command.id
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,10 @@
 //! there and has room. Until it is sent, its end is the ledger's to decide; from then
 //! on it is the node's, unless the deadline for its end has passed.
 
+mod ending;
 mod job;
 mod lane;
+mod pace;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -21,15 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{
-    DeliveredJob, ErrorCode, Holding, JobDelivered, JobError, JobId, JobKilled, JobReport,
-    JobReported, JobResult, JobState, JobSubmit, NodeId, Timestamp, Transition, job_on,
+    DeliveredJob, ErrorCode, Holding, JobDelivered, JobId, JobKilled, JobReport, JobReported,
+    JobState, JobSubmit, NodeId, Timestamp, Transition, job_on,
 };
 
 use crate::Step;
-use crate::cause::cause_of;
-use crate::inbox::result_without_answer;
 use job::{Job, Phase};
 use lane::Lane;
+use pace::{Pace, place_in};
 pub use saved::{NewJob, NewSubmission, SavedJob, SavedSubmission, Write};
 
 /// How long the controller waits after the deadline of a job that a node has, before
@@ -110,14 +111,6 @@ struct Open {
     /// Jobs that are neither held nor ended.
     at_work: usize,
     held: VecDeque<u64>,
-}
-
-/// How many jobs end in a second, about.
-#[derive(Debug, Default)]
-struct Pace {
-    since: u64,
-    count: u32,
-    per_second: f64,
 }
 
 impl Ledger {
@@ -582,196 +575,15 @@ impl Ledger {
         }
     }
 
-    fn job_due(&mut self, step: &mut LedgerStep, key: u64, now: Timestamp) {
-        let Some(job) = self.jobs.get(&key) else { return };
-        let open = &self.submissions[&job.submission];
-        let has_passed = |by: Option<Timestamp>| by.is_some_and(|by| by <= now);
-        let message = match job.phase {
-            Phase::Sent { .. } | Phase::Running => {
-                if has_passed(open.end_by.map(|by| later(by, GRACE))) {
-                    let (node, number) = (job.node, job.number);
-                    step.effects.push(Effect::Cancel(node, vec![number]));
-                    Some("its deadline has passed, and the node has not told what became of it")
-                } else {
-                    None
-                }
-            }
-            _ if has_passed(open.end_by) => Some("its deadline passed before it started"),
-            _ if job.attempt == 1 && has_passed(open.start_by) => {
-                Some("it could not start in time: its node was away, or had too much to do")
-            }
-            Phase::Delayed(ready) if ready <= now => {
-                let (node, by) = (job.node, Arc::clone(&open.by));
-                self.jobs.get_mut(&key).expect("it is there").phase = Phase::Queued;
-                self.lane(node).queue.push(&by, key);
-                self.schedule(key);
-                self.pump(step, node, now);
-                return;
-            }
-            _ => None,
-        };
-        match message {
-            Some(message) => {
-                let result =
-                    self.without_answer(key, JobState::Timeout, ErrorCode::Timeout, message, now);
-                self.end(step, key, result, now);
-            }
-            None => self.schedule(key),
-        }
-    }
-
-    fn started(&mut self, step: &mut LedgerStep, key: u64, time: Timestamp) {
-        let job = self.jobs.get_mut(&key).expect("whoever asks has looked");
-        if matches!(job.phase, Phase::Sent { .. }) {
-            job.phase = Phase::Running;
-            let transition = job.has_started(time);
-            step.writes.push(Write::Started { key, transition });
-        }
-    }
-
-    /// Takes what a job ended with: that is its end, or it is tried again.
-    fn take_result(&mut self, step: &mut LedgerStep, key: u64, result: JobResult, now: Timestamp) {
-        let job = &self.jobs[&key];
-        let open = &self.submissions[&job.submission];
-        let retry = &open.request.retry;
-        let cause = cause_of(&result).filter(|cause| retry.on.contains(cause));
-        let Some(cause) = cause.filter(|_| {
-            !job.is_killed
-                && job.attempt < retry.attempts
-                && open.end_by.is_none_or(|end_by| end_by > now)
-        }) else {
-            return self.end(step, key, result, now);
-        };
-        let attempt = job.attempt + 1;
-        let wait = retry.wait_before(attempt, cause);
-        let ready = later(now, wait);
-        let reason = format!(
-            "attempt {}: {}; attempt {attempt} follows in {wait:?}",
-            job.attempt,
-            reason(&result)
-        );
-        let mut transitions: Vec<_> = job.start_of(&result).into_iter().collect();
-        transitions.push(Transition { time: now, state: JobState::Queued, reason });
-        self.leave_node(step, key, now);
-        let job = self.jobs.get_mut(&key).expect("it is there");
-        job.attempt = attempt;
-        job.phase = Phase::Delayed(ready);
-        step.writes.push(Write::Again { key, attempt, ready, transitions });
-        self.schedule(key);
-        // At once, if there is nothing to wait for.
-        if ready <= now {
-            self.job_due(step, key, now);
-        }
-    }
-
-    /// A job has its result, and is forgotten here.
-    fn end(&mut self, step: &mut LedgerStep, key: u64, result: JobResult, now: Timestamp) {
-        let job = &self.jobs[&key];
-        let mut transitions: Vec<_> = job.start_of(&result).into_iter().collect();
-        transitions.push(Transition { time: now, state: result.state, reason: reason(&result) });
-        let was = job.state();
-        self.leave_node(step, key, now);
-        let job = self.jobs.remove(&key).expect("it was there");
-        self.pace.count(now);
-        let open = self.submissions.get_mut(&job.submission).expect("it is open");
-        step.writes.push(Write::Ended {
-            key,
-            submission: open.key,
-            was,
-            transitions,
-            result: Box::new(result),
-        });
-        open.jobs.remove(&job.node);
-        match job.phase {
-            Phase::Held(_) => open.held.retain(|held| *held != key),
-            _ => open.at_work -= 1,
-        }
-        if open.jobs.is_empty() {
-            self.submissions.remove(&job.submission);
-            step.effects.push(Effect::Ended(job.submission));
-        } else {
-            self.release(step, &job.submission, now);
-        }
-    }
-
-    /// A job is no longer queued or with its node, which may have another one.
-    fn leave_node(&mut self, step: &mut LedgerStep, key: u64, now: Timestamp) {
-        let job = &self.jobs[&key];
-        let (node, number, phase) = (job.node, job.number, job.phase);
-        let by = Arc::clone(&self.submissions[&job.submission].by);
-        match phase {
-            Phase::Queued => self.lane(node).queue.remove(&by, &key),
-            Phase::Sent { .. } | Phase::Running => {
-                self.sent.remove(&number);
-                let lane = self.lane(node);
-                lane.sent.remove(&number);
-                lane.queue.done(&by);
-                self.pump(step, node, now);
-            }
-            Phase::Held(_) | Phase::Delayed(_) => {}
-        }
-    }
-
     fn settled_below(&self, node: NodeId) -> u64 {
         let lane = self.lanes.get(&node);
         lane.and_then(|lane| lane.sent.first().copied()).unwrap_or(self.next)
     }
-
-    fn without_answer(
-        &self,
-        key: u64,
-        state: JobState,
-        code: ErrorCode,
-        message: &str,
-        now: Timestamp,
-    ) -> JobResult {
-        let job = &self.jobs[&key];
-        let mut command = self.submissions[&job.submission].request.command.clone();
-        command.id = job.id.clone();
-        result_without_answer(job.node, &command, state, JobError::new(code, message), now)
-    }
-}
-
-impl Pace {
-    /// Counts a job that has ended.
-    fn count(&mut self, now: Timestamp) {
-        let passed = now.0.saturating_sub(self.since);
-        if passed >= 1000 {
-            let rate = f64::from(self.count) * 1000.0 / passed as f64;
-            self.per_second = if passed < 10_000 { (self.per_second + rate) / 2.0 } else { rate };
-            (self.since, self.count) = (now.0, 0);
-        }
-        self.count += 1;
-    }
-
-    /// How long it takes until so many have ended.
-    fn wait(&self, excess: usize, now: Timestamp) -> Duration {
-        let is_known = self.per_second > 0.1 && now.0.saturating_sub(self.since) < 60_000;
-        let seconds = if is_known { excess as f64 / self.per_second } else { 5.0 };
-        Duration::from_secs_f64(seconds.clamp(1.0, 60.0))
-    }
-}
-
-/// The place of a node in a spread: always the same, and evenly over all nodes.
-fn place_in(spread_ms: u64, node: NodeId) -> u64 {
-    if spread_ms == 0 {
-        return 0;
-    }
-    // The finaliser of splitmix64.
-    let mut mixed = (u64::from(node.gid.0) << 32 | u64::from(node.nid.0)) ^ 0x9e37_79b9_7f4a_7c15;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) % spread_ms
 }
 
 fn later(time: Timestamp, wait: Duration) -> Timestamp {
     Timestamp(time.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// Why a job is in its last state, in a line.
-fn reason(result: &JobResult) -> String {
-    match &result.error {
-        None => "done".to_owned(),
-        Some(error) => error.message.chars().take(300).collect(),
-    }
-}
+#[cfg(test)]
+mod tests;

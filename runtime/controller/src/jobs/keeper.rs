@@ -46,7 +46,7 @@ pub(super) struct Then {
 enum Reply {
     Submitted(oneshot::Sender<Result<JobSubmitted, JobError>>, JobSubmitted),
     Killed(oneshot::Sender<JobKilled>, JobKilled),
-    Reported(oneshot::Sender<JobReported>, JobReported),
+    Reported(oneshot::Sender<Result<JobReported, JobError>>, JobReported),
     /// There is nothing to wait for.
     Over(oneshot::Sender<()>),
 }
@@ -55,7 +55,7 @@ enum Request {
     Session(Client),
     Node(Box<NodeStatus>),
     Nodes(Vec<NodeStatus>),
-    Report(JobReport, oneshot::Sender<JobReported>),
+    Report(JobReport, oneshot::Sender<Result<JobReported, JobError>>),
     Kill {
         id: JobId,
         node: Option<NodeId>,
@@ -103,7 +103,7 @@ impl Asker {
     }
 
     pub(super) async fn report(&self, report: JobReport) -> Result<JobReported, JobError> {
-        ask(&self.urgent, |reply| Request::Report(report, reply)).await
+        ask(&self.urgent, |reply| Request::Report(report, reply)).await?
     }
 
     pub(super) async fn kill(
@@ -233,6 +233,12 @@ impl Keeper {
                 for node in nodes {
                     self.node_changed(node, now).await;
                 }
+            }
+            Request::Report(report, reply) if !self.outgoing.is_of_store(&report.store) => {
+                let message = "these jobs were submitted to a controller with another store, and \
+                               this one knows nothing of them";
+                let error = JobError::new(ErrorCode::UnknownJob, message);
+                drop(reply.send(Err(error)));
             }
             Request::Report(report, reply) => {
                 let (step, answer) = self.ledger.reported(report, now);
@@ -385,7 +391,7 @@ impl Keeper {
         match then.reply {
             Some(Reply::Submitted(reply, answer)) => drop(reply.send(Ok(answer))),
             Some(Reply::Killed(reply, answer)) => drop(reply.send(answer)),
-            Some(Reply::Reported(reply, answer)) => drop(reply.send(answer)),
+            Some(Reply::Reported(reply, answer)) => drop(reply.send(Ok(answer))),
             Some(Reply::Over(reply)) => drop(reply.send(())),
             None => {}
         }

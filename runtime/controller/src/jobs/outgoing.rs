@@ -48,6 +48,11 @@ impl Outgoing {
         Self { store_id, session: None, nodes: BTreeMap::new(), calls: JoinSet::new() }
     }
 
+    /// Whether numbers of this store are ours.
+    pub(super) fn is_of_store(&self, store: &str) -> bool {
+        self.store_id == store
+    }
+
     /// Calls go out by this session from now on.
     pub(super) fn session(&mut self, session: Client) {
         self.session = Some(session);
