@@ -24,7 +24,7 @@ Commands:
   demo [--exit]           start a controller and two nodes and show what they do;
                           with --exit, end after that with status 0 if all was right
   test [ARGS...]          set up and run every test; ARGS go to `cargo test`
-  bench call|container|footprint|jobs|logparse|logs|plugins|process|wamp [--json] [--quick]
+  bench call|container|footprint|jobs|logparse|logs|plugins|process|rollout|wamp [--json] [--quick]
                           measure against the peers and the limits, release build
   fuzz [--seconds N]      look for bytes that break the WAMP cores, N seconds for
                           each target, 20 if nothing is said
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         [
             "bench",
             name @ ("call" | "container" | "footprint" | "jobs" | "logparse" | "logs" | "plugins"
-            | "process" | "wamp"),
+            | "process" | "rollout" | "wamp"),
             ref rest @ ..,
         ] => bench::run_bench(name, rest),
         ["fuzz"] => fuzz::run_fuzz(20),

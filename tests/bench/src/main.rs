@@ -1,13 +1,13 @@
 //! Benchmarks: ours, the peer and the limit side by side.
 //!
-//! `cargo xtask bench call|container|footprint|jobs|logparse|logs|plugins|process|wamp [--json]` builds what this program needs
+//! `cargo xtask bench call|container|footprint|jobs|logparse|logs|plugins|process|rollout|wamp [--json]` builds what this program needs
 //! and runs it. Everybody is measured in one run and in turn, for several
 //! rounds, and the medians are compared; so what disturbs the machine disturbs
 //! all alike, and ratios can be trusted more than absolute numbers.
 //!
 //! | what | file |
 //! |---|---|
-//! | the benchmarks: who is measured, and the bars | `call.rs`, `container.rs`, `footprint.rs`, `jobs.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `wamp.rs` |
+//! | the benchmarks: who is measured, and the bars | `call.rs`, `container.rs`, `footprint.rs`, `jobs.rs`, `liveness.rs`, `logparse.rs`, `logs.rs`, `plugins.rs`, `process.rs`, `rollout.rs`, `wamp.rs` |
 //! | ours, in processes of their own | `site.rs` |
 //! | the peer, with its Python programs in `../python/` | `peer.rs` |
 //! | the compiled peer of routers, a process of its own | `load.rs` |
@@ -39,6 +39,7 @@ mod process;
 mod program;
 mod progress;
 mod report;
+mod rollout;
 mod site;
 mod table;
 mod usage;
@@ -89,6 +90,8 @@ enum Benchmark {
     Plugins,
     /// How fast children start, end and come back
     Process,
+    /// A plugin version on its way over nodes, under load, and back
+    Rollout,
     /// The controller as a router: calls, events, joins, memory
     Wamp,
     /// Writes lines; a node runs it as a child
@@ -202,6 +205,7 @@ async fn run(cli: &Cli) -> anyhow::Result<(&'static str, Vec<report::Row>)> {
         Benchmark::Logs => (logs::COLUMNS, logs::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Plugins => (plugins::COLUMNS, plugins::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Process => (process::COLUMNS, process::run(&cli.inputs, &cli.plan).await?),
+        Benchmark::Rollout => (rollout::COLUMNS, rollout::run(&cli.inputs, &cli.plan).await?),
         Benchmark::Load(_) | Benchmark::Chatter { .. } => {
             bail!("this one only serves a benchmark, and has no findings")
         }
