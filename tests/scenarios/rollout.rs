@@ -151,6 +151,26 @@ fn a_bad_version_takes_itself_back_and_never_reaches_the_second_wave() {
 }
 
 #[test]
+fn nodes_that_had_nothing_go_back_to_nothing() {
+    let fleet = Fleet::start();
+    fleet.shop.push_guest("1.0.0");
+    let what = ["rollout", "start", "pushed", "--to", "web", "--canary", "2", "--follow"];
+    let mut following = fleet.shop.site.start_drover(&what);
+    fleet.wait_for_greeter("a", "1.0.0");
+    fleet.wait_for_greeter("b", "1.0.0");
+    let _ = fleet.shop.site.drover(&["rollout", "abort", "1", "--back"]).ok();
+    assert_eq!(following.wait().code(), Some(1), "{}", following.last_words());
+    for nid in 0..2 {
+        assert_eq!(fleet.show("1").nodes[nid].state, RolloutNodeState::Reverted);
+    }
+    let error = fleet.greeting("a");
+    assert!(error.contains("pushed"), "{error}");
+    let versions = fleet.shop.site.drover(&["plugin", "versions", "a", "pushed"]).ok();
+    assert!(versions.contains("kept") && !versions.contains("active"), "{versions}");
+    assert_eq!(fleet.shop.site.drover(&["desired", "list"]).ok(), "");
+}
+
+#[test]
 fn a_rollout_goes_on_after_its_controller_was_killed() {
     let mut fleet = Fleet::start();
     fleet.shop.push_guest("1.0.0");

@@ -26,12 +26,11 @@ use drover_signing::ContentHash;
 use semver::Version as Number;
 
 use crate::record::{Fault, Installed, Record, Stage, Update, Version};
-use crate::step::{AskError, Effect, Event, Step, revert, step};
+use crate::step::{AskError, Effect, Event, NONE, Step, revert, step};
 
 /// What stands for the installed program where a version may stand; so does `none`, no
 /// version that was pushed.
 pub const INSTALLED: &str = "installed";
-const NONE: &str = "none";
 
 /// The program that is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,10 +116,16 @@ pub fn go_back(
         return Ok(step);
     }
     let mut record = record.clone();
-    let Some(active) = record.active else { return Err(AskError::NothingBefore) };
+    let (active, had_update) = (record.active, record.update.is_some());
+    if active.is_none() && wanted.is_none() {
+        return Err(AskError::NothingBefore);
+    }
     to_installed(&mut record, "the installed program was asked for meanwhile".to_owned(), now);
-    record.good = record.good.filter(|good| *good != active);
-    Ok(Step { ended: record.last.clone(), record, effects: vec![Effect::Withdraw] })
+    record.good = record.good.filter(|good| Some(*good) != active);
+    // Whoever asks by name for what runs has it, and is not told of what was before.
+    let ended = record.last.clone().filter(|_| active.is_some() || had_update);
+    let effects = active.map(|_| Effect::Withdraw).into_iter().collect();
+    Ok(Step { ended, record, effects })
 }
 
 /// The record once the end of the last update is told.

@@ -156,14 +156,18 @@ pub fn ask(record: &Record, request: Request, now: Timestamp) -> Result<Step, As
     Ok(step)
 }
 
-/// Takes the wish to go back: to `wanted`, a version or the beginning of a hash, or
-/// to the last one that did well.
+/// What stands for no version where a version may stand.
+pub(crate) const NONE: &str = "none";
+
+/// Takes the wish to go back: to `wanted`, a version, the beginning of a hash, or
+/// `none`, which is to have no pushed version serve; or to the last one that did well.
 ///
 /// # Errors
 ///
 /// If there is no such version.
 pub fn revert(record: &Record, wanted: Option<&str>, now: Timestamp) -> Result<Step, AskError> {
     let target = match wanted {
+        Some(NONE) => return Ok(go_back_to_none(record, now)),
         Some(wanted) => {
             let is_it = |one: &&Version| {
                 one.version.to_string() == wanted
@@ -187,6 +191,20 @@ pub fn revert(record: &Record, wanted: Option<&str>, now: Timestamp) -> Result<S
     }
     step.begin(target, Duration::ZERO, Stage::Preparing, now);
     Ok(step)
+}
+
+fn go_back_to_none(record: &Record, now: Timestamp) -> Step {
+    let mut step = Step::unchanged(record);
+    if let Some(old) = step.record.update.take() {
+        let end = old.end(UpdateOutcome::Superseded, now);
+        let reason = Some("no version was asked for meanwhile".to_owned());
+        step.end(UpdateEnd { reason, ..end });
+        step.forget_unserved(&old.target.hash);
+    }
+    step.record.good = record.good.filter(|good| Some(*good) != record.active);
+    step.record.active = None;
+    step.effects.push(Effect::Withdraw);
+    step
 }
 
 /// Decides what follows from an event. One that does not fit the record, as when it

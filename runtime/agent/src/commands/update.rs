@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: OperationKind::Service,
         ends: Ends::WhenDropped,
         doc: "Has a plugin that was pushed go back to a version that is kept on the node: the \
-              last other one that did well, or the one that is named.\nIt is neither fetched nor \
+              last other one that did well, or the one that is named; or to none.\nIt is neither fetched nor \
               watched, and ends an update under way.",
         arguments: arguments_of::<Revert>,
         returns: || json!({ "type": "object" }),
@@ -149,8 +149,8 @@ struct RevertAgent {
 struct Revert {
     /// The plugin's name.
     name: String,
-    /// A kept version, or the beginning of a hash, of at least 8 digits; the last
-    /// other one that did well if left out.
+    /// A kept version, the beginning of a hash, of at least 8 digits, or `none`, after
+    /// which no pushed version serves; the last other one that did well if left out.
     version: Option<String>,
 }
 

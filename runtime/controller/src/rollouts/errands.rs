@@ -151,10 +151,12 @@ pub(super) fn update(node: NodeId, target: &RolloutTarget, watch_ms: u64, again:
     command(node, UPDATE, arguments)
 }
 
-/// Has a node go back to what it had: the version with this hash. If it had none, the
-/// node says whether there is anything that it can go back to.
+/// What stands for no version where a version may stand.
+const NONE: &str = "none";
+
+/// Has a node go back to what it had: the version with this hash, or none.
 pub(super) fn revert(node: NodeId, target: &RolloutTarget, to: Option<&str>) -> Command {
-    let arguments = json!({ "name": target.plugin, "version": to });
+    let arguments = json!({ "name": target.plugin, "version": to.unwrap_or(NONE) });
     command(node, "plugin.revert", arguments)
 }
 

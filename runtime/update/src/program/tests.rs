@@ -127,6 +127,9 @@ fn whoever_goes_back_has_what_ran_before_or_what_is_named() {
     }
     assert!(go_back(&three, Some("7.0.0"), 9, NOW).is_err());
     assert!(go_back(&Record::default(), None, 9, NOW).is_err());
+    // Whoever lost the answer asks once more.
+    let again = go_back(&back.record, Some("none"), 9, NOW).unwrap();
+    assert_eq!(again, Step { record: back.record, effects: vec![], ended: None });
 }
 
 /// What becomes of the new program, and when everything is killed.

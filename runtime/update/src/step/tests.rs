@@ -183,6 +183,21 @@ fn somebody_can_go_back() {
 }
 
 #[test]
+fn somebody_can_go_back_to_nothing() {
+    let record = asked(&well(&["1.0.0"]), "2.0.0");
+    let step = revert(&record, Some("none"), NOW).unwrap();
+    assert_eq!((active(&step.record), step.record.update.clone()), (None, None));
+    assert_eq!(step.ended.as_ref().unwrap().outcome, UpdateOutcome::Superseded);
+    assert!(step.effects.contains(&Effect::Withdraw));
+    // It is as much the second time, and what was on its way does not come back.
+    let again = revert(&step.record, Some("none"), NOW).unwrap();
+    assert_eq!((again.record, again.ended), (step.record.clone(), None));
+    let late = super::step(&step.record, served("2.0.0"), NOW);
+    assert_eq!(late.effects, [Effect::Withdraw]);
+    assert_eq!(active(&revert(&step.record, None, NOW).unwrap().record), None);
+}
+
+#[test]
 fn ten_versions_are_kept_and_the_one_to_go_back_to_among_them() {
     let numbers: Vec<_> = (0..20).map(|number| format!("1.{number}.0")).collect();
     let record = well(&numbers.iter().map(String::as_str).collect::<Vec<_>>());
