@@ -164,7 +164,7 @@ impl Desired {
                 plugin: target.plugin.clone(),
                 version: target.version.clone(),
                 hash: target.hash.clone(),
-                has: has(node, &target.plugin).map(str::to_owned),
+                has: node.description.hash_of(&target.plugin).map(str::to_owned),
                 state,
                 reason,
             }
@@ -187,7 +187,7 @@ impl Desired {
                 }
                 seen.push(plugin);
                 if let Some(Ok(target)) = self.target(&rule.set)
-                    && has(node, plugin) != Some(&target.hash)
+                    && node.description.hash_of(plugin) != Some(&target.hash)
                 {
                     drifted.push((rule, node, target));
                 }
@@ -203,12 +203,6 @@ impl Desired {
 
 fn place(set: &DesiredSet) -> (String, String) {
     (set.plugin.clone(), set.version.clone())
-}
-
-/// SHA-256 of what a node has of a plugin.
-fn has<'a>(node: &'a NodeStatus, plugin: &str) -> Option<&'a str> {
-    let mut plugins = node.description.plugins.iter();
-    plugins.find(|one| one.name == plugin).map(|one| one.hash.as_str())
 }
 
 fn is_in_rollout(rollouts: &BTreeMap<RolloutId, Machine>, plugin: &str, node: NodeId) -> bool {

@@ -75,14 +75,13 @@ pub(super) fn admit<'a>(
             return Err(refuse(ErrorCode::Busy, problem));
         }
     }
-    let candidates = nodes.filter(|node| plan.to.matches(&node.description)).map(|node| {
-        let mut plugins = node.description.plugins.iter();
-        Candidate {
-            node: node.description.id(),
-            name: node.description.name.clone(),
-            is_here: node.presence == Presence::Present,
-            before: plugins.find(|one| one.name == target.plugin).map(|one| one.hash.clone()),
-        }
+    let meant = nodes.map(|node| (node, &node.description));
+    let meant = meant.filter(|(_, description)| plan.to.matches(description));
+    let candidates = meant.map(|(node, description)| Candidate {
+        node: description.id(),
+        name: description.name.clone(),
+        is_here: node.presence == Presence::Present,
+        before: description.hash_of(&target.plugin).map(str::to_owned),
     });
     let now = Timestamp::now();
     let planned = drover_rollout::plan(&plan, candidates.collect(), now);

@@ -46,7 +46,7 @@ pub(super) struct Start {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// How many nodes fetch and prepare the version at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
     at_once: u32,
     /// Try the version again on nodes where it did badly before
     #[arg(long)]
