@@ -110,6 +110,12 @@ pub fn go_back(
     let has_before = wanted.is_none() && record.before(record.active.as_ref()).is_some();
     if has_before || wanted.is_some_and(|wanted| ![INSTALLED, NONE].contains(&wanted)) {
         let mut step = revert(record, wanted, now)?;
+        let target = |record: &Record| record.update.as_ref().map(|update| update.target.hash);
+        if target(record).is_some() && target(record) == target(&step.record) {
+            // It is on its way: whoever asks again, since the change cut the answer off,
+            // must not begin it anew.
+            return Ok(Step { record: record.clone(), effects: Vec::new(), ended: None });
+        }
         if let Some(update) = &mut step.record.update {
             update.watch_ms = watch_ms;
         }

@@ -42,7 +42,7 @@ mod telling;
 pub(crate) const VERSION: u32 = 1;
 
 /// How long a program is watched that somebody goes back to, in milliseconds.
-const WATCH_MS: u64 = 120_000;
+const WATCH_MS: u64 = 20_000;
 
 /// Plugins that may ever be pushed; more is a mistake of the controller's.
 const PLUGINS: usize = 1000;

@@ -125,6 +125,16 @@ fn whoever_goes_back_has_what_ran_before_or_what_is_named() {
         let update = go_back(&three, wanted, 9, NOW).unwrap().record.update.unwrap();
         assert_eq!((update.target.version, update.watch_ms), (number("2.0.0"), 9));
     }
+    // Asked for again while it is on its way or watched, it goes on.
+    let asked = go_back(&three, None, 9, NOW).unwrap().record;
+    let events = [Event::Prepared, Event::Tested];
+    let swapping =
+        events.into_iter().fold(asked.clone(), |one, event| step(&one, event, NOW).record);
+    let (watched, _) = choose(&swapping, &number("1.0.0"), NOW);
+    for record in [asked, watched] {
+        let again = go_back(&record, Some("2.0.0"), 9, NOW).unwrap();
+        assert_eq!((&again.record, again.effects.len()), (&record, 0));
+    }
     assert!(go_back(&three, Some("7.0.0"), 9, NOW).is_err());
     assert!(go_back(&Record::default(), None, 9, NOW).is_err());
     // Whoever lost the answer asks once more.
