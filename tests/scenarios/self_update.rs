@@ -280,6 +280,30 @@ fn whoever_is_killed_there_is_one_agent() {
 }
 
 #[test]
+fn a_rollout_of_the_agent_is_only_a_name() {
+    let scene = Scene::start();
+    let roll_out = |version: &str| {
+        let what = format!("agent@{version}");
+        let line =
+            ["rollout", "start", &what, "--to", "*", "--pause", "0s", "--watch", "1s", "--follow"];
+        let mut following = scene.site.start_drover(&line);
+        let ended = patiently("the end of the rollout", || {
+            following.has_ended().ok_or_else(|| following.last_words())
+        });
+        (ended.code(), following.last_words())
+    };
+    scene.push(DROVER, "0.2.0");
+    let (status, said) = roll_out("0.2.0");
+    assert_eq!(status, Some(0), "{said}");
+    scene.until_version("0.2.0");
+    scene.push(BAD, "0.3.0-exits");
+    let (status, said) = roll_out("0.3.0-exits");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("it ended with exit status: 7"), "{said}");
+    scene.until_version("0.2.0");
+}
+
+#[test]
 fn no_key_for_plugins_is_one_for_agents() {
     let mut scene = Scene::start();
     let pushed = scene.push(DROVER, "0.2.0");

@@ -158,6 +158,11 @@ impl Process {
         wait_for("the program to end", || child.try_wait().unwrap().ok_or("still running"))
     }
 
+    /// How it ended, if it has by now.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits 10 seconds until it has ended by itself, and kills it if it has not.
     pub fn wait_or_kill(&mut self) {
         let child = &mut self.child;
