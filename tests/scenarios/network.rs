@@ -5,9 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 
-use drover_api::{AuditEntry, JoinText, KnownNode, NodeStatus, Presence};
-use drover_tests::{Process, Ran, wait_for};
+use drover_api::{
+    AuditEntry, Heartbeat, JoinText, KnownNode, NodeId, NodeStatus, Presence, procedures,
+};
+use drover_tests::{Process, Ran, http, wait_for};
+use drover_wamp::{
+    Authentication, CallOptions, Client, ClientConfig, MatchPolicy, Payload, PublishOptions,
+    RegisterOptions, Roots,
+};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::DROVER;
@@ -296,6 +303,82 @@ fn an_agent_that_shows_a_code_is_let_in_by_it() {
         (node.description.id().to_string(), node.description.labels),
         ("2.9".into(), vec!["db".into()])
     );
+}
+
+#[test]
+fn a_node_speaks_for_no_other_whatever_it_does_with_its_key() {
+    let site = Network::start();
+    let a = site.join("a", &[]);
+    let _b = site.join("b", &[]);
+    drop(a);
+    site.wait_until("a", Presence::Lost);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut config = ClientConfig::new(&site.url, procedures::REALM);
+        config.tls.roots = Roots::Fingerprint(site.fingerprint.parse().unwrap());
+        let key = site.path("a/identity/node.key");
+        config.authentication = Authentication::from_key_file(&key).unwrap();
+        let session = Client::connect(&config).await.unwrap();
+        let prefix = || RegisterOptions { policy: MatchPolicy::Prefix, ..Default::default() };
+        let _own = session.register("drover.node.1.1.", prefix()).await.unwrap();
+        for name in ["drover.node.1.2.", "drover.node.1.1", "drover.node.", "drover.controller."] {
+            let refusal = session.register(name, prefix()).await.unwrap_err().to_string();
+            assert!(refusal.contains("may not register"), "{name}: {refusal}");
+        }
+        let options = || PublishOptions { acknowledge: true, ..Default::default() };
+        let feed = procedures::feed(NodeId::new(1, 2), "tick");
+        let refusal = session.publish(&feed, Payload::empty(), options()).await.unwrap_err();
+        assert!(refusal.to_string().contains("may not publish"), "{refusal}");
+        for name in ["drover.node.1.2.agent.ping", procedures::NODES, procedures::ACCESS_NODES] {
+            let refusal = session.call(name, Payload::empty(), CallOptions::default()).await;
+            let refusal = refusal.unwrap_err().to_string();
+            assert!(refusal.contains("may not call"), "{name}: {refusal}");
+        }
+
+        // What all nodes share says whose it is, and must be true.
+        let node = NodeId::new(1, 2);
+        let records = json!({ "node": node, "log": "x", "records": [], "places": [] });
+        let payload = Payload::one(&records).unwrap();
+        let refusal = session.call(procedures::RECORDS, payload, CallOptions::default()).await;
+        assert!(refusal.unwrap_err().to_string().contains("you are another"));
+        let beat = Heartbeat { node: NodeId::new(1, 99), session: 1, revision: 1 };
+        let payload = Payload::one(&beat).unwrap();
+        session.publish(procedures::HEARTBEAT, payload, options()).await.unwrap();
+        let controller = site.controller.as_ref().unwrap();
+        controller.wait_for_log("ignored a heartbeat that somebody else sent");
+        session.close().await;
+    });
+    let nodes: Vec<NodeStatus> =
+        serde_json::from_str(&site.drover(&["nodes", "--json"]).ok()).unwrap();
+    assert_eq!(nodes.len(), 2);
+}
+
+#[test]
+fn a_program_that_speaks_http_is_let_in_by_its_token() {
+    // The kit speaks no TLS, so this is on loopback.
+    let admin = "[access]\nrequired = true\n\
+                 [realms.drover.roles]\n\
+                 root = [{ uri = \"\", match = \"prefix\", allow = { call = true } }]\n\
+                 [realms.drover.principals.root]\nrole = \"root\"\n\
+                 public_keys = [\"8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394\"]\n";
+    let mut site = drover_tests::Site::start_with(DROVER, admin);
+    let key = site.path("root.key");
+    fs::write(&key, "02".repeat(32)).unwrap();
+    site.key_file = Some(key.to_str().unwrap().to_owned());
+    let _ = site.drover(&["user", "add", "ci", "--role", "viewer", "--no-password"]).ok();
+    let token = site.drover(&["token", "new", "--user", "ci"]).ok();
+
+    let address = site.url.trim_start_matches("ws://").trim_end_matches("/ws");
+    let body = json!({ "procedure": procedures::NODES }).to_string();
+    let bearer = format!("Authorization: Bearer {}\n", token.trim());
+    let answer = http(address, "POST /call", &bearer, &body);
+    assert_eq!((answer.status, answer.json()), (200, json!({ "args": [[]] })));
+    let body = json!({ "procedure": procedures::ACCESS_USERS }).to_string();
+    let answer = http(address, "POST /call", &bearer, &body);
+    assert_eq!(answer.json()["error"], "wamp.error.not_authorized", "{answer:?}");
+    let answer = http(address, "POST /call", "", &body);
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.head.to_lowercase().contains("www-authenticate: bearer"), "{answer:?}");
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //!   guard ── begin, end ──> queue ──> writer (a thread) ──> audit.log, audit.head
 //! ```
 //!
-//! A line is written when something is begun, and another one when it has ended.
+//! A line is written when something is begun, and another one when it has ended;
+//! what a crash of the machine takes of them is a second at most.
 //! Whoever asks for something waits for neither, but while the queue is full,
 //! because the disk is, nothing is begun.
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drover_snapshot::Found;
@@ -24,6 +24,10 @@ const MAX_WAITING: usize = 20_000;
 /// How long the writer waits before it tries a disk again that took nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long what is written may wait to be on disk: what a crash of the machine takes,
+/// where one of the controller takes nothing. Others wait for the same disk.
+const WINDOW: Duration = Duration::from_secs(1);
+
 /// Lines on their way into the log.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -36,7 +40,7 @@ struct State {
     lines: VecDeque<Line>,
     /// The number of the last line that was put in.
     last: u64,
-    /// The number of the last line that is on disk.
+    /// The number of the last line that is in the file.
     written: u64,
     is_closed: bool,
     is_failing: bool,
@@ -54,6 +58,10 @@ struct Log {
     head_path: PathBuf,
     /// The length of the file up to the end of the last line that is whole.
     length: u64,
+    /// When what is not on disk yet has to be there.
+    due: Option<Instant>,
+    /// Whether a part of a line may be behind that.
+    is_torn: bool,
 }
 
 impl Queue {
@@ -72,7 +80,7 @@ impl Queue {
         self.put(state, line);
     }
 
-    /// Waits until what was put in before is on disk, or the disk takes nothing.
+    /// Waits until what was put in before is in the file, or the disk takes nothing.
     pub(super) fn settle(&self) {
         let state = self.lock();
         let last = state.last;
@@ -94,15 +102,26 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines, and takes them; none when the queue is closed and empty.
-    fn take(&self) -> Vec<Line> {
+    /// Waits for lines until `due`, and takes them; nothing when the queue is closed
+    /// and empty.
+    fn take(&self, due: Option<Instant>) -> Option<Vec<Line>> {
         let waits = |state: &mut State| state.lines.is_empty() && !state.is_closed;
-        let guard = self.changed.wait_while(self.lock(), waits);
-        let state = guard.unwrap_or_else(PoisonError::into_inner);
-        state.lines.iter().cloned().collect()
+        let state = match due {
+            None => self.changed.wait_while(self.lock(), waits),
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout_while(self.lock(), left, waits);
+                Ok(waited.unwrap_or_else(PoisonError::into_inner).0)
+            }
+        };
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.is_closed && state.lines.is_empty() {
+            return None;
+        }
+        Some(state.lines.iter().cloned().collect())
     }
 
-    /// Forgets lines that are on disk.
+    /// Forgets lines that are in the file.
     fn wrote(&self, count: usize) {
         let mut state = self.lock();
         state.lines.drain(..count);
@@ -163,24 +182,27 @@ impl Writer {
 fn write(mut log: Log, queue: &Queue) {
     let mut is_failing = false;
     loop {
-        let lines = queue.take();
-        if lines.is_empty() {
-            return;
-        }
-        match log.append(&lines) {
+        let taken = queue.take(log.due);
+        let lines = taken.as_deref().unwrap_or_default();
+        let done = log.append(lines).and_then(|()| {
+            queue.wrote(lines.len());
+            if taken.is_none() { log.settle() } else { log.settle_if_due() }
+        });
+        match done {
             Ok(()) => {
                 if std::mem::take(&mut is_failing) {
                     tracing::info!("the audit log can be written again");
                 }
-                queue.wrote(lines.len());
+                if taken.is_none() {
+                    return;
+                }
             }
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {
                     tracing::error!(%error, "the audit log cannot be written");
                 }
                 if !queue.failed() {
-                    let lost = lines.len();
-                    tracing::error!(lost, "lines of the audit log are lost");
+                    tracing::error!("the end of the audit log is lost");
                     return;
                 }
             }
@@ -208,26 +230,47 @@ impl Log {
             tracing::warn!("the last line of the audit log was not whole, and is cut off");
             file.set_len(length)?;
         }
-        Ok(Self { file, head, head_path, length })
+        Ok(Self { file, head, head_path, length, due: None, is_torn: false })
     }
 
-    /// Adds lines, all or none, and waits until they are on disk.
+    /// Adds lines, all or none.
     fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let (mut text, mut head) = (String::new(), self.head.clone());
         for line in lines {
             let (line, next) = head.next(line)?;
             text.push_str(&line);
             head = next;
         }
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // What is there of them would be in the way of the next attempt.
+        if self.is_torn {
             self.file.set_len(self.length)?;
+            self.is_torn = false;
+        }
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
+            // What is there of them is in the way of the next attempt.
+            self.is_torn = true;
             return Err(error);
         }
         self.length += text.len() as u64;
         self.head = head;
-        drover_snapshot::replace(&self.head_path, HEAD_VERSION, &self.head)
+        self.due.get_or_insert_with(|| Instant::now() + WINDOW);
+        Ok(())
+    }
+
+    fn settle_if_due(&mut self) -> io::Result<()> {
+        if self.due.is_some_and(|due| due <= Instant::now()) { self.settle() } else { Ok(()) }
+    }
+
+    /// Waits until what was written is on disk, and notes how far that is.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.due.is_some() {
+            self.file.sync_data()?;
+            drover_snapshot::replace(&self.head_path, HEAD_VERSION, &self.head)?;
+            self.due = None;
+        }
+        Ok(())
     }
 }
 
