@@ -5,8 +5,6 @@
 //! The moments come from a seed, which is printed; the environment variable
 //! `DROVER_TEST_SEED` sets it.
 
-#![expect(clippy::print_stdout, reason = "the seed and what was seen, for a failure")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -16,7 +14,6 @@ use drover_api::{
     Command, JobId, JobQuery, JobResults, JobState, JobSubmit, JobSubmitted, NodeId, Presence,
     Submission, job_on, procedures,
 };
-use drover_tests::Site;
 use drover_wamp::{CallError, CallOptions, ClientConfig, Link, LinkConfig};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;

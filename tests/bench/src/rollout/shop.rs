@@ -265,6 +265,6 @@ mod tests {
         pad(&mut content, 100_000);
         assert!((99_900..=100_000).contains(&content.len()), "{}", content.len());
         let read = drover_grants::read_manifest(std::io::Cursor::new(&content)).unwrap();
-        assert_eq!(read, Some(manifest));
+        assert_eq!(read.and_then(|read| read.name), manifest.name);
     }
 }
