@@ -135,6 +135,17 @@ impl Choice {
             let failed = miss.failed.join("` and `");
             text += &format!("{before} {} ({}) but for `{failed}`", miss.name, miss.node);
         }
+        // `web-*` alone is taken for labels, by those who know the node `web-1` for names.
+        let meant = self.nearly.iter().find_map(|miss| {
+            let names = |word: &&String| {
+                Pattern::new((*word).clone()).is_some_and(|word| word.matches(&miss.name))
+            };
+            miss.failed.iter().find(names)
+        });
+        if let Some(word) = meant {
+            text +=
+                &format!("; a word alone is a label, and `name={word}` the nodes of such a name");
+        }
         Some(text)
     }
 }

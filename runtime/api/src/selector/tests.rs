@@ -104,6 +104,9 @@ fn nodes_that_nearly_match_are_told_with_what_they_lack() {
         "no node matches `web and eu and name=db*`; nearest are web-1 (1.1) but for `name=db*`, \
          db 1 (1.3) but for `web`"
     );
+    let named: Selector = "web-*".parse().unwrap();
+    let why = named.choose(&site()).why_none(&named).unwrap();
+    assert!(why.ends_with("a word alone is a label, and `name=web-*` the nodes of such a name"));
     let found = "db".parse::<Selector>().unwrap();
     assert_eq!(found.choose(&site()).why_none(&found), None);
     assert!(found.choose(&[]).why_none(&found).unwrap().contains("no node has joined"));
