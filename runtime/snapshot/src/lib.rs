@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,10 @@ struct Contents<'a, T> {
 /// If the file is there and cannot be read, or cannot be put aside.
 pub fn read<T: DeserializeOwned>(path: &Path, version: u32) -> io::Result<Found<T>> {
     let text = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        // Below a file there is nothing either; whoever writes there is told.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Found::Nothing);
+        }
         read => read?,
     };
     match parse(&text, version) {
@@ -120,6 +123,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs.json");
         assert_eq!(read::<Jobs>(&path, 1).unwrap(), Found::Nothing);
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(read::<Jobs>(&dir.path().join("file/jobs"), 1).unwrap(), Found::Nothing);
         for names in [&["a", "b"][..], &["b"]] {
             replace(&path, 1, &jobs(names)).unwrap();
             assert_eq!(read(&path, 1).unwrap(), Found::Whole(jobs(names)));
