@@ -236,8 +236,11 @@ impl Story {
         let path = format!("/events?since=1&until={until}&filters={filters}");
         let answer = self.quietly("GET", &path, "", b"");
         assert_eq!(answer.status, 200);
-        let noted = self.body(&answer.body);
-        writeln!(self.notes, "> events\n{noted}").unwrap();
+        let events = serde_json::Deserializer::from_slice(&answer.body).into_iter();
+        let events: Vec<Value> = events.collect::<Result<_, _>>().unwrap();
+        let told = events.iter().enumerate().filter(|(at, event)| !is_echo(event, &events[..*at]));
+        let noted: Vec<_> = told.map(|(_, event)| pretty(&self.normal.json(event))).collect();
+        writeln!(self.notes, "> events\n{}", noted.join("\n")).unwrap();
     }
 
     /// A body as it is noted: JSON by lines, or text.
@@ -252,6 +255,16 @@ impl Story {
             Err(_) => self.normal.text(&String::from_utf8_lossy(body)),
         }
     }
+}
+
+/// Whether an event repeats one before it. A busy engine may tell of a pause both when
+/// it was asked for it and when what runs its containers reports it; no story pauses a
+/// container twice.
+fn is_echo(event: &Value, before: &[Value]) -> bool {
+    let is_same = |earlier: &Value| {
+        earlier["Action"] == event["Action"] && earlier["Actor"]["ID"] == event["Actor"]["ID"]
+    };
+    (event["Action"] == "pause" || event["Action"] == "unpause") && before.iter().any(is_same)
 }
 
 /// Indented, so that each difference is on a line of its own.
