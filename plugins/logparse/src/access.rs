@@ -4,12 +4,12 @@
 mod template;
 
 use drover_sdk::lines::{Event, Level, Name};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::levels::LevelName;
 use crate::time;
 use crate::values::{
-    begins_with, find, float, integer, number_or_text, plain, quoted, text_unless_dash,
+    begins_with, find, find_byte, float, integer, number_or_text, plain, quoted, text_unless_dash,
 };
 
 pub(crate) use template::{Dialect, Template};
@@ -172,16 +172,20 @@ impl RequestNames {
             (1..=32).contains(&length)
                 && request[..length].iter().all(|c| c.is_ascii_alphabetic() || *c == b'-')
         };
-        let method =
-            request.iter().position(|byte| *byte == b' ').filter(|length| is_method(*length));
+        let method = find_byte(b' ', request).filter(|length| is_method(*length));
         let Some(method) = method else { return text_unless_dash(event, self.request, request) };
         let target = &request[method + 1..];
         // Only a client that is up to something has a blank in its path.
-        let (target, protocol) = match target.iter().rposition(|byte| *byte == b' ') {
-            Some(index) if target[index + 1..].starts_with(b"HTTP/") => {
-                (&target[..index], &target[index + 1..])
+        let (target, protocol) = match target {
+            [before @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1'] => {
+                (before, &target[before.len() + 1..])
             }
-            _ => (target, &[][..]),
+            _ => match memrchr(b' ', target) {
+                Some(index) if target[index + 1..].starts_with(b"HTTP/") => {
+                    (&target[..index], &target[index + 1..])
+                }
+                _ => (target, &[][..]),
+            },
         };
         event.text(self.method, &request[..method]);
         match memchr(b'?', target) {

@@ -5,15 +5,27 @@ use std::borrow::Cow;
 use drover_sdk::lines::{Event, Name};
 use memchr::{memchr, memchr2};
 
-/// Where `byte` is. Most values are shorter than what a fast search needs to
-/// get going.
+/// Eight bytes that are all one.
+const ONES: u64 = 0x0101_0101_0101_0101;
+/// The highest bit of each of eight bytes.
+const HIGHEST: u64 = 0x8080_8080_8080_8080;
+
+/// Where `byte` is. Most values are shorter than what a fast search needs to get
+/// going, and a loop over bytes is slow where each round is counted: so the first
+/// bytes are looked at by eights.
 #[inline]
 pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
-    let start = &text[..text.len().min(16)];
-    match start.iter().position(|other| *other == byte) {
-        Some(index) => Some(index),
-        None => memchr(byte, &text[start.len()..]).map(|index| start.len() + index),
+    let (words, _) = text.as_chunks::<8>();
+    for (number, word) in words.iter().take(3).enumerate() {
+        let differing = u64::from_le_bytes(*word) ^ (u64::from(byte) * ONES);
+        // The lowest bit of it is in the first byte that is zero.
+        let zeros = differing.wrapping_sub(ONES) & !differing & HIGHEST;
+        if zeros != 0 {
+            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        }
     }
+    let seen = words.len().min(3) * 8;
+    memchr(byte, &text[seen..]).map(|index| seen + index)
 }
 
 /// Where `stop` is; an empty one is at the end.
@@ -193,6 +205,22 @@ pub(crate) use names;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_byte_is_found_where_it_is_first(
+            text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+            byte in 0..4u8,
+            spread in 0..80usize,
+        ) {
+            let mut text = text;
+            for at in (0..text.len()).step_by(spread + 1) {
+                text[at] %= 4;
+            }
+            let first = text.iter().position(|other| *other == byte);
+            proptest::prop_assert_eq!(find_byte(byte, &text), first);
+        }
+    }
 
     #[test]
     fn a_quoted_text_ends_at_the_first_mark_that_is_not_escaped() {

@@ -258,8 +258,8 @@ impl Story {
 }
 
 /// Whether an event repeats one before it. A busy engine may tell of a pause both when
-/// it was asked for it and when what runs its containers reports it; no story pauses a
-/// container twice.
+/// it was asked for it and when what runs its containers reports it; no story that
+/// notes events pauses a container twice.
 fn is_echo(event: &Value, before: &[Value]) -> bool {
     let is_same = |earlier: &Value| {
         earlier["Action"] == event["Action"] && earlier["Actor"]["ID"] == event["Actor"]["ID"]
