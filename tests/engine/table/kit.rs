@@ -1,7 +1,9 @@
 //! What the test kit promises of its real engine.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use drover_engine_tests::RealEngine;
 use serde_json::Value;
@@ -45,4 +47,18 @@ fn an_engine_that_is_dropped_leaves_nothing() {
         .filter(|command| command.contains(&name))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_differs_is_told_again_and_then_it_does() {
+    for (differs, is_agreement) in [(2..3, true), (2..4, false)] {
+        let telling = AtomicU32::new(0);
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            crate::tell(|it| {
+                let number = telling.fetch_add(1, Ordering::Relaxed) + 1;
+                it.note(if differs.contains(&number) { "something else" } else { "so it is" });
+            });
+        }));
+        assert_eq!(told.is_ok(), is_agreement);
+    }
 }
