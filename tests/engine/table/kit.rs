@@ -51,11 +51,14 @@ fn an_engine_that_is_dropped_leaves_nothing() {
 
 #[test]
 fn what_differs_is_told_again_and_then_it_does() {
-    for (differs, is_agreement) in [(2..3, true), (2..4, false)] {
+    for (differs, is_failure, is_agreement) in
+        [(2..3, false, true), (2..3, true, true), (2..4, false, false)]
+    {
         let telling = AtomicU32::new(0);
         let told = catch_unwind(AssertUnwindSafe(|| {
             crate::tell(|it| {
                 let number = telling.fetch_add(1, Ordering::Relaxed) + 1;
+                assert!(!(is_failure && differs.contains(&number)));
                 it.note(if differs.contains(&number) { "something else" } else { "so it is" });
             });
         }));
