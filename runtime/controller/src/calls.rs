@@ -19,6 +19,19 @@ pub(crate) fn caller(call: &Invocation) -> String {
     }
 }
 
+/// What is answered, unless the caller wants it no more.
+pub(crate) async fn unless_cancelled(
+    call: &Invocation,
+    answering: impl Future<Output = Answer>,
+) -> Answer {
+    tokio::select! {
+        answer = answering => answer,
+        () = call.cancelled().cancelled() => {
+            Err(refuse(ErrorCode::Cancelled, "the call was cancelled".to_owned()))
+        }
+    }
+}
+
 /// The one argument.
 pub(crate) fn argument<T: DeserializeOwned>(call: &Invocation) -> Result<T, ApplicationError> {
     call.payload.first().map_err(|error| {

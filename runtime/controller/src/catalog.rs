@@ -36,7 +36,7 @@ use serde::Serialize;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::calls::{Answer, argument, caller, encode, not_encoded};
+use crate::calls::{Answer, argument, caller, encode, not_encoded, unless_cancelled};
 use crate::config::CatalogSettings;
 use crate::refusal::refuse;
 use error::CatalogError;
@@ -181,12 +181,7 @@ async fn answer(session: Client, catalog: Catalog, call: Invocation) {
             }
         }
     };
-    let answer = tokio::select! {
-        answer = answering => answer,
-        () = call.cancelled().cancelled() => {
-            Err(refuse(ErrorCode::Cancelled, "the call was cancelled".to_owned()))
-        }
-    };
+    let answer = unless_cancelled(&call, answering).await;
     call.finish(answer).await;
 }
 

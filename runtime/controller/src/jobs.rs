@@ -35,7 +35,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::speaks_for;
-use crate::calls::{Answer, argument, caller, encode};
+use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use keeper::{Asker, Keeper, Parts};
@@ -280,12 +280,7 @@ async fn answer(service: Service, schedules: Requests, call: Invocation) {
             }
         }
     };
-    let answer = tokio::select! {
-        answer = answering => answer,
-        () = call.cancelled().cancelled() => {
-            Err(refuse(ErrorCode::Cancelled, "the call was cancelled".to_owned()))
-        }
-    };
+    let answer = unless_cancelled(&call, answering).await;
     call.finish(answer).await;
 }
 

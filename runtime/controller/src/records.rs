@@ -15,13 +15,13 @@ use drover_wamp::{
     ApplicationError, Client, CloseReason, Invocation, Payload, PayloadError, RegisterOptions,
     Router,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::speaks_for;
+use crate::calls::{Answer, encode, unless_cancelled};
 use crate::refusal::refuse;
 
 /// Deliveries that are written at the same time; they share their commits.
@@ -30,8 +30,6 @@ const DELIVERIES_AT_ONCE: usize = 16;
 /// Calls that are answered at the same time; more wait at the registration,
 /// and beyond its bound callers are told to come again.
 const CALLS_AT_ONCE: usize = 1024;
-
-type Answer = Result<Payload, ApplicationError>;
 
 /// What answers.
 #[derive(Clone)]
@@ -123,12 +121,7 @@ async fn answer(records: Records, call: Invocation) {
             _ => records.delete(&call).await,
         }
     };
-    let answer = tokio::select! {
-        answer = answering => answer,
-        () = call.cancelled().cancelled() => {
-            Err(refuse(ErrorCode::Cancelled, "the call was cancelled".to_owned()))
-        }
-    };
+    let answer = unless_cancelled(&call, answering).await;
     call.finish(answer).await;
 }
 
@@ -193,10 +186,6 @@ fn arguments<T: DeserializeOwned>(call: &Invocation) -> Result<T, ApplicationErr
 fn unreadable(call: &Invocation, error: &PayloadError) -> ApplicationError {
     let message = format!("{} cannot take these arguments: {error}", call.procedure);
     refuse(ErrorCode::InvalidArguments, message)
-}
-
-fn encode<T: Serialize>(value: &T) -> Answer {
-    Payload::one(value).map_err(|error| refuse(ErrorCode::Internal, error.to_string()))
 }
 
 fn not_taken(error: CollectError) -> ApplicationError {

@@ -236,7 +236,8 @@ fn versions(request: Request<'_>) -> Running<'_> {
 /// What the arguments say, checked.
 fn wish(request: Request<'_>, arguments: Update) -> Result<drover_update::Request, JobError> {
     let invalid = |what: &str, why: String| {
-        JobError::new(ErrorCode::InvalidArguments, format!("`plugin.update`: `{what}`: {why}"))
+        let cmd = &request.command.cmd;
+        JobError::new(ErrorCode::InvalidArguments, format!("`{cmd}`: `{what}`: {why}"))
     };
     let Update { name, version, hash, length, signature, watch, again } = arguments;
     let is_agent = name == OWN_PROGRAM;

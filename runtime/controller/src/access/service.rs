@@ -12,8 +12,6 @@ use drover_wamp::{
     ApplicationError, CallOptions, Client, CloseReason, Invocation, MatchPolicy, Payload,
     Principal, PublicKey, RegisterOptions, Router, Secret,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +21,7 @@ use super::directory::nodes::Approval;
 use super::password::PasswordHash;
 use super::secret::NewSecret;
 use super::{Access, NEWCOMERS, NODES, roles};
+use crate::calls::{Answer, argument, encode, unless_cancelled};
 use crate::refusal::refuse;
 
 /// Calls that are answered at the same time, those that wait for approval not counted.
@@ -39,8 +38,6 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The letters of a code: none that looks like another.
 const LETTERS: &[u8; 31] = b"23456789ABCDEFGHJKLMNPQRSTUVWXY";
-
-type Answer = Result<Payload, ApplicationError>;
 
 /// Somebody who waits for approval.
 #[derive(Debug)]
@@ -172,13 +169,7 @@ impl Service {
     }
 
     async fn answer(self, call: Invocation) {
-        let cancelled = call.cancelled().clone();
-        let answer = tokio::select! {
-            answer = self.carry_out(&call) => answer,
-            () = cancelled.cancelled() => {
-                Err(refuse(ErrorCode::Cancelled, "the call was cancelled".to_owned()))
-            }
-        };
+        let answer = unless_cancelled(&call, self.carry_out(&call)).await;
         call.finish(answer).await;
     }
 
@@ -485,17 +476,6 @@ fn newcomer(caller: Option<&Principal>) -> Result<String, ApplicationError> {
                     role `newcomer`";
         refuse(ErrorCode::Denied, text.to_owned())
     })
-}
-
-fn argument<T: DeserializeOwned>(call: &Invocation) -> Result<T, ApplicationError> {
-    call.payload.first().map_err(|error| {
-        let text = format!("{}: the argument cannot be used: {error}", call.procedure);
-        refuse(ErrorCode::InvalidArguments, text)
-    })
-}
-
-fn encode<T: Serialize>(value: &T) -> Answer {
-    Payload::one(value).map_err(|error| refuse(ErrorCode::Internal, error.to_string()))
 }
 
 fn in_words(refusal: Refusal) -> ApplicationError {
