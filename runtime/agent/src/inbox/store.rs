@@ -7,9 +7,16 @@ use std::time::Duration;
 
 use drover_api::JobResult;
 use drover_jobs::{InboxWrite, KeptJob, KeptPhase, SavedInbox};
+use drover_schema::Schema;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
+
+const SCHEMA: Schema = Schema {
+    name: "the durable jobs of the agent",
+    steps: SCHEMAS,
+    unnumbered: drover_schema::is_the_first,
+};
 
 /// Versions of the schema, each made from the one before.
 const SCHEMAS: &[&str] = &["
@@ -34,19 +41,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Opens the file, or makes it.
 pub(super) fn open(path: &Path) -> anyhow::Result<(Connection, SavedInbox)> {
     let mut connection = drover_jobs::open_file(path)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let version = usize::try_from(version).unwrap_or_default();
-    anyhow::ensure!(
-        version <= SCHEMAS.len(),
-        "it was written by a later version of the agent (schema {version}, and this one knows {})",
-        SCHEMAS.len()
-    );
-    let transaction = connection.transaction()?;
-    for schema in &SCHEMAS[version..] {
-        transaction.execute_batch(schema)?;
-    }
-    transaction.pragma_update(None, "user_version", SCHEMAS.len() as i64)?;
-    transaction.commit()?;
+    SCHEMA.bring_up(&mut connection, path)?;
     let saved = load(&connection)?;
     Ok((connection, saved))
 }
@@ -202,6 +197,33 @@ mod tests {
             matches!(phases[..], [(2, KeptPhase::Running(_)), (3, KeptPhase::Waiting(_))]),
             "{phases:?}"
         );
+    }
+
+    #[test]
+    fn jobs_of_every_earlier_version_go_on() {
+        for dump in [include_str!("../../tests/schemas/inbox-1.sql")] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("jobs.db");
+            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+            let (_, saved) = open(&path).unwrap();
+            assert_eq!(saved.store, "01a1ffef-33c0-7737-b002-47f19962d560");
+            assert_eq!(saved.settled_below, 7);
+            let phases: Vec<_> = saved.jobs.iter().map(|job| (job.number, &job.phase)).collect();
+            assert!(
+                matches!(
+                    phases[..],
+                    [
+                        (7, KeptPhase::Told),
+                        (8, KeptPhase::Ended),
+                        (9, KeptPhase::Running(_)),
+                        (10, KeptPhase::Waiting(_))
+                    ]
+                ),
+                "{phases:?}"
+            );
+            let results = Store::new(Arc::new(path)).results(&[8], 1000).unwrap();
+            assert_eq!(results[0].1.as_ref().unwrap().data, "pong");
+        }
     }
 
     #[test]

@@ -8,21 +8,23 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use drover_schema::Schema;
 use rusqlite::{Connection, params};
 
 use super::directory::{Change, Directory};
 
-/// The version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+const SCHEMA: Schema =
+    Schema { name: "who may join", steps: SCHEMAS, unnumbered: drover_schema::is_the_first };
 
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS records (
+/// Versions of the schema, each made from the one before.
+const SCHEMAS: &[&str] = &["
+CREATE TABLE records (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     record TEXT NOT NULL,
     PRIMARY KEY (kind, name)
 ) STRICT;
-";
+"];
 
 #[derive(Debug)]
 pub(super) struct Store(Connection);
@@ -33,17 +35,11 @@ impl Store {
         let open = || -> anyhow::Result<Self> {
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
-            let connection = Connection::open(path)?;
+            let mut connection = Connection::open(path)?;
             connection.pragma_update(None, "journal_mode", "wal")?;
             // A node that was told that it is one is one after a power cut as well.
             connection.pragma_update(None, "synchronous", "full")?;
-            let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            anyhow::ensure!(
-                version <= VERSION,
-                "it was written by a later version of drover: run that one"
-            );
-            connection.execute_batch(SCHEMA)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
+            SCHEMA.bring_up(&mut connection, path)?;
             Ok(Self(connection))
         };
         open().with_context(|| format!("cannot open {}", path.display()))
@@ -81,5 +77,25 @@ impl Store {
             };
         }
         Ok(transaction.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_whom_every_earlier_version_knew_is_known() {
+        for dump in [include_str!("../../tests/schemas/access-1.sql")] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("access.db");
+            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+            let mut store = Store::open(&path).unwrap();
+            let directory = store.load().unwrap();
+            let ada = directory.user("ada").unwrap();
+            assert!(ada.password.is_some());
+            assert_eq!(directory.token("3981bae92a").unwrap().token.user, "ada");
+            store.write(&[Change::User(ada.clone())]).unwrap();
+        }
     }
 }

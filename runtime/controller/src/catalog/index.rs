@@ -7,6 +7,7 @@ use std::path::Path;
 use drover_api::{
     CatalogChannel, CatalogDetail, CatalogPlugin, CatalogStatement, CatalogVersion, Timestamp,
 };
+use drover_schema::Schema;
 use drover_signing::Seen;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -15,8 +16,15 @@ use serde::de::DeserializeOwned;
 
 use super::error::CatalogError;
 
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS versions (
+const SCHEMA: Schema = Schema {
+    name: "the index of the catalog",
+    steps: SCHEMAS,
+    unnumbered: drover_schema::is_the_first,
+};
+
+/// Versions of the schema, each made from the one before.
+const SCHEMAS: &[&str] = &["
+CREATE TABLE versions (
     name TEXT NOT NULL,
     version TEXT NOT NULL,
     hash TEXT NOT NULL,
@@ -31,19 +39,19 @@ CREATE TABLE IF NOT EXISTS versions (
     yanked TEXT,
     PRIMARY KEY (name, version)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS channels (
+CREATE TABLE channels (
     name TEXT NOT NULL,
     channel TEXT NOT NULL,
     version TEXT NOT NULL,
     PRIMARY KEY (name, channel)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS statement (
+CREATE TABLE statement (
     only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
     statement TEXT NOT NULL,
     signature TEXT NOT NULL,
     seen TEXT NOT NULL
 ) STRICT;
-";
+"];
 
 /// The columns of a [`CatalogVersion`], with the name before them.
 const VERSION: &str = "name, version, hash, length, signed_by, pushed_by, pushed_at, yanked";
@@ -53,12 +61,12 @@ pub(super) struct Index(Connection);
 
 impl Index {
     /// Opens the file, or makes it.
-    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // Whoever pushed is told only when it is safe.
         connection.pragma_update(None, "synchronous", "full")?;
-        connection.execute_batch(SCHEMA)?;
+        SCHEMA.bring_up(&mut connection, path)?;
         Ok(Self(connection))
     }
 
@@ -253,4 +261,27 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
     serde_json::from_str(&text).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_earlier_version_knew_is_known() {
+        for dump in [include_str!("../../tests/schemas/catalog-1.sql")] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("index.db");
+            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+            let mut index = Index::open(&path).unwrap();
+            let versions = index.versions("hello").unwrap();
+            let versions: Vec<_> =
+                versions.iter().map(|one| (one.version.as_str(), one.yanked.as_deref())).collect();
+            assert_eq!(versions, [("1.2.0", None), ("1.1.0", Some("it drops words"))]);
+            assert_eq!(index.channels("hello").unwrap()[0].version, "1.2.0");
+            let detail = index.detail("hello", "1.2.0").unwrap().unwrap();
+            assert_eq!(detail.manifest["name"], "hello");
+            index.put(&detail, Some("next")).unwrap();
+        }
+    }
 }

@@ -11,11 +11,18 @@ use std::time::Duration;
 
 use drover_api::{JobState, JobSubmit, NodeId, Timestamp};
 use drover_jobs::{SavedJob, SavedSubmission, Write};
+use drover_schema::Schema;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
 pub(super) use query::{find, list, request, results, show};
+
+const SCHEMA: Schema = Schema {
+    name: "the jobs of the controller",
+    steps: SCHEMAS,
+    unnumbered: drover_schema::is_the_first,
+};
 
 /// Versions of the schema, each made from the one before.
 const SCHEMAS: &[&str] = &[
@@ -126,7 +133,9 @@ impl Store {
         let mut connection = drover_jobs::open_file(&path)?;
         // Checkpoints are rare and long rather than often and short.
         connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
-        migrate(&mut connection)?;
+        SCHEMA.bring_up(&mut connection, &path)?;
+        let id = drover_api::JobId::generate();
+        connection.execute("INSERT OR IGNORE INTO store VALUES (1, ?, 1)", [id.as_str()])?;
         let saved = load(&connection)?;
         let store = Self { path: Arc::new(path), idle: Arc::default() };
         Ok((store, connection, saved))
@@ -176,28 +185,6 @@ pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
             connection.prepare_cached(sql)?.execute([name]).map(drop)
         }
     }
-}
-
-/// Brings the schema up to this version's, one step after the other.
-fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let version = usize::try_from(version).unwrap_or_default();
-    anyhow::ensure!(
-        version <= SCHEMAS.len(),
-        "the jobs were written by a later version of the controller (schema {version}, and this \
-         one knows {}): start that one again",
-        SCHEMAS.len()
-    );
-    let transaction = connection.transaction()?;
-    for schema in &SCHEMAS[version..] {
-        transaction.execute_batch(schema)?;
-    }
-    if version == 0 {
-        let id = drover_api::JobId::generate();
-        transaction.execute("INSERT INTO store VALUES (1, ?, 1)", [id.as_str()])?;
-    }
-    transaction.pragma_update(None, "user_version", SCHEMAS.len() as i64)?;
-    Ok(transaction.commit()?)
 }
 
 fn load(connection: &Connection) -> rusqlite::Result<Saved> {

@@ -8,40 +8,45 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use drover_api::{DesiredRule, Rollout, RolloutDetail, RolloutId, RolloutNode, RolloutPhase};
+use drover_schema::Schema;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::desired::RuleChange;
 
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS rollouts (
+const SCHEMA: Schema =
+    Schema { name: "the rollouts", steps: SCHEMAS, unnumbered: drover_schema::is_the_first };
+
+/// Versions of the schema, each made from the one before.
+const SCHEMAS: &[&str] = &["
+CREATE TABLE rollouts (
     id INTEGER PRIMARY KEY,
     is_over INTEGER NOT NULL,
     rollout TEXT NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS rollouts_under_way ON rollouts (id) WHERE NOT is_over;
-CREATE TABLE IF NOT EXISTS rollout_nodes (
+CREATE INDEX rollouts_under_way ON rollouts (id) WHERE NOT is_over;
+CREATE TABLE rollout_nodes (
     rollout INTEGER NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
     gid INTEGER NOT NULL,
     nid INTEGER NOT NULL,
     node TEXT NOT NULL,
     PRIMARY KEY (rollout, gid, nid)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rollout_notes (
+CREATE TABLE rollout_notes (
     id INTEGER PRIMARY KEY,
     rollout INTEGER NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
     note TEXT NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS notes_of_rollouts ON rollout_notes (rollout);
-CREATE TABLE IF NOT EXISTS desired (
+CREATE INDEX notes_of_rollouts ON rollout_notes (rollout);
+CREATE TABLE desired (
     id INTEGER PRIMARY KEY,
     plugin TEXT NOT NULL,
     nodes TEXT NOT NULL,
     rule TEXT NOT NULL,
     UNIQUE (plugin, nodes)
 ) STRICT;
-";
+"];
 
 /// Rollouts that are kept; of more, the oldest that are over are forgotten.
 const KEPT: i64 = 1000;
@@ -61,13 +66,13 @@ pub(super) enum StoreError {
 
 impl Store {
     /// Opens the file, or makes it.
-    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // What is acted on is safe.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.execute_batch(SCHEMA)?;
+        SCHEMA.bring_up(&mut connection, path)?;
         Ok(Self(Mutex::new(connection)))
     }
 
@@ -282,6 +287,27 @@ mod tests {
         let detail = store.detail(RolloutId(1)).unwrap().unwrap();
         assert_eq!(detail.nodes, [node(2, 0), confirmed]);
         assert_eq!(detail.history, [note("started"), note("done")]);
+    }
+
+    #[test]
+    fn rollouts_of_every_earlier_version_go_on() {
+        for dump in [include_str!("../../tests/schemas/rollouts-1.sql")] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("rollouts.db");
+            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+            let store = Store::open(&path).unwrap();
+            assert_eq!(store.under_way().unwrap(), [(rollout(2), vec![node(1, 1), node(2, 0)])]);
+            let over = store.detail(RolloutId(1)).unwrap().unwrap();
+            assert_eq!((over.nodes, over.history), (vec![node(1, 0)], vec![note("done")]));
+            assert_eq!(store.rules().unwrap()[0].set.version, "1.2.0");
+            store.save(&[over_of(3)], &[]).unwrap();
+        }
+    }
+
+    fn over_of(id: u64) -> RolloutDetail {
+        let phase = RolloutPhase::Ended { outcome: RolloutOutcome::Done, reason: None };
+        let rollout = Rollout { phase, ..rollout(id) };
+        RolloutDetail { rollout, nodes: vec![node(1, 0)], history: vec![note("done")] }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use drover_api::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::database::{open_finished, to_u64};
+use super::database::{bring_up, open_finished, to_u64};
 use super::record::Sequence;
 use super::writer::WriteError;
 
@@ -94,7 +94,14 @@ impl FinishedFile {
     pub(super) fn read(path: &Path, epoch: u64) -> rusqlite::Result<Option<Self>> {
         // What a crash left half changed is put right here: those who only read
         // may not.
-        let connection = open_finished(path)?;
+        let mut connection = open_finished(path)?;
+        match bring_up(&mut connection) {
+            // It is read as it is as well as that goes, until there is room.
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(path = %path.display(), %error, "log file of an earlier version");
+            }
+            brought_up => brought_up?,
+        }
         // Each by itself: asked for together, every record would be read.
         let sql = "SELECT (SELECT min(id) FROM logs), (SELECT max(id) FROM logs)";
         let ends = connection.query_row(sql, [], |row| {

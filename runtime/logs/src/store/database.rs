@@ -6,22 +6,29 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use drover_api::{Level, Timestamp};
+use drover_schema::{Schema, SchemaError};
 use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, params};
 
 use super::Durability;
 use super::batch::NewRecord;
 use super::record::{Flags, Sequence};
-use super::rows::has_fields;
 use super::zone::{OpenZone, job_number, node_number};
 
+/// The schema of a file of records, whether it is written to or complete. Nothing
+/// in it needs a copy of the file: no step touches a row.
+const SCHEMA: Schema = Schema { name: "the log records", steps: SCHEMAS, unnumbered: looks_like };
+
+/// Versions of the schema, each made from the one before.
+///
 /// `logs` is what other programs may read; its `id` has the record's id in its
 /// lowest four bytes, `epoch` is in milliseconds since 1970, and `data` is a
 /// blob if it is not UTF-8. `node` and `place` are there if a node sent the
 /// record, `fields` as a JSON object if a parser found some. `marks` is what is
 /// remembered in the same transactions: see [`super::LogStore::marks`]. `zones` and `spans` are how queries find their way:
 /// see the module `zone`.
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS logs (
+const SCHEMAS: &[&str] = &[
+    "
+    CREATE TABLE logs (
         id INTEGER PRIMARY KEY,
         job TEXT NOT NULL,
         domain TEXT NOT NULL,
@@ -29,16 +36,9 @@ const SCHEMA: &str = "
         epoch INTEGER NOT NULL,
         level INTEGER NOT NULL,
         flags INTEGER NOT NULL,
-        data NOT NULL,
-        node TEXT,
-        place INTEGER,
-        fields TEXT
+        data NOT NULL
     );
-    CREATE TABLE IF NOT EXISTS marks (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS zones (
+    CREATE TABLE zones (
         first INTEGER PRIMARY KEY,
         last INTEGER NOT NULL,
         earliest INTEGER NOT NULL,
@@ -46,13 +46,48 @@ const SCHEMA: &str = "
         levels BLOB NOT NULL,
         forwarded INTEGER NOT NULL
     );
-    CREATE TABLE IF NOT EXISTS spans (
+    CREATE TABLE spans (
         job INTEGER NOT NULL,
         first INTEGER NOT NULL,
         runs BLOB NOT NULL,
         PRIMARY KEY (job, first)
     ) WITHOUT ROWID;
-";
+",
+    "
+    ALTER TABLE logs ADD COLUMN node TEXT;
+    ALTER TABLE logs ADD COLUMN place INTEGER;
+",
+    "
+    ALTER TABLE logs ADD COLUMN fields TEXT;
+    CREATE TABLE IF NOT EXISTS marks (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+",
+];
+
+/// The version of a file from before they had numbers.
+fn looks_like(connection: &Connection) -> rusqlite::Result<usize> {
+    let sql = "SELECT CASE WHEN EXISTS (SELECT 1 FROM columns WHERE name = 'fields') THEN 3
+                           WHEN EXISTS (SELECT 1 FROM columns WHERE name = 'node') THEN 2
+                           ELSE 1 END
+               FROM (SELECT 1)";
+    let columns = "WITH columns AS (SELECT name FROM pragma_table_info('logs'))";
+    let looks: i64 = connection.query_row(&format!("{columns} {sql}"), [], |row| row.get(0))?;
+    Ok(usize::try_from(looks).unwrap_or(1))
+}
+
+/// Brings a file to this version's schema. One of a later version is, to this program,
+/// no file of records: it is set aside like one that is damaged, and kept.
+pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    SCHEMA.apply(connection).map_err(|error| match error {
+        SchemaError::Step { source, .. } | SchemaError::Database { source, .. } => source,
+        other => {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+            rusqlite::Error::SqliteFailure(code, Some(other.to_string()))
+        }
+    })
+}
 
 /// Rows that one statement inserts: fewer, larger steps of the engine.
 const ROWS_AT_ONCE: usize = 16;
@@ -77,7 +112,7 @@ impl Database {
     /// Opens the file, or makes it. Records that have no zone yet are looked
     /// through once.
     pub(super) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         let synchronous = match durability {
@@ -87,10 +122,7 @@ impl Database {
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        connection.execute_batch(SCHEMA)?;
-        if !has_fields(&connection)? {
-            connection.execute_batch("ALTER TABLE logs ADD COLUMN fields TEXT")?;
-        }
+        bring_up(&mut connection)?;
         let mut database = Self { connection, zone: OpenZone::default() };
         database.zone = database.read_open_zone()?;
         Ok(database)

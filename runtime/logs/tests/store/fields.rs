@@ -70,44 +70,55 @@ fn a_log_of_many_nodes_keeps_the_fields() {
     assert_eq!(found[0].fields, records[0].fields);
 }
 
-/// The tables of the versions before records had fields.
-const OLD_SCHEMA: &str = "
-    CREATE TABLE logs (
-        id INTEGER PRIMARY KEY, job TEXT NOT NULL, domain TEXT NOT NULL, name TEXT NOT NULL,
-        epoch INTEGER NOT NULL, level INTEGER NOT NULL, flags INTEGER NOT NULL, data NOT NULL,
-        node TEXT, place INTEGER
-    );
-    CREATE TABLE zones (
-        first INTEGER PRIMARY KEY, last INTEGER NOT NULL, earliest INTEGER NOT NULL,
-        latest INTEGER NOT NULL, levels BLOB NOT NULL, forwarded INTEGER NOT NULL
-    );
-    CREATE TABLE spans (
-        job INTEGER NOT NULL, first INTEGER NOT NULL, runs BLOB NOT NULL,
-        PRIMARY KEY (job, first)
-    ) WITHOUT ROWID;
-";
+/// What the versions left before files had numbers, and the texts in it.
+const EARLIER: [(&str, &[&str]); 3] = [
+    (include_str!("../schemas/records-1.sql"), &["hello", "problem"]),
+    (include_str!("../schemas/records-2.sql"), &["hello", "problem", "from afar"]),
+    (include_str!("../schemas/records-3.sql"), &["hello", "problem", "from afar", "answered 500"]),
+];
 
 #[test]
-fn files_of_older_versions_are_read_and_go_on() {
+fn files_of_every_earlier_version_are_read_and_go_on() {
+    for (dump, said) in EARLIER {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |shift: i64| format!("UPDATE logs SET id = id + {shift}");
+        for (name, shift) in [("1000.db", 0), ("current.db", 10)] {
+            let old = Connection::open(dir.path().join(name)).unwrap();
+            old.execute_batch(dump).unwrap();
+            old.execute(&place(shift), []).unwrap();
+        }
+        let store = open(dir.path());
+        let both = [said, said].concat();
+        assert_eq!(texts(&all(&store, &Filter::default())), both);
+        let mut batch = answers(&[404]);
+        batch.mark("position", Some("9".into()));
+        store.append_blocking(batch).unwrap();
+        store.flush_blocking().unwrap();
+        assert_eq!(texts(&all(&store, &where_fields(&["status=404"]))), ["answered 404"]);
+        drop(store);
+        let store = open(dir.path());
+        assert_eq!(store.marks()["position"], "9");
+        assert!(all(&store, &Filter::default()).len() > both.len());
+        let odd = all(&store, &where_fields(&["status=500"]));
+        assert_eq!(odd.len(), if said.len() == 4 { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_file_of_a_later_version_is_set_aside_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, id) in [("1000.db", 1), ("current.db", 2)] {
-        let old = Connection::open(dir.path().join(name)).unwrap();
-        old.execute_batch(OLD_SCHEMA).unwrap();
-        let sql = "INSERT INTO logs VALUES (?1, 'web', 'web', 'shop', 1, 1, 0, 'old', NULL, NULL)";
-        old.execute(sql, [id]).unwrap();
+    for (name, dump) in [("1000.db", EARLIER[2].0), ("current.db", EARLIER[2].0)] {
+        let later = Connection::open(dir.path().join(name)).unwrap();
+        later.execute_batch(dump).unwrap();
+        later.pragma_update(None, "user_version", 99).unwrap();
     }
     let store = open(dir.path());
-    assert_eq!(texts(&all(&store, &Filter::default())), ["old", "old"]);
-    let mut batch = answers(&[500]);
-    batch.mark("position", Some("7".into()));
-    store.append_blocking(batch).unwrap();
+    store.append_blocking(answers(&[200])).unwrap();
     store.flush_blocking().unwrap();
-    assert_eq!(all(&store, &Filter::default()).len(), 4);
-    assert_eq!(texts(&all(&store, &where_fields(&["status=500"]))), ["answered 500"]);
-    drop(store);
-    let store = open(dir.path());
-    assert_eq!(store.marks()["position"], "7");
-    assert_eq!(texts(&all(&store, &where_fields(&["status=500"]))), ["answered 500"]);
+    assert_eq!(texts(&all(&store, &where_fields(&["status=200"]))), ["answered 200"]);
+    let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let aside = names.filter(|name| name.to_string_lossy().ends_with(".damaged")).count();
+    assert_eq!(aside, 2);
 }
 
 #[test]

@@ -182,3 +182,38 @@ async fn those_who_read_see_what_was_written() {
     let found = kept.store.read(|connection| list(connection, &JobList::default())).await.unwrap();
     assert_eq!(found.len(), 1);
 }
+
+#[test]
+fn jobs_of_every_earlier_version_go_on() {
+    for (version, dump) in [
+        (1, include_str!("../../../tests/schemas/jobs-1.sql")),
+        (2, include_str!("../../../tests/schemas/jobs-2.sql")),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        Connection::open(dir.path().join("jobs.db")).unwrap().execute_batch(dump).unwrap();
+        let (_, connection, saved) = Store::open(dir.path()).unwrap();
+        assert_eq!(saved.id, "01a1ffef-33c0-7737-b002-47f19962d560");
+        assert_eq!(saved.next, 9);
+        let open: Vec<_> = saved
+            .submissions
+            .iter()
+            .map(|one| {
+                (one.request.command.id.as_str(), one.jobs[0].number, one.jobs[0].is_running)
+            })
+            .collect();
+        assert_eq!(open, [("runs-1", 6, true), ("waits-1", 0, false)]);
+        assert_eq!(saved.schedules.len(), usize::from(version == 2));
+        let found = list(&connection, &JobList::default()).unwrap();
+        let ids: Vec<_> = found.iter().map(|job| (job.id.as_str(), job.state)).collect();
+        assert_eq!(
+            ids,
+            [
+                ("waits-1", JobState::Queued),
+                ("runs-1", JobState::Running),
+                ("done-1", JobState::Ok)
+            ]
+        );
+        let schedule = StoreWrite::Schedule { name: "hourly".into(), schedule: "{}".into() };
+        write(&connection, &schedule).unwrap();
+    }
+}
