@@ -201,29 +201,28 @@ mod tests {
 
     #[test]
     fn jobs_of_every_earlier_version_go_on() {
-        for dump in [include_str!("../../tests/schemas/inbox-1.sql")] {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("jobs.db");
-            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
-            let (_, saved) = open(&path).unwrap();
-            assert_eq!(saved.store, "01a1ffef-33c0-7737-b002-47f19962d560");
-            assert_eq!(saved.settled_below, 7);
-            let phases: Vec<_> = saved.jobs.iter().map(|job| (job.number, &job.phase)).collect();
-            assert!(
-                matches!(
-                    phases[..],
-                    [
-                        (7, KeptPhase::Told),
-                        (8, KeptPhase::Ended),
-                        (9, KeptPhase::Running(_)),
-                        (10, KeptPhase::Waiting(_))
-                    ]
-                ),
-                "{phases:?}"
-            );
-            let results = Store::new(Arc::new(path)).results(&[8], 1000).unwrap();
-            assert_eq!(results[0].1.as_ref().unwrap().data, "pong");
-        }
+        let dump = include_str!("../../tests/schemas/inbox-1.sql");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+        let (_, saved) = open(&path).unwrap();
+        assert_eq!(saved.store, "01a1ffef-33c0-7737-b002-47f19962d560");
+        assert_eq!(saved.settled_below, 7);
+        let phases: Vec<_> = saved.jobs.iter().map(|job| (job.number, &job.phase)).collect();
+        assert!(
+            matches!(
+                phases[..],
+                [
+                    (7, KeptPhase::Told),
+                    (8, KeptPhase::Ended),
+                    (9, KeptPhase::Running(_)),
+                    (10, KeptPhase::Waiting(_))
+                ]
+            ),
+            "{phases:?}"
+        );
+        let results = Store::new(Arc::new(path)).results(&[8], 1000).unwrap();
+        assert_eq!(results[0].1.as_ref().unwrap().data, "pong");
     }
 
     #[test]

@@ -291,17 +291,16 @@ mod tests {
 
     #[test]
     fn rollouts_of_every_earlier_version_go_on() {
-        for dump in [include_str!("../../tests/schemas/rollouts-1.sql")] {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("rollouts.db");
-            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
-            let store = Store::open(&path).unwrap();
-            assert_eq!(store.under_way().unwrap(), [(rollout(2), vec![node(1, 1), node(2, 0)])]);
-            let over = store.detail(RolloutId(1)).unwrap().unwrap();
-            assert_eq!((over.nodes, over.history), (vec![node(1, 0)], vec![note("done")]));
-            assert_eq!(store.rules().unwrap()[0].set.version, "1.2.0");
-            store.save(&[over_of(3)], &[]).unwrap();
-        }
+        let dump = include_str!("../../tests/schemas/rollouts-1.sql");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rollouts.db");
+        Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.under_way().unwrap(), [(rollout(2), vec![node(1, 1), node(2, 0)])]);
+        let over = store.detail(RolloutId(1)).unwrap().unwrap();
+        assert_eq!((over.nodes, over.history), (vec![node(1, 0)], vec![note("done")]));
+        assert_eq!(store.rules().unwrap()[0].set.version, "1.2.0");
+        store.save(&[over_of(3)], &[]).unwrap();
     }
 
     fn over_of(id: u64) -> RolloutDetail {
