@@ -4,6 +4,7 @@
 
 mod agent_killed;
 mod authoring;
+mod backup;
 mod bad_configuration;
 mod bad_input;
 mod calling;

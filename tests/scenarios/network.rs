@@ -517,3 +517,29 @@ fn an_agent_that_waits_to_join_ends_when_it_is_told_to() {
     agent.signal(Signal::SIGTERM);
     assert!(agent.wait().success(), "{}", agent.log());
 }
+
+#[test]
+fn nodes_and_people_are_who_they_were_to_a_controller_that_was_restored() {
+    let mut site = Network::start();
+    let _agent = site.join("web-1", &["--label", "web"]);
+    site.add("otto", "operator");
+    let (config, file, data) =
+        (site.file("controller.toml"), site.file("backup.tar"), site.file("controller"));
+    let backup = ["controller", "backup", &file, "--config", &config, "--tls-keys"];
+    let said = site.drover(&backup).ok();
+    assert!(said.contains("private key"), "{said}");
+    assert!(!said.contains("PRIVATE"), "{said}");
+
+    let mut controller = site.controller.take().unwrap();
+    controller.signal(Signal::SIGKILL);
+    controller.wait();
+    fs::remove_dir_all(&data).unwrap();
+    let _ = site.drover(&["controller", "restore", &file, "--data-dir", &data]).ok();
+    site.start_controller();
+    let node = site.wait_until("web-1", Presence::Present);
+    assert_eq!(node.description.labels, ["web"]);
+    let _ = site.drover_as("otto", &["exec", "web-1", "--", "/bin/true"]).ok();
+    assert!(site.drover(&["audit", "verify"]).ok().contains("lines, hash"));
+    let restored = site.audit().into_iter().find(|entry| entry.what == "controller.restore");
+    assert!(restored.is_some_and(|entry| entry.result.as_deref() == Some("ok")));
+}

@@ -22,15 +22,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{
-    ErrorCode, JobCancel, JobDelivered, JobDelivery, JobError, JobReported, JobResult, Timestamp,
+    ErrorCode, JobCancel, JobDelivered, JobDelivery, JobError, JobId, JobReported, JobResult,
+    Level, Record, Timestamp,
 };
-use drover_jobs::{InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
+use drover_jobs::{Dropped, InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
+use drover_logs::Source;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch;
+use crate::logs::JobLevels;
 use crate::node::Node;
 use report::Outbox;
 pub(crate) use report::run as report;
@@ -42,6 +45,12 @@ const BACKLOG: usize = 256;
 /// How long what the controller has acknowledged may stay without being written down,
 /// unless something else is written anyway: it would only be told once more.
 const LAZY: Duration = Duration::from_secs(1);
+
+/// The job under which the inbox itself is in the log.
+const OWN_RECORDS: &str = "drover.jobs";
+
+/// Dropped jobs that are named one by one.
+const MOST_NAMED: usize = 20;
 
 /// How long jobs that end with the agent may take to write down how.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -306,12 +315,27 @@ impl Keeper {
                 InboxEffect::Report(number) => {
                     self.outbox.ended(self.inbox.store(), number);
                 }
+                InboxEffect::Dropped(dropped) => self.tell(in_words(&dropped)),
             }
         }
         if let Some((reply, answer)) = then.reply {
             // Whoever has gone delivers again.
             let _ = reply.send(answer);
         }
+    }
+
+    /// Writes a critical record into the node's log.
+    fn tell(&mut self, data: String) {
+        tracing::error!("{data}");
+        let job = OWN_RECORDS.parse().expect("the letters are allowed in a job's id");
+        let source = Source { job, domain: "drover".into(), name: "jobs".into() };
+        let mut log = self.node.logs().of_job(source, JobLevels::default());
+        log.record(&Record { time: Timestamp::now(), level: Level::CRITICAL, data });
+        self.jobs.spawn(async move {
+            if let Err(error) = log.write().await {
+                tracing::warn!(%error, "that jobs were dropped is not in the log");
+            }
+        });
     }
 
     fn start(&mut self, work: Arc<Work>) {
@@ -327,6 +351,35 @@ impl Keeper {
             }
         });
     }
+}
+
+fn in_words(dropped: &Dropped) -> String {
+    let Dropped { unfinished, unreported, is_other_store } = dropped;
+    let why = match is_other_store {
+        true => {
+            "they are of another store than the controller now has: if it was made anew, \
+                 restore it from a backup, or submit them again"
+        }
+        false => {
+            "the controller waits for them no more: somebody gave them up, or it was \
+                  restored from a backup of before they were submitted"
+        }
+    };
+    let shown: Vec<_> = unfinished.iter().take(MOST_NAMED).map(JobId::as_str).collect();
+    let more = match unfinished.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let unfinished = match shown.is_empty() {
+        true => String::new(),
+        false => format!(" that had not ended ({}{more})", shown.join(", ")),
+    };
+    let and = if unfinished.is_empty() || *unreported == 0 { "" } else { ", and" };
+    let unreported = match unreported {
+        0 => String::new(),
+        count => format!("{and} {count} with results that the controller does not have"),
+    };
+    format!("durable jobs{unfinished}{unreported} are dropped: {why}")
 }
 
 impl Inbox {

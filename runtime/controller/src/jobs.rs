@@ -17,15 +17,16 @@ mod outgoing;
 mod schedules;
 mod store;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{
     ErrorCode, JobError, JobId, JobKill, JobList, JobQuery, JobReport, JobState, JobSubmit,
-    JobSubmitted, NodeStatus, Selector, Submission, job_on, procedures,
+    JobSubmitted, NodeStatus, Selector, Submission, Timestamp, job_on, procedures,
 };
-use drover_jobs::{Journal, Ledger};
+use drover_jobs::{Journal, KeptSchedule, Ledger};
 use drover_wamp::{
     ApplicationError, CallOptions, Client, CloseReason, Invocation, MatchPolicy, Payload,
     RegisterOptions, Registration, Router, SubscribeOptions,
@@ -40,7 +41,7 @@ use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use keeper::{Asker, Keeper, Parts};
 use schedules::{Requests, Schedules};
-use store::Store;
+use store::{Store, StoreWrite};
 
 /// Calls of each kind that are answered at the same time. More wait at the
 /// registration, and beyond its bound callers are told to come again.
@@ -70,17 +71,60 @@ impl Jobs {
     pub(crate) fn open(settings: &JobSettings, answer_bytes: usize) -> anyhow::Result<Self> {
         let (store, connection, saved) = Store::open(&settings.dir)
             .with_context(|| format!("cannot open jobs.db in {}", settings.dir.display()))?;
+        let now = Timestamp::now();
+        let mut ledger = Ledger::restore(settings.rules(), saved.next, saved.submissions, now);
+        let mut schedules = saved.schedules;
+        if let Some(backup) = saved.restored {
+            go_on_from(backup, &mut ledger, &mut schedules, &connection, now)
+                .context("cannot go on from a backup")?;
+        }
         let journal = Journal::start("jobs", connection, store::write)
             .context("cannot start the thread that writes jobs")?;
-        let now = drover_api::Timestamp::now();
-        let ledger = Ledger::restore(settings.rules(), saved.next, saved.submissions, now);
         if ledger.unfinished() > 0 {
             tracing::info!(jobs = ledger.unfinished(), "going on with jobs that had not ended");
         }
         let parts = Parts { store_id: saved.id, ledger, journal };
-        let (settings, schedules) = (settings.clone(), saved.schedules);
+        let settings = settings.clone();
         Ok(Self { store, settings, answer_bytes, parts, schedules })
     }
+}
+
+/// Has the controller that starts on a restored store run nothing again that may have
+/// been run since the backup: neither jobs nor times of schedules.
+fn go_on_from(
+    backup: Timestamp,
+    ledger: &mut Ledger,
+    schedules: &mut [String],
+    connection: &rusqlite::Connection,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let backup = in_words(backup);
+    let ended = ledger.restored(&backup, now).writes;
+    tracing::warn!(
+        backup,
+        ended = ended.len(),
+        "going on from a backup: jobs that may have run since are ended, and times of schedules \
+         since are left out"
+    );
+    let mut writes: Vec<_> = ended.into_iter().map(StoreWrite::Job).collect();
+    for text in schedules {
+        // One that cannot be read is told when it is to be used.
+        let Ok(mut kept) = serde_json::from_str::<KeptSchedule>(text) else { continue };
+        kept.done_until = kept.done_until.max(now);
+        *text = serde_json::to_string(&kept)?;
+        writes.push(StoreWrite::Schedule { name: kept.schedule.name, schedule: text.clone() });
+    }
+    Ok(store::go_on(connection, writes)?)
+}
+
+fn in_words(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.0.cast_signed()).unwrap_or_default();
+    format!("{time:.0}")
+}
+
+/// Marks the store of jobs in `dir` as one that comes from a backup of this time.
+pub(crate) fn mark_restored(dir: &Path, backup: Timestamp) -> anyhow::Result<()> {
+    store::mark_restored(dir, backup)
 }
 
 /// What answers calls.

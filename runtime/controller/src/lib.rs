@@ -16,6 +16,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod calls;
 mod catalog;
 mod config;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use access::Access;
 pub use access::OwnRole;
 use audit::{Audit, AuditTask};
+pub use backup::{BackupPart, Existing, Manifest, TlsKeys, back_up, restore, verify};
 use catalog::Catalog;
 pub use config::{
     AccessSettings, Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogSettings,

@@ -75,6 +75,19 @@ pub enum InboxEffect {
     Stop(u64),
     /// Tell the controller of this result.
     Report(u64),
+    /// Tell people of jobs that are dropped.
+    Dropped(Dropped),
+}
+
+/// Jobs that a node has dropped, since the controller does not wait for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Those that waited or ran, by id; what ran is ended.
+    pub unfinished: Vec<JobId>,
+    /// How many had ended without the controller having the result.
+    pub unreported: usize,
+    /// Whether the controller has another store than the one before.
+    pub is_other_store: bool,
 }
 
 /// What a node had on its disk when it started.
@@ -230,7 +243,9 @@ impl Inbox {
         let holding = |number: u64| match self.jobs.get(&number) {
             Some(Phase::Waiting(_)) => Holding::Waiting,
             Some(Phase::Running(_)) => Holding::Running,
-            Some(Phase::Ended | Phase::Told) => Holding::Ended,
+            Some(Phase::Ended) => Holding::Ended,
+            // A controller that still asks has forgotten the result, and the node too.
+            Some(Phase::Told) => Holding::Unknown,
             None if full.contains(&number) => Holding::Full,
             None => Holding::Unknown,
         };
@@ -417,6 +432,11 @@ impl Inbox {
         self.settled_below = below;
         let rest = self.jobs.split_off(&below);
         let settled = std::mem::replace(&mut self.jobs, rest);
+        let unfinished = unfinished(&settled);
+        if !unfinished.is_empty() {
+            let dropped = Dropped { unfinished, unreported: 0, is_other_store: false };
+            step.effects.push(InboxEffect::Dropped(dropped));
+        }
         for (number, phase) in &settled {
             self.waiting.remove(number);
             if !matches!(phase, Phase::Told) {
@@ -439,6 +459,12 @@ impl Inbox {
             return;
         }
         step.effects.extend(self.running.iter().map(|number| InboxEffect::Stop(*number)));
+        if self.unsettled > 0 {
+            let unfinished = unfinished(&self.jobs);
+            let unreported = self.unsettled - unfinished.len();
+            let dropped = Dropped { unfinished, unreported, is_other_store: true };
+            step.effects.push(InboxEffect::Dropped(dropped));
+        }
         step.writes.push(InboxWrite::Store(store.to_owned()));
         store.clone_into(&mut self.store);
         self.jobs.clear();
@@ -457,6 +483,14 @@ impl Inbox {
     ) -> JobResult {
         result_without_answer(self.node, command, state, JobError::new(code, message), now)
     }
+}
+
+fn unfinished(jobs: &BTreeMap<u64, Phase>) -> Vec<JobId> {
+    let ids = jobs.values().filter_map(|phase| match phase {
+        Phase::Waiting(work) | Phase::Running(work) => Some(work.id().clone()),
+        Phase::Ended | Phase::Told => None,
+    });
+    ids.collect()
 }
 
 /// The result of a job that did not run to its end.

@@ -272,7 +272,8 @@ impl Ledger {
                 Holding::Full => self.remind_later(node, now),
                 Holding::Unknown => {
                     let message = "the node no longer knows of the job, which may have done its \
-                                   work, some of it, or none: has its `data_dir` been emptied?";
+                                   work, some of it, or none: has its `data_dir` been emptied, or the \
+                                   controller been restored from a backup?";
                     let result = self.without_answer(
                         key,
                         JobState::Error,

@@ -37,7 +37,8 @@ mod schedule;
 
 pub use cause::cause_of;
 pub use inbox::{
-    Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work, size_of,
+    Dropped, Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work,
+    size_of,
 };
 pub use journal::{Journal, JournalClosed, open_file};
 pub use ledger::{

@@ -24,7 +24,9 @@ impl ContentHash {
         Self(Sha256::digest(content).into())
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// A hash that somebody else has made.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }

@@ -1,5 +1,6 @@
 //! `drover controller`: the controller that agents dial.
 
+mod backup;
 mod init;
 
 use clap::{Args, Subcommand};
@@ -26,11 +27,18 @@ enum ControllerCommand {
     /// Make all it takes to try one on a network: a certificate, a configuration, an
     /// admin
     Init(init::Init),
+    /// Make one file of all that the controller keeps, while it runs
+    Backup(backup::Backup),
+    /// Make a controller's data directory of a backup
+    Restore(backup::Restore),
 }
 
 pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
-    if let Some(ControllerCommand::Init(command)) = &command.command {
-        return init::run(command);
+    match &command.command {
+        Some(ControllerCommand::Init(command)) => return init::run(command),
+        Some(ControllerCommand::Backup(command)) => return backup::back_up(command),
+        Some(ControllerCommand::Restore(command)) => return backup::restore(command),
+        None => {}
     }
     let config = config_file::load(command.daemon.config.as_deref(), "controller", Config::parse)?;
     if command.daemon.print_config {

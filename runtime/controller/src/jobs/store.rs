@@ -87,7 +87,17 @@ CREATE TABLE schedules (
     schedule TEXT NOT NULL
 ) STRICT;
 ",
+    "
+-- When the backup was made that the store comes from, until a controller has gone on
+-- from it.
+ALTER TABLE store ADD COLUMN restored INTEGER;
+",
 ];
+
+/// Numbers that a restored store leaves out: more than the controller it comes from can
+/// have given since the backup. A thousand a second take 35 years, and there is room
+/// for eight million restored stores.
+const LEFT_OUT: i64 = 1 << 40;
 
 /// How long a reader waits for a writer, which it never does but for an instant.
 const BUSY: Duration = Duration::from_secs(10);
@@ -115,6 +125,8 @@ pub(super) struct Saved {
     pub(super) submissions: Vec<SavedSubmission>,
     /// The schedules.
     pub(super) schedules: Vec<String>,
+    /// When the backup was made that all this comes from.
+    pub(super) restored: Option<Timestamp>,
 }
 
 /// The store, for those who read.
@@ -135,7 +147,10 @@ impl Store {
         connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
         SCHEMA.bring_up(&mut connection, &path)?;
         let id = drover_api::JobId::generate();
-        connection.execute("INSERT OR IGNORE INTO store VALUES (1, ?, 1)", [id.as_str()])?;
+        connection.execute(
+            "INSERT OR IGNORE INTO store (only_one, id, next) VALUES (1, ?, 1)",
+            [id.as_str()],
+        )?;
         let saved = load(&connection)?;
         let store = Self { path: Arc::new(path), idle: Arc::default() };
         Ok((store, connection, saved))
@@ -171,6 +186,25 @@ impl Store {
     }
 }
 
+/// Marks the store in `dir` as one that comes from a backup of this time: no number is
+/// given that was given since, and the controller that starts on it goes by that.
+pub(super) fn mark_restored(dir: &Path, backup: Timestamp) -> anyhow::Result<()> {
+    let (_, connection, _) = Store::open(dir)?;
+    let sql = "UPDATE store SET next = next + ?, restored = ?";
+    connection.execute(sql, [LEFT_OUT, backup.0.cast_signed()])?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+/// Writes down how a controller goes on from a backup, all at once.
+pub(super) fn go_on(connection: &Connection, writes: Vec<StoreWrite>) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    for one in writes {
+        write(&transaction, &one)?;
+    }
+    transaction.execute("UPDATE store SET restored = NULL", [])?;
+    transaction.commit()
+}
+
 /// Writes one thing into the transaction that is open.
 pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Result<()> {
     match write {
@@ -188,8 +222,10 @@ pub(super) fn write(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
 }
 
 fn load(connection: &Connection) -> rusqlite::Result<Saved> {
-    let (id, next) = connection
-        .query_row("SELECT id, next FROM store", [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+    let (id, next, restored) =
+        connection.query_row("SELECT id, next, restored FROM store", [], |row| {
+            Ok((row.get(0)?, number(row, 1)?, time(row, 2)?))
+        })?;
     let sql = "SELECT key, request, by, start_by, end_by FROM submissions
                JOIN requests ON requests.submission = key
                WHERE state IN ('QUEUED', 'RUNNING') ORDER BY key";
@@ -224,7 +260,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
     }
     let mut query = connection.prepare("SELECT schedule FROM schedules ORDER BY name")?;
     let schedules = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok(Saved { id, next, submissions, schedules })
+    Ok(Saved { id, next, submissions, schedules, restored })
 }
 
 /// A state as it is written.

@@ -126,3 +126,44 @@ fn another_store_ends_and_forgets_the_jobs_of_the_first() {
     assert!(matches!(step.effects[0], InboxEffect::Stop(5)));
     assert_eq!((starts(&step), inbox.remembered()), (vec![5], 1));
 }
+
+fn dropped(step: &InboxStep) -> Vec<&Dropped> {
+    let dropped = step.effects.iter().filter_map(|effect| match effect {
+        InboxEffect::Dropped(dropped) => Some(dropped),
+        _ => None,
+    });
+    dropped.collect()
+}
+
+#[test]
+fn what_is_dropped_for_another_store_or_given_up_is_told() {
+    let mut inbox = inbox();
+    let _ = inbox.deliver(delivery(0, vec![job(5), job(6)]), Timestamp(0));
+    let _ = end(&mut inbox, 5);
+    let other = JobDelivery { store: "other".to_owned(), ..delivery(0, vec![job(1)]) };
+    let (step, _) = inbox.deliver(other, Timestamp(0));
+    let unfinished = vec!["j6".parse().unwrap()];
+    let told = Dropped { unfinished, unreported: 1, is_other_store: true };
+    assert_eq!(dropped(&step), [&told]);
+    assert!(matches!(step.effects[0], InboxEffect::Stop(6)), "{step:?}");
+
+    let back = JobDelivery { store: "other".to_owned(), ..delivery(9, vec![]) };
+    let (step, _) = inbox.deliver(back, Timestamp(0));
+    let unfinished = vec!["j1".parse().unwrap()];
+    let told = Dropped { unfinished, unreported: 0, is_other_store: false };
+    assert_eq!(dropped(&step), [&told]);
+    // There is nothing left that anybody could miss.
+    let (step, _) = inbox.deliver(delivery(0, vec![]), Timestamp(0));
+    assert!(dropped(&step).is_empty(), "{step:?}");
+}
+
+#[test]
+fn a_result_that_was_told_to_a_controller_that_lost_it_is_unknown() {
+    let mut inbox = inbox();
+    let _ = inbox.deliver(delivery(0, vec![job(5)]), Timestamp(0));
+    let _ = end(&mut inbox, 5);
+    let reported = JobReported { acknowledged: vec![5], settled_below: 5 };
+    let _ = inbox.acknowledged("store", &reported);
+    let (step, answer) = inbox.deliver(delivery(0, vec![job(5)]), Timestamp(0));
+    assert_eq!((starts(&step), answer.jobs), (vec![], vec![(5, Holding::Unknown)]));
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drover_api::{ErrorCode, JobError, JobResult, JobState, Timestamp, Transition};
+use drover_api::{ErrorCode, JobError, JobResult, JobState, RetryCause, Timestamp, Transition};
 
 use super::job::Phase;
 use super::saved::Write;
@@ -48,6 +48,32 @@ impl Ledger {
             }
             None => self.schedule(key),
         }
+    }
+
+    /// The ledger is that of a backup: what was not with its node then may have been
+    /// given to it since. It is ended, unless the submission lets it be tried again
+    /// after an interruption; nodes are asked for what was with them. `backup` says, for
+    /// people, when it was made.
+    pub fn restored(&mut self, backup: &str, now: Timestamp) -> LedgerStep {
+        let mut step = LedgerStep::default();
+        let message = format!(
+            "the controller was restored from a backup of {backup}, and the job may have run since: \
+             submit it again if it may run twice (`drover job retry`)"
+        );
+        let doubtful = self.jobs.values().filter(|job| {
+            let retry = &self.submissions[&job.submission].request.retry;
+            let may_run_twice =
+                retry.on.contains(&RetryCause::Interrupted) && retry.attempts > job.attempt;
+            !job.is_with_node() && !may_run_twice
+        });
+        let mut keys: Vec<_> = doubtful.map(|job| job.key).collect();
+        keys.sort_unstable();
+        for key in keys {
+            let (state, code) = (JobState::Error, ErrorCode::Interrupted);
+            let result = self.without_answer(key, state, code, &message, now);
+            self.end(&mut step, key, result, now);
+        }
+        step
     }
 
     pub(super) fn started(&mut self, step: &mut LedgerStep, key: u64, time: Timestamp) {

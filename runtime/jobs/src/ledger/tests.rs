@@ -205,3 +205,25 @@ fn the_places_of_nodes_in_a_spread_are_spread() {
     assert_eq!(place_in(10_000, node(7)), place_in(10_000, node(7)));
     assert_eq!(place_in(0, node(7)), 0);
 }
+
+#[test]
+fn after_a_backup_nothing_starts_that_may_have_run_and_nodes_are_asked_for_the_rest() {
+    let mut ledger = ledger(1);
+    // One that was sent, one that waits, one that waits for another of its submission,
+    // and one that may run twice.
+    let sent = delivered(&submit(&mut ledger, request("sent"), &[1], 0));
+    let _ = submit(&mut ledger, JobSubmit { at_once: Some(1), ..request("held") }, &[2, 3], 0);
+    let on = vec![RetryCause::Interrupted];
+    let retry = Retry { attempts: 2, on, ..Retry::default() };
+    let _ = submit(&mut ledger, JobSubmit { retry, ..request("again") }, &[2], 0);
+    let step = ledger.restored("yesterday", at(5));
+    assert_eq!(states(&step), [JobState::Error; 2]);
+    assert!(step.effects.contains(&Effect::Ended("held".parse().unwrap())), "{step:?}");
+    assert!(ledger.is_open(&"again".parse().unwrap()));
+    assert!(!delivered(&ledger.node_joined(node(2), at(6))).is_empty());
+
+    // The node gave its result to the controller that is gone.
+    let answer = JobDelivered { jobs: vec![(sent[0].1, Holding::Unknown)] };
+    let step = ledger.delivered(node(1), Some(&answer), at(7));
+    assert_eq!(states(&step), [JobState::Error]);
+}

@@ -147,6 +147,8 @@ impl Node {
                     }
                     InboxEffect::Stop(number) => drop(self.stopped.insert(number)),
                     InboxEffect::Report(number) => drop(self.unreported.insert(number)),
+                    // It is for people.
+                    InboxEffect::Dropped(_) => {}
                 }
             }
         }
