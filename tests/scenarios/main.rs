@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod log_lines;
 mod logs;
+mod metrics;
 mod network;
 mod permissions;
 mod plugin_programs;

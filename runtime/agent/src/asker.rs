@@ -3,6 +3,8 @@
 use drover_wamp::{Closed, Invocation, Payload, Principal};
 use tokio_util::sync::CancellationToken;
 
+use crate::vitals::Way;
+
 /// Whoever asked for a job: a call that waits for its answer, or nobody who waits, as
 /// with durable jobs.
 #[derive(Clone, Copy)]
@@ -34,6 +36,11 @@ impl<'a> Asker<'a> {
     /// Is cancelled when the job is to end.
     pub(crate) fn cancelled(&self) -> &'a CancellationToken {
         self.cancelled
+    }
+
+    /// Which way the command came.
+    pub(crate) fn way(&self) -> Way {
+        if self.call.is_some() { Way::Live } else { Way::Durable }
     }
 
     /// Tells something before the answer; nothing if nobody listens.

@@ -33,7 +33,7 @@ use crate::asker::Asker;
 use crate::node::Node;
 use crate::processes::Finished;
 
-pub(crate) use old_names::in_new_words;
+pub(crate) use old_names::{in_new_words, operation_of};
 
 /// Every row.
 const TABLE: &[&[Row]] = &[

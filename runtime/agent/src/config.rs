@@ -3,6 +3,7 @@
 mod jobs;
 mod limits;
 mod logs;
+mod metrics;
 mod plugins;
 mod processes;
 mod sources;
@@ -25,6 +26,7 @@ use crate::services::{self, ServiceSpec};
 pub use jobs::JobSettings;
 pub use limits::Limits;
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
+pub use metrics::MetricsSettings;
 pub use plugins::PluginSettings;
 pub use processes::ProcessSettings;
 pub use sources::SourceSettings;
@@ -114,6 +116,9 @@ pub struct Config {
     pub logs: LogSettings,
     /// Metrics in the format of statsd.
     pub statsd: StatsdSettings,
+    /// What the agent tells of itself to Prometheus.
+    #[serde(skip_serializing_if = "MetricsSettings::is_empty")]
+    pub metrics: MetricsSettings,
     /// Services that run whenever the agent does, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, ServiceSpec>,
@@ -155,6 +160,7 @@ impl Default for Config {
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),
+            metrics: MetricsSettings::default(),
             services: BTreeMap::new(),
             sources: BTreeMap::new(),
             startup: Startup::default(),
@@ -230,7 +236,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let quoted = |text: &str| format!("{text:?}");
-        let rules: [Rule; 24] = [
+        let rules: [Rule; 25] = [
             (
                 !["ws://", "wss://"].iter().any(|scheme| self.controller.starts_with(scheme)),
                 "controller",
@@ -370,6 +376,13 @@ impl Config {
                 "statsd.udp",
                 self.statsd.udp.map(|address| quoted(&address.to_string())).unwrap_or_default(),
                 "must be a loopback address such as \"127.0.0.1:8125\"",
+            ),
+            (
+                self.metrics.listen.is_some_and(|address| !address.ip().is_loopback()),
+                "metrics.listen",
+                self.metrics.listen.map(|it| quoted(&it.to_string())).unwrap_or_default(),
+                "must be a loopback address such as \"127.0.0.1:9464\", as an agent listens to \
+                 nobody else: other hosts ask the controller, at /metrics/nodes/GID.NID",
             ),
         ];
         let rules = rules.into_iter().chain(self.jobs.rules());

@@ -27,6 +27,7 @@ use crate::logs::JobLevels;
 use crate::node::{Node, Reserved};
 use crate::recording::{self, Unwritten};
 use crate::streams::{self, Streams};
+use crate::vitals::Ending;
 
 /// Progress reports between a plugin and the link; more make the plugin wait.
 const PROGRESS_BACKLOG: usize = 8;
@@ -149,20 +150,36 @@ async fn run_command(
     asker: Asker<'_>,
     command: Command,
 ) -> (JobResult, Option<Unwritten>) {
+    let way = asker.way();
+    let count = |name: Option<&str>, ending| node.vitals().ended(way, name, ending);
     // The caller is told of the command as it sent it.
     match accept(node, &command) {
         Ok(Accepted { work: Work::Own { command: own, ready }, _reserved }) => {
             let (started, start) = (Timestamp::now(), Instant::now());
             let answer = run_own(Request { node, call: asker, command: &own }, ready).await;
-            (answered(node, command, answer, (started, start.elapsed())), None)
+            let (took, error) = (start.elapsed(), answer.error.as_ref().map(|error| error.code));
+            let state = answer.state;
+            count(Some(ready.row.name), Ending { state, error, took, memory_bytes: 0 });
+            (answered(node, command, answer, (started, took)), None)
         }
         Ok(Accepted { work: Work::OfPlugin { command: own, plugin, operation }, _reserved }) => {
             let ran = run_job(node, asker, own, plugin, operation).await;
             let (outcome, unwritten) = ran.unwrap_or_else(|error| (Outcome::refused(error), None));
+            count(Some(own::operation_of(&command.cmd)), ending_of(&outcome));
             (outcome.into_result(node.id(), command), unwritten)
         }
-        Err(error) => (Outcome::refused(error).into_result(node.id(), command), None),
+        Err(error) => {
+            let outcome = Outcome::refused(error);
+            count(None, ending_of(&outcome));
+            (outcome.into_result(node.id(), command), None)
+        }
     }
+}
+
+fn ending_of(outcome: &Outcome) -> Ending {
+    let Outcome { state, took, memory_bytes, .. } = *outcome;
+    let error = outcome.error.as_ref().map(|error| error.code);
+    Ending { state, error, took, memory_bytes: memory_bytes as u64 }
 }
 
 /// The result of one of the host's own commands.

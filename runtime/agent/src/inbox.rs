@@ -25,9 +25,9 @@ use drover_api::{
     ErrorCode, JobCancel, JobDelivered, JobDelivery, JobError, JobId, JobReported, JobResult,
     Level, Record, Timestamp,
 };
-use drover_jobs::{Dropped, InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
+use drover_jobs::{Dropped, Held, InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
 use drover_logs::Source;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,7 @@ pub(crate) struct Inbox {
     requests: mpsc::Sender<Request>,
     outbox: Arc<Outbox>,
     path: Arc<PathBuf>,
+    held: watch::Receiver<Held>,
 }
 
 /// What the task of the inbox is made of.
@@ -69,6 +70,7 @@ pub(crate) struct InboxTask {
     outbox: Arc<Outbox>,
     path: Arc<PathBuf>,
     rules: InboxRules,
+    held: watch::Sender<Held>,
 }
 
 enum Request {
@@ -88,9 +90,10 @@ impl Inbox {
     pub(crate) fn new(data_dir: &Path, rules: InboxRules) -> (Self, InboxTask) {
         let (sender, requests) = mpsc::channel(BACKLOG);
         let (outbox, path) = (Arc::<Outbox>::default(), Arc::new(data_dir.join("jobs.db")));
-        let task =
-            InboxTask { requests, outbox: Arc::clone(&outbox), path: Arc::clone(&path), rules };
-        (Self { requests: sender, outbox, path }, task)
+        let (held, sees_held) = watch::channel(Held::default());
+        let of_task = (Arc::clone(&outbox), Arc::clone(&path));
+        let task = InboxTask { requests, outbox: of_task.0, path: of_task.1, rules, held };
+        (Self { requests: sender, outbox, path, held: sees_held }, task)
     }
 
     /// Takes jobs; answers when they are on disk.
@@ -111,6 +114,11 @@ impl Inbox {
     /// If the agent is shutting down, or cannot keep jobs.
     pub(crate) async fn cancel(&self, cancel: JobCancel) -> Result<(), JobError> {
         self.ask(Request::Cancel(cancel)).await
+    }
+
+    /// How many there are.
+    pub(crate) fn held(&self) -> Held {
+        *self.held.borrow()
     }
 
     async fn acknowledged(&self, store: String, reported: JobReported) {
@@ -134,7 +142,7 @@ impl InboxTask {
     ///
     /// If a job panicked the task that ran it.
     pub(crate) async fn run(self, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut requests, outbox, path, rules } = self;
+        let Self { mut requests, outbox, path, rules, held } = self;
         // A node that never had a durable job has no file for them.
         let mut first = None;
         if !path.exists() {
@@ -169,6 +177,7 @@ impl InboxTask {
             ends,
             lazy: Vec::new(),
             write_by: None,
+            held,
         };
         keeper.write(step, None).await;
         let again = keeper.inbox.report_again();
@@ -196,6 +205,7 @@ struct Keeper {
     /// What is written when something else is, or in a while.
     lazy: Vec<InboxWrite>,
     write_by: Option<Instant>,
+    held: watch::Sender<Held>,
 }
 
 impl Keeper {
@@ -257,6 +267,7 @@ impl Keeper {
             Request::Acknowledged(store, reported) => {
                 // It has no effects but to end what nobody wants any more.
                 let Step { writes, effects } = self.inbox.acknowledged(&store, &reported);
+                self.tell_held();
                 self.lazy.extend(writes);
                 self.write_by.get_or_insert(Instant::now() + LAZY);
                 if !effects.is_empty() {
@@ -272,6 +283,10 @@ impl Keeper {
         self.write(step, None).await;
     }
 
+    fn tell_held(&self) {
+        self.held.send_replace(self.inbox.held());
+    }
+
     /// Has a step written, behind what was only put off.
     async fn write(
         &mut self,
@@ -281,6 +296,7 @@ impl Keeper {
         if step.is_empty() && reply.is_none() {
             return;
         }
+        self.tell_held();
         let mut writes = step.writes;
         if !writes.is_empty() && !self.lazy.is_empty() {
             self.write_by = None;

@@ -25,7 +25,8 @@
 //! for good.
 //! [`identity`] is who the node is to its controller, once it was let in.
 //! What jobs say goes into the [`logs`], from where [`forward`] sends on what the
-//! controller is to have; [`metrics`] adds up what they measure.
+//! controller is to have; [`metrics`] adds up what they measure. What the agent counts of
+//! itself is in its [`vitals`].
 
 #![forbid(unsafe_code)]
 
@@ -53,6 +54,7 @@ mod startup;
 mod streams;
 mod trial;
 mod update;
+mod vitals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,8 +67,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, JobSettings, Limits, LogSettings, PluginSettings, ProcessSettings,
-    SourceSettings, Startup, StatsdSettings, UpdateSettings, WhenFull, default_data_dir,
+    Config, ConfigError, JobSettings, Limits, LogSettings, MetricsSettings, PluginSettings,
+    ProcessSettings, SourceSettings, Startup, StatsdSettings, UpdateSettings, WhenFull,
+    default_data_dir,
 };
 
 pub use drover_process::run_keeper;
@@ -86,6 +89,7 @@ use node::{Node, Parts};
 use processes::{OfPlugins, Processes};
 use services::{Services, Supervisor};
 use update::Updates;
+use vitals::{Listening, Vitals};
 
 /// An agent with its directories checked, its log open and its plugin host
 /// started.
@@ -110,6 +114,8 @@ pub struct Agent {
     keeper: update::Keeper,
     inbox: Inbox,
     inbox_task: InboxTask,
+    vitals: Vitals,
+    listening: Listening,
     program: Option<String>,
     startup: Vec<StartupJob>,
 }
@@ -157,12 +163,13 @@ impl Agent {
         let answer = config.host_limits().answer_bytes.min(message / 4 * 3);
         let logs = Logs::open(&config.logs, metrics.clone(), answer, message)?;
         let sockets = Sockets::open(&config.statsd, &metrics)?;
+        let (vitals, listening) = (Vitals::default(), Listening::bind(&config.metrics)?);
         let grants = grants::Source::new(&config);
         let granted = grants::read(&grants);
         if let Err(error) = &granted {
             tracing::error!(error, "the grants cannot be used, so nothing is granted");
         }
-        let (processes, managing) = Processes::open(&config, keeper, logs.clone())?;
+        let (processes, managing) = Processes::open(&config, keeper, logs.clone(), vitals.clone())?;
         let host = Host::start(HostConfig {
             cache_dir: config.cache_dir.clone(),
             compiler,
@@ -208,6 +215,8 @@ impl Agent {
             keeper,
             inbox,
             inbox_task,
+            vitals,
+            listening,
             program: None,
             startup,
         })
@@ -259,12 +268,14 @@ impl Agent {
             keeper,
             inbox,
             inbox_task,
+            vitals,
+            listening,
             program,
             startup,
         } = self;
         let store = logs.store().clone();
         let followed = config.sources.clone();
-        let parts = Parts { host, logs, processes, services, updates, inbox, program };
+        let parts = Parts { host, logs, processes, services, updates, inbox, vitals, program };
         let node = Node::new(&config, parts, stop.clone());
         let (loaded, restored) = (CancellationToken::new(), CancellationToken::new());
 
@@ -297,6 +308,7 @@ impl Agent {
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
+        tasks.spawn(vitals::serve(node.clone(), listening, stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), [loaded, restored], stop.clone()));
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drover_api::{Heartbeat, procedures};
@@ -26,6 +26,10 @@ const LOAD_BEFORE_JOINING: Duration = Duration::from_secs(2);
 
 /// How long jobs that have ended wait for a log that takes nothing.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Of how many signs of life one is acknowledged, so that the way there and back is
+/// measured.
+const MEASURED: u64 = 12;
 
 /// Keeps the link to the controller and serves, until `stop` is cancelled.
 /// Each of `loaded` is cancelled when some of the plugins are there.
@@ -150,6 +154,7 @@ async fn serve(
 ) -> anyhow::Result<Option<EndReason>> {
     let mut status = calls.watch();
     let mut joined = None;
+    let mut beats = 0;
     let mut revision = node.revision();
     let mut beat = interval(config.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,10 +169,12 @@ async fn serve(
                 match now {
                     Status::Active(session) => {
                         tracing::info!(node = %node.id(), controller = config.controller, "joined");
+                        node.vitals().link().joins.one();
                         joined = Some(session);
                         beat.reset();
-                        if let Some(client) = link.session().filter(|now| now.session() == session) {
-                            jobs.spawn(first_heartbeat(node.clone(), client));
+                        beats = 0;
+                        if let Some(client) = session_of(link, joined) {
+                            jobs.spawn(measured_heartbeat(node.clone(), client));
                         }
                     }
                     Status::Ended(reason) => return Ok(Some(reason)),
@@ -181,7 +188,13 @@ async fn serve(
                     _ => joined = None,
                 }
             }
-            _ = beat.tick() => heartbeat(node, link, joined).await,
+            _ = beat.tick() => {
+                beats += 1;
+                match session_of(link, joined).filter(|_| beats % MEASURED == 0) {
+                    Some(client) => drop(jobs.spawn(measured_heartbeat(node.clone(), client))),
+                    None => heartbeat(node, link, joined).await,
+                }
+            }
             Ok(()) = revision.changed() => heartbeat(node, link, joined).await,
             Some(ended) = jobs.join_next() => ended.context("answering a call panicked")?,
             Some(call) = calls.next() => {
@@ -263,24 +276,30 @@ fn not_a_node(node: &Node) -> String {
 
 /// Sends a sign of life in the session in which the node has its procedures.
 async fn heartbeat(node: &Node, link: &Link, joined: Option<SessionId>) {
-    let session = link.session().filter(|session| Some(session.session()) == joined);
-    let Some(session) = session else { return };
+    let Some(session) = session_of(link, joined) else { return };
     // A session that has just ended is noticed by whoever watches it.
     if let Err(error) = beat(node, &session, PublishOptions::default()).await {
         tracing::debug!(%error, "heartbeat not sent");
     }
 }
 
-/// Sends the first sign of life in a session, and tells if the controller
-/// refuses it: it would refuse all that follow, and never see the node.
-async fn first_heartbeat(node: Node, session: Client) {
+/// The session in which the node has its procedures, if it is still there.
+fn session_of(link: &Link, joined: Option<SessionId>) -> Option<Client> {
+    link.session().filter(|session| Some(session.session()) == joined)
+}
+
+/// Sends a sign of life, the first in a session for one, that the controller
+/// acknowledges: how long that took is counted. Tells if the controller refuses it: it
+/// would refuse all that follow, and never see the node.
+async fn measured_heartbeat(node: Node, session: Client) {
     let options = PublishOptions { acknowledge: true, ..Default::default() };
+    let sent = Instant::now();
     match beat(&node, &session, options).await {
         Err(CallError::Application(refused)) if refused.uri == uri::error::NOT_AUTHORIZED => {
             tracing::warn!(node = %node.id(), "heartbeats are refused: {}", not_a_node(&node));
         }
         Err(error) => tracing::debug!(%error, "heartbeat not sent"),
-        Ok(()) => {}
+        Ok(()) => node.vitals().link().round_trip.observe(sent.elapsed()),
     }
 }
 
@@ -291,7 +310,9 @@ async fn beat(node: &Node, session: &Client, options: PublishOptions) -> Result<
         revision: *node.revision().borrow(),
     };
     let options = PublishOptions { is_urgent: true, ..options };
-    session.publish(procedures::HEARTBEAT, Payload::one(&beat)?, options).await
+    session.publish(procedures::HEARTBEAT, Payload::one(&beat)?, options).await?;
+    node.vitals().link().heartbeats.one();
+    Ok(())
 }
 
 #[cfg(test)]

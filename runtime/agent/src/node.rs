@@ -20,6 +20,7 @@ use crate::services::Services;
 use crate::sources::Sources;
 use crate::streams::{Inputs, Windows};
 use crate::update::Updates;
+use crate::vitals::Vitals;
 use crate::{Config, Ended, commands};
 
 /// A cheap handle on the node.
@@ -42,6 +43,7 @@ struct Shared {
     services: Services,
     updates: Updates,
     inbox: Inbox,
+    vitals: Vitals,
     data_dir: PathBuf,
     /// The link, and the key with which the node joins, once there is one.
     joined_with: OnceLock<(Link, Arc<SigningKey>)>,
@@ -74,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) services: Services,
     pub(crate) updates: Updates,
     pub(crate) inbox: Inbox,
+    pub(crate) vitals: Vitals,
     /// SHA-256 of the agent's own program, if it was pushed.
     pub(crate) program: Option<String>,
 }
@@ -89,7 +92,7 @@ pub(crate) struct RunningJob {
 impl Node {
     /// `stop` ends the agent.
     pub(crate) fn new(config: &Config, parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { host, logs, processes, services, updates, inbox, program } = parts;
+        let Parts { host, logs, processes, services, updates, inbox, vitals, program } = parts;
         let started = Timestamp::now();
         let shared = Shared {
             id: config.node(),
@@ -104,6 +107,7 @@ impl Node {
             services,
             updates,
             inbox,
+            vitals,
             data_dir: config.data_dir.clone(),
             joined_with: OnceLock::new(),
             sources: Sources::new(config.sources.keys()),
@@ -123,6 +127,11 @@ impl Node {
 
     pub(crate) fn id(&self) -> NodeId {
         self.shared.id
+    }
+
+    /// What people call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// What the names of the node's procedures begin with.
@@ -170,6 +179,11 @@ impl Node {
     /// The jobs that the controller hands over for good.
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.shared.inbox
+    }
+
+    /// What the agent counts of itself.
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.shared.vitals
     }
 
     /// What is known of the log files that are followed.
@@ -310,6 +324,12 @@ impl Node {
     /// The jobs that run, in no order.
     pub(crate) fn running(&self) -> Vec<RunningJob> {
         self.lock().values().cloned().collect()
+    }
+
+    /// How many jobs there are, and since when the oldest.
+    pub(crate) fn under_way(&self) -> (usize, Option<Timestamp>) {
+        let running = self.lock();
+        (running.len(), running.values().map(|job| job.started).min())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, RunningJob>> {

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::Config;
 use crate::logs::Logs;
+use crate::vitals::Vitals;
 
 pub(crate) use listener::levels_of;
 pub(crate) use of_plugins::OfPlugins;
@@ -89,6 +90,7 @@ struct Listeners {
     expectants: Mutex<HashMap<JobId, Expectant>>,
     /// Lines and blocks that have begun, from the agent before and for the next one.
     begun: Arc<AllBegun>,
+    vitals: Vitals,
 }
 
 /// What a caller waits for.
@@ -117,12 +119,13 @@ impl Processes {
         config: &Config,
         keeper: &KeeperCommand,
         logs: Logs,
+        vitals: Vitals,
     ) -> anyhow::Result<(Self, ManagerTask)> {
         let (host, tasks, expectants) = Default::default();
         let path = config.data_dir.join("begun.json");
         let begun = AllBegun::open(path.clone());
         let begun = Arc::new(begun.with_context(|| format!("cannot read {}", path.display()))?);
-        let listeners = Arc::new(Listeners { logs, host, tasks, expectants, begun });
+        let listeners = Arc::new(Listeners { logs, host, tasks, expectants, begun, vitals });
         let observer: Observer = {
             let listeners = Arc::clone(&listeners);
             Arc::new(move |job: &JobInfo| listeners.listen(job))

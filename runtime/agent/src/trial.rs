@@ -16,6 +16,7 @@ use crate::config::LogSettings;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::processes::{KeeperCommand, OfPlugins, Processes};
+use crate::vitals::Vitals;
 use crate::{Config, ProcessSettings};
 
 /// Runs the programs of plugins as an agent does. What it keeps meanwhile is in a
@@ -67,7 +68,7 @@ impl Manager {
         let message = config.max_message_bytes();
         let logs = Logs::open(&config.logs, Metrics::default(), message, message)?;
         let _entered = runtime.enter();
-        let (processes, managing) = Processes::open(&config, keeper, logs)?;
+        let (processes, managing) = Processes::open(&config, keeper, logs, Vitals::default())?;
         let mut running = JoinSet::new();
         running.spawn(managing.run());
         let programs = Arc::new(OfPlugins(processes));

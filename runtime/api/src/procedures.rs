@@ -11,6 +11,7 @@
 //! | `drover.node.<gid>.<nid>.deliver` | takes durable jobs, a [`JobDelivery`](crate::JobDelivery), and answers with [`JobDelivered`](crate::JobDelivered) when they are on the node's disk |
 //! | `drover.node.<gid>.<nid>.cancel` | ends durable jobs, a [`JobCancel`](crate::JobCancel), also those that have not arrived |
 //! | `drover.node.heartbeat` | topic: [`Heartbeat`](crate::Heartbeat)s |
+//! | `drover.controller.metrics` | answers with what the controller counts of itself, in the text format of OpenMetrics; a node has `agent.metrics` |
 //! | `drover.controller.nodes` | answers with a list of [`NodeStatus`](crate::NodeStatus) |
 //! | `drover.controller.node.changed` | topic: the [`NodeStatus`](crate::NodeStatus) of a node that has come, gone or described itself anew |
 //! | `drover.controller.job.submit` | takes a [`JobSubmit`](crate::JobSubmit) and answers with [`JobSubmitted`](crate::JobSubmitted) when it is on the controller's disk; the same id again is the same submission |
@@ -66,6 +67,9 @@ pub const HEARTBEAT: &str = "drover.node.heartbeat";
 
 /// The procedure that lists the controller's nodes.
 pub const NODES: &str = "drover.controller.nodes";
+
+/// The procedure that tells what the controller counts of itself.
+pub const METRICS: &str = "drover.controller.metrics";
 
 /// The topic on which the controller tells that something about a node has changed.
 pub const NODE_CHANGED: &str = "drover.controller.node.changed";

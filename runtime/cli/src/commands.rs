@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod ops;

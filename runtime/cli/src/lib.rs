@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Job(command) => commands::job::run(command),
         Command::Schedule(command) => commands::schedule::run(command),
         Command::Stats(command) => commands::stats::run(&command),
+        Command::Metrics(command) => commands::metrics::run(&command),
         Command::Containers(command) => commands::containers::run(&command),
         Command::Service(command) => commands::service::run(command),
         Command::Logs(command) => commands::logs::run(command),
@@ -106,6 +107,8 @@ enum Command {
     Schedule(commands::schedule::Schedule),
     /// Show what the programs on a node use
     Stats(commands::stats::Stats),
+    /// Show what the controller, or a node, counts of itself
+    Metrics(commands::metrics::Metrics),
     /// List the containers of a node
     Containers(commands::containers::Containers),
     /// Start, stop and follow services of plugins

@@ -13,6 +13,7 @@
 //! call does. Whoever fails too often waits ([`attempts`]).
 
 mod attempts;
+mod counts;
 mod deed;
 mod directory;
 mod password;
@@ -39,6 +40,7 @@ use tokio::task::spawn_blocking;
 
 use crate::audit::{Act, Audit};
 use attempts::Attempts;
+pub(crate) use counts::AccessCounts;
 use deed::{Deed, DeedKind};
 use directory::{Decision, Directory, Owner, Refusal};
 use password::PasswordHash;
@@ -84,6 +86,7 @@ struct Inner {
     began: Instant,
     hashing: Semaphore,
     audit: Audit,
+    counts: AccessCounts,
     /// Calls that count against their peer when they fail.
     risky: Mutex<HashMap<u64, IpAddr>>,
 }
@@ -112,6 +115,7 @@ impl Access {
             began: Instant::now(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
             audit,
+            counts: AccessCounts::default(),
             risky: Mutex::default(),
         })))
     }
@@ -124,6 +128,11 @@ impl Access {
     /// The audit log.
     pub(crate) fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// How often somebody was let in, or not.
+    pub(crate) fn counts(&self) -> &AccessCounts {
+        &self.0.counts
     }
 
     /// The node that was let in under this number, if it still may join.
@@ -171,6 +180,7 @@ impl Access {
         let peer = applicant.peer;
         self.check_attempts(peer.ip())?;
         let (who, what) = (claimed_name(&applicant), way_in(&applicant.proof));
+        let counted = self.0.counts.of(&applicant.proof);
         let decided = match applicant.proof {
             Proof::Key(key) => self.admit_key(&key, applicant.role.as_deref()).await,
             Proof::Ticket(secret) => self.admit_ticket(applicant.authid, secret).await,
@@ -187,8 +197,12 @@ impl Access {
             Err(refused) => Err(refused.clone()),
         };
         match result {
-            Ok(()) => decided,
+            Ok(()) => {
+                counted.admitted.one();
+                decided
+            }
             Err(refused) => {
+                counted.refused.one();
                 self.failed(peer.ip());
                 let act = Act {
                     who,
@@ -400,6 +414,7 @@ impl Guard for Access {
             }
             (Ok(()), Err(full)) => Verdict::Deny(full.to_string()),
             (Err(text), begun) => {
+                self.0.counts.denied_calls.one();
                 if let Ok(number) = begun {
                     self.0.audit.end(number, "denied");
                 }

@@ -55,6 +55,16 @@ pub(crate) struct Audit {
 /// The thread that writes it.
 pub(crate) struct AuditTask(Writer);
 
+/// How long the log is, and how it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AuditCounts {
+    /// Those included that are not written yet.
+    pub(crate) lines: u64,
+    /// Not written yet.
+    pub(crate) waiting: u64,
+    pub(crate) is_writable: bool,
+}
+
 /// The log takes nothing at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -96,6 +106,10 @@ impl Audit {
         if let Ok(number) = self.begin(act) {
             self.end(number, result);
         }
+    }
+
+    pub(crate) fn counts(&self) -> AuditCounts {
+        self.queue.counts()
     }
 
     /// What is in it, the newest last. Waits until what was said before is written;

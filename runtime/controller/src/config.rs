@@ -25,6 +25,7 @@ pub use tls::TlsSettings;
 use crate::access::{OwnRole, Policy, is_free_name};
 use crate::nodes::Presences;
 use crate::realms::Realm;
+use crate::vitals::PAGES;
 
 /// Settings of a controller. Every one has a default, so an empty file is a
 /// complete configuration.
@@ -334,6 +335,7 @@ impl Config {
                 allowed_origins: self.allowed_origins.clone(),
                 // They are added when the catalog is open.
                 files: None,
+                pages: PAGES.to_vec(),
             },
             // It is added when it has read whom it knows.
             guarded: None,

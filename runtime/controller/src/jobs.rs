@@ -39,6 +39,7 @@ use crate::access::speaks_for;
 use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
+use crate::vitals::Vitals;
 use keeper::{Asker, Keeper, Parts};
 use schedules::{Requests, Schedules};
 use store::{Store, StoreWrite};
@@ -146,10 +147,11 @@ pub(crate) async fn run(
     router: Router,
     realm: String,
     jobs: Jobs,
+    vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Jobs { store, settings, answer_bytes, parts, schedules } = jobs;
-    let (keeper, asker) = Keeper::new(parts);
+    let (keeper, asker) = Keeper::new(parts, vitals);
     let service = Service { keeper: asker, store, settings: Arc::new(settings), answer_bytes };
     let mut keeping = JoinSet::new();
     keeping.spawn(keeper.run());

@@ -10,7 +10,8 @@
 //! one ([`rollouts`]) brings versions to nodes, wave by wave. Each service needs a
 //! WAMP session and nothing else, so they would work on somebody else's router as
 //! well. Only [`access`], which says who may join and
-//! what they may do, is the router's guard too, and keeps the [`audit`] log.
+//! what they may do, is the router's guard too, and keeps the [`audit`] log. All of them
+//! count what they do in the [`vitals`].
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod rollouts;
 mod service;
 mod tls;
 mod trial_set;
+mod vitals;
 
 use std::net::SocketAddr;
 
@@ -53,6 +55,7 @@ pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
 use rollouts::Rollouts;
 pub use trial_set::{Trial, TrialSet};
+use vitals::{Sources, Vitals};
 
 /// The file of who may join, in `data_dir`.
 const ACCESS_FILE: &str = "access.db";
@@ -167,11 +170,19 @@ impl Controller {
         parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
         parts.guarded = Some(Guarded { realm: config.realm.clone(), guard: access.guard() });
         let router = Router::new(parts).context("the realms cannot be served")?;
+        let vitals = Vitals::default();
+        let sources = Sources {
+            vitals: vitals.clone(),
+            log: collector.store().clone(),
+            access: access.clone(),
+        };
+        let telling = vitals::serve(router.clone(), config.realm.clone(), sources, stop.clone());
         let service = service::run(
             router.clone(),
             config.realm.clone(),
             config.presence(),
             access.clone(),
+            vitals.clone(),
             stop.clone(),
         );
         let records = records::run(
@@ -182,10 +193,16 @@ impl Controller {
             stop.clone(),
         );
         let catalog = catalog::run(router.clone(), config.realm.clone(), catalog, stop.clone());
-        let rollouts = rollouts::run(router.clone(), config.realm.clone(), rollouts, stop.clone());
+        let rollouts = rollouts::run(
+            router.clone(),
+            config.realm.clone(),
+            rollouts,
+            vitals.clone(),
+            stop.clone(),
+        );
         let admitting =
             access::service::run(router.clone(), config.realm.clone(), access, stop.clone());
-        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, stop.clone());
+        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, vitals, stop.clone());
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
@@ -205,6 +222,7 @@ impl Controller {
         tasks.spawn(jobs);
         tasks.spawn(rollouts);
         tasks.spawn(admitting);
+        tasks.spawn(telling);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -154,6 +154,12 @@ impl Nodes {
         self.nodes.values().filter_map(Node::status).collect()
     }
 
+    /// The grid of every node that has described itself, and whether it is there.
+    pub(crate) fn presences(&self) -> impl Iterator<Item = (u32, Presence)> {
+        let described = self.nodes.iter().filter(|(_, node)| node.description.is_some());
+        described.map(|(id, node)| (id.gid.0, node.presence))
+    }
+
     /// One node, if it has described itself.
     #[must_use]
     pub fn status(&self, node: NodeId) -> Option<NodeStatus> {

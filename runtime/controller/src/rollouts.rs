@@ -42,6 +42,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::Answer;
+use crate::vitals::Vitals;
 use calls::Want;
 use desired::{Desired, RuleChange, rule_of};
 use errands::{Errands, Heard, Owner};
@@ -106,6 +107,7 @@ pub(crate) async fn run(
     router: Router,
     realm: String,
     rollouts: Rollouts,
+    vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Rollouts { store, machines, last_id, rules } = rollouts;
@@ -119,6 +121,7 @@ pub(crate) async fn run(
         desired: Desired::new(rules),
         calls: JoinSet::new(),
         due: Due::default(),
+        vitals,
     };
     service.everywhere(&Event::Restarted);
     while let Some(reason) = service.serve(&stop).await? {
@@ -142,6 +145,7 @@ struct Service {
     desired: Desired,
     calls: JoinSet<Called>,
     due: Due,
+    vitals: Vitals,
 }
 
 /// What waits for the disk.
@@ -370,6 +374,7 @@ impl Service {
             call.finish(answer).await;
         }
         self.machines.retain(|_, machine| !machine.is_over());
+        self.vitals.rollouts(self.machines.values().map(|machine| &machine.rollout().phase));
     }
 
     /// Tells the log and those who watch what has changed.

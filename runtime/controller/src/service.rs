@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, speaks_for};
 use crate::nodes::{Change, Nodes, Presences, Reaction};
+use crate::vitals::Vitals;
 
 /// How long a node may take to describe itself before it is asked again.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +38,12 @@ pub(crate) async fn run(
     realm: String,
     rules: Presences,
     access: Access,
+    vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut service = Service {
         access,
+        vitals,
         session: router.attach(&realm).context("cannot join the own router")?,
         nodes: Nodes::new(rules),
         asking: HashSet::new(),
@@ -58,6 +61,7 @@ pub(crate) async fn run(
 
 struct Service {
     access: Access,
+    vitals: Vitals,
     session: Client,
     nodes: Nodes,
     /// Nodes with a question under way, so that none is asked twice at once.
@@ -124,6 +128,7 @@ impl Service {
             );
             return;
         }
+        self.vitals.heartbeat();
         let (reaction, change) = self.nodes.heartbeat(beat, Timestamp::now());
         self.tell(change).await;
         if reaction == Reaction::Describe && self.asking.insert(beat.node) {
@@ -163,6 +168,7 @@ impl Service {
         for change in self.nodes.sweep(Timestamp::now()) {
             self.tell(Some(change)).await;
         }
+        self.vitals.nodes(self.nodes.presences());
     }
 
     /// Tells a change to the log and to those who follow the nodes.

@@ -139,6 +139,17 @@ pub struct Inbox {
     unsettled: usize,
 }
 
+/// How many durable jobs a node has, by how far they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// They have not started.
+    pub waiting: u64,
+    /// They have started, and have not ended.
+    pub running: u64,
+    /// They have ended, and the controller does not have their results yet.
+    pub unreported: u64,
+}
+
 #[derive(Debug)]
 enum Phase {
     Waiting(Arc<Work>),
@@ -208,6 +219,14 @@ impl Inbox {
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.unsettled
+    }
+
+    /// How far what has not been acknowledged is.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let (waiting, running) = (self.waiting.len(), self.running.len());
+        let unreported = self.unsettled.saturating_sub(waiting + running);
+        Held { waiting: waiting as u64, running: running as u64, unreported: unreported as u64 }
     }
 
     /// Numbers that are remembered, whatever for.

@@ -12,6 +12,7 @@
 //! there and has room. Until it is sent, its end is the ledger's to decide; from then
 //! on it is the node's, unless the deadline for its end has passed.
 
+mod census;
 mod ending;
 mod job;
 mod lane;
@@ -28,6 +29,7 @@ use drover_api::{
 };
 
 use crate::Step;
+pub use census::Census;
 use job::{Job, Phase};
 use lane::Lane;
 use pace::{Pace, place_in};
@@ -104,6 +106,7 @@ struct Open {
     key: u64,
     request: Arc<JobSubmit>,
     by: Arc<str>,
+    time: Timestamp,
     start_by: Option<Timestamp>,
     end_by: Option<Timestamp>,
     /// Jobs that have not ended.
@@ -186,6 +189,7 @@ impl Ledger {
         let mut open = Open {
             key: self.number(),
             by: by.into(),
+            time: now,
             start_by: from_now(request.start_within_ms),
             end_by: from_now(request.end_within_ms),
             request: Arc::new(request),

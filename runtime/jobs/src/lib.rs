@@ -37,12 +37,12 @@ mod schedule;
 
 pub use cause::cause_of;
 pub use inbox::{
-    Dropped, Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox, Work,
-    size_of,
+    Dropped, Held, Inbox, InboxEffect, InboxRules, InboxWrite, KeptJob, KeptPhase, SavedInbox,
+    Work, size_of,
 };
 pub use journal::{Journal, JournalClosed, open_file};
 pub use ledger::{
-    Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,
+    Census, Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,
 };
 pub use schedule::{KeptSchedule, ScheduleError, Timetable};
 

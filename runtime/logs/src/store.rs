@@ -21,6 +21,7 @@ mod batch;
 mod catalog;
 mod collect;
 mod config;
+mod counts;
 mod database;
 mod follow;
 mod forward;
@@ -49,12 +50,14 @@ use tokio::sync::{oneshot, watch};
 pub use batch::{Batch, Origin};
 pub use collect::{CollectError, Collector, Delivery};
 pub use config::{DeleteError, Durability, OpenError, StoreClosed, StoreConfig};
+pub use counts::StoreCounts;
 pub use follow::{Follower, MissedRecords, Start};
 pub use forward::{Acknowledgement, ForwardBatch, Forwarder};
 pub use query::{Cursor, CursorError, Filter, Order, Page, Query};
 pub use record::{RecordId, Sent, StoredRecord};
 
 use catalog::{Catalog, is_damage, is_passing, remove_side_files, set_aside};
+use counts::Tallies;
 use database::{open_finished, read_marks};
 use queue::{IsClosed, Item, Queue};
 use reader::Reader;
@@ -89,6 +92,7 @@ struct Shared {
     state: Mutex<StateFile>,
     committed: watch::Sender<Committed>,
     trouble: watch::Sender<Option<String>>,
+    tallies: Tallies,
     /// Files that a query found damaged and that were written down.
     reported: Mutex<BTreeSet<PathBuf>>,
     /// What is remembered with the records that are committed.
@@ -286,6 +290,18 @@ impl LogStore {
         self.shared().trouble.subscribe()
     }
 
+    /// What went through the store since it was opened, and what it has now.
+    #[must_use]
+    pub fn counts(&self) -> StoreCounts {
+        let shared = self.shared();
+        StoreCounts {
+            records: shared.tallies.records(),
+            left_out: shared.queue.left_out(),
+            waiting_bytes: shared.queue.waiting_bytes(),
+            file_bytes: shared.catalog().file_bytes(),
+        }
+    }
+
     /// Writes what is left and closes the store, for all handles. What cannot
     /// be written after three more attempts is lost, and the program's own log
     /// says how much. Blocks until that is done.
@@ -391,6 +407,7 @@ impl Shared {
             state: Mutex::new(state),
             committed: watch::Sender::new(Committed { newest: next - 1, is_closed: false }),
             trouble: watch::Sender::new(None),
+            tallies: Tallies::default(),
             reported: Mutex::default(),
             marks: Mutex::new(marks),
             identity,

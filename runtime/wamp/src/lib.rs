@@ -127,7 +127,7 @@ pub use pace::Pace;
 pub use payload::{Payload, PayloadError};
 pub use router::{
     Admitting, Allow, Applicant, Caller, CraSecret, Disclose, Disclosure, Ending, Guard, Guarded,
-    Guest, HttpBridge, HttpConfig, HttpFiles, Limits, Permission, PrincipalConfig, Proof,
+    Guest, HttpBridge, HttpConfig, HttpFiles, HttpPage, Limits, Permission, PrincipalConfig, Proof,
     RealmConfig, Refused, RoleConfig, Router, RouterConfig, RouterConfigError, Verdict,
 };
 pub use serializer::Serializer;

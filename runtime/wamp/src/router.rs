@@ -37,7 +37,7 @@ pub(crate) use entrance::Admission;
 pub use guard::{
     Admitting, Applicant, Caller, Ending, Guard, Guarded, Guest, Proof, Refused, Verdict,
 };
-pub use http::{HttpBridge, HttpConfig, HttpFiles};
+pub use http::{HttpBridge, HttpConfig, HttpFiles, HttpPage};
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 

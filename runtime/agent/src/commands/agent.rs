@@ -4,6 +4,7 @@ use drover_api::{ErrorCode, JobError, OperationKind};
 use serde_json::{Value, json};
 
 use crate::identity::{self, Identity};
+use crate::vitals;
 
 use super::{Alias, Ends, Request, Row, Running, no_arguments};
 
@@ -29,6 +30,19 @@ pub(super) const ROWS: &[Row] = &[
         arguments: no_arguments,
         returns: || json!({ "type": "object" }),
         run: info,
+    },
+    Row {
+        name: "agent.metrics",
+        aliases: &[],
+        kind: OperationKind::Task,
+        ends: Ends::WhenDropped,
+        doc: "Tells what the agent counts of itself, as Prometheus reads it: jobs, operations, \
+              link, plugins, services, processes, log.",
+        arguments: no_arguments,
+        returns: || json!({ "type": "string" }),
+        run: |Request { node, .. }| {
+            Box::pin(async move { Ok(Value::from(vitals::page(node).await?).into()) })
+        },
     },
     Row {
         name: "agent.restart",

@@ -38,6 +38,11 @@ pub(crate) fn in_new_words(command: &Command) -> Option<Command> {
     Some(Command { cmd: row.name.to_owned(), args, ..command.clone() })
 }
 
+/// What a plugin's operation is called here; its name, unless that is an old one.
+pub(crate) fn operation_of(cmd: &str) -> &str {
+    OF_PLUGINS.iter().find(|(old, _)| *old == cmd).map_or(cmd, |(_, new)| new)
+}
+
 /// Gives arguments their new names. What is empty was left out by old clients,
 /// which write every argument that they know.
 fn rename(args: &mut Map<String, Value>, renamed: &[(&str, &str)]) {

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::{AllBegun, Expectant, Finished, Listeners, Live};
 use crate::logs::{JobLevels, JobLog, PlainLines};
+use crate::vitals::Vitals;
 
 /// How long whoever waits for a job waits for the log to take what it said.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub(super) struct Listener {
     is_measured: bool,
     /// Where lines and blocks are left that have begun when the agent ends.
     begun: Arc<AllBegun>,
+    vitals: Vitals,
 }
 
 /// What of the messages goes into the result.
@@ -103,6 +105,7 @@ impl Listener {
             expectant,
             is_measured: false,
             begun: Arc::clone(&listeners.begun),
+            vitals: listeners.vitals.clone(),
         };
         listener.go_on(*origin);
         listener
@@ -172,10 +175,12 @@ impl Listener {
             JobEvent::RunEnded { end, .. } => {
                 self.end_output();
                 if let Cause::NotStarted(reason) = end.cause {
+                    self.vitals.processes().not_started.one();
                     self.note(Level::ERROR, &format!("not started: {reason}"));
                 }
             }
             JobEvent::Restarting { delay, failures } => {
+                self.vitals.processes().restarts.one();
                 self.use_nothing();
                 let text = format!(
                     "the run failed, as {failures} did within five minutes; it starts again in \
@@ -189,6 +194,7 @@ impl Listener {
             }
             JobEvent::Recurs { .. } => self.use_nothing(),
             JobEvent::Started { .. } => {
+                self.vitals.processes().starts.one();
                 let started = self.expectant.as_mut().and_then(|waiting| waiting.started.take());
                 if let Some(started) = started {
                     // Who waits for the end alone does not listen.

@@ -8,8 +8,9 @@ use serde::Deserialize;
 const MAX_NAME: usize = 120;
 
 /// Commands of nodes that change nothing.
-const READING: [&str; 15] = [
+const READING: [&str; 16] = [
     "agent.info",
+    "agent.metrics",
     "agent.ping",
     "describe",
     "job.list",
@@ -30,13 +31,14 @@ const READING: [&str; 15] = [
 const STREAMING: [&str; 4] = ["job.input", "job.taken", "process.stdin", "process.taken"];
 
 /// The last words of the controller's procedures that change nothing.
-const ASKING: [&str; 23] = [
+const ASKING: [&str; 24] = [
     "claims",
     "diff",
     "drift",
     "follow",
     "list",
     "logs",
+    "metrics",
     "next",
     "nodes",
     "plan",

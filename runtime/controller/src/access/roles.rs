@@ -35,7 +35,8 @@ const EVERYBODYS: [&str; 5] = [
 ];
 
 /// What a viewer may call: what changes nothing.
-const VIEWERS: [&str; 17] = [
+const VIEWERS: [&str; 18] = [
+    procedures::METRICS,
     procedures::NODES,
     procedures::JOB_LIST,
     procedures::JOB_RESULT,

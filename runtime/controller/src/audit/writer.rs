@@ -13,7 +13,7 @@ use anyhow::Context;
 use drover_snapshot::Found;
 
 use super::chain::Head;
-use super::{Full, Line};
+use super::{AuditCounts, Full, Line};
 
 /// The version of the file that says how far the log goes.
 const HEAD_VERSION: u32 = 1;
@@ -87,6 +87,12 @@ impl Queue {
         let waits =
             |state: &mut State| state.written < last && !state.is_failing && !state.is_closed;
         drop(self.changed.wait_while(state, waits));
+    }
+
+    pub(super) fn counts(&self) -> AuditCounts {
+        let state = self.lock();
+        let waiting = state.last.saturating_sub(state.written);
+        AuditCounts { lines: state.last, waiting, is_writable: !state.is_failing }
     }
 
     fn put(&self, mut state: MutexGuard<'_, State>, line: Line) -> u64 {

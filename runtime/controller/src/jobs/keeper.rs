@@ -18,6 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use super::outgoing::{Outgoing, Sent};
 use super::same;
 use super::store::StoreWrite;
+use crate::vitals::Vitals;
 
 /// Requests that wait for the keeper; whoever has one more waits.
 const BACKLOG: usize = 1024;
@@ -160,12 +161,13 @@ pub(super) struct Keeper {
     outgoing: Outgoing,
     waiters: HashMap<JobId, Vec<oneshot::Sender<()>>>,
     just_ended: VecDeque<(Instant, Arc<JobSubmit>, u64)>,
+    vitals: Vitals,
     urgent: mpsc::Receiver<Request>,
     others: mpsc::Receiver<Request>,
 }
 
 impl Keeper {
-    pub(super) fn new(parts: Parts) -> (Self, Asker) {
+    pub(super) fn new(parts: Parts, vitals: Vitals) -> (Self, Asker) {
         let Parts { store_id, ledger, journal } = parts;
         let (urgent_requests, urgent) = mpsc::channel(BACKLOG);
         let (other_requests, others) = mpsc::channel(BACKLOG);
@@ -176,6 +178,7 @@ impl Keeper {
             outgoing: Outgoing::new(store_id),
             waiters: HashMap::new(),
             just_ended: VecDeque::new(),
+            vitals,
             urgent,
             others,
         };
@@ -276,7 +279,9 @@ impl Keeper {
 
     async fn submit(&mut self, submitting: Submitting, now: Timestamp) {
         let Submitting { request, selector, by, reply } = submitting;
-        match self.try_submit(request, &selector, &by, now) {
+        let submitted = self.try_submit(request, &selector, &by, now);
+        self.vitals.submitted(submitted.is_ok());
+        match submitted {
             Ok((step, submitted)) => {
                 self.write(step, Some(Reply::Submitted(reply, submitted))).await;
             }
@@ -358,6 +363,7 @@ impl Keeper {
         while self.just_ended.front().is_some_and(|(at, ..)| at.elapsed() > JUST_ENDED) {
             self.just_ended.pop_front();
         }
+        self.vitals.jobs(self.ledger.census());
         if self.journal.trouble().is_none() {
             let then = Then { effects: Vec::new(), reply: None };
             let _ = self.journal.write(vec![StoreWrite::Sweep(Timestamp::now())], then).await;
@@ -368,6 +374,7 @@ impl Keeper {
         if step.is_empty() && reply.is_none() {
             return;
         }
+        self.vitals.jobs_change(&step.writes, Timestamp::now());
         let writes = step.writes.into_iter().map(StoreWrite::Job).collect();
         let then = Then { effects: step.effects, reply };
         if self.journal.write(writes, then).await.is_err() {

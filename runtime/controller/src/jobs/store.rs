@@ -226,7 +226,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
         connection.query_row("SELECT id, next, restored FROM store", [], |row| {
             Ok((row.get(0)?, number(row, 1)?, time(row, 2)?))
         })?;
-    let sql = "SELECT key, request, by, start_by, end_by FROM submissions
+    let sql = "SELECT key, request, by, start_by, end_by, time FROM submissions
                JOIN requests ON requests.submission = key
                WHERE state IN ('QUEUED', 'RUNNING') ORDER BY key";
     let mut query = connection.prepare(sql)?;
@@ -237,6 +237,7 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
             by: row.get(2)?,
             start_by: time(row, 3)?,
             end_by: time(row, 4)?,
+            time: Timestamp(number(row, 5)?),
             jobs: Vec::new(),
         })
     })?;

@@ -145,6 +145,7 @@ impl Ledger {
         step.writes.push(Write::Ended {
             key,
             submission: open.key,
+            submitted: open.time,
             was,
             transitions,
             result: Box::new(result),

@@ -52,6 +52,8 @@ pub enum Write {
         key: u64,
         /// The submission.
         submission: u64,
+        /// When that was made.
+        submitted: Timestamp,
         /// The state that it was in.
         was: JobState,
         /// What became of it.
@@ -117,6 +119,8 @@ pub struct SavedSubmission {
     pub request: JobSubmit,
     /// By whom.
     pub by: String,
+    /// When.
+    pub time: Timestamp,
     /// The deadline for starting.
     pub start_by: Option<Timestamp>,
     /// The deadline for ending.
@@ -146,13 +150,14 @@ pub struct SavedJob {
 
 impl Ledger {
     pub(super) fn take_back(&mut self, saved: SavedSubmission, now: Timestamp) {
-        let SavedSubmission { key, request, by, start_by, end_by, jobs } = saved;
+        let SavedSubmission { key, request, by, time, start_by, end_by, jobs } = saved;
         let id: JobId = request.command.id.clone();
         let by: Arc<str> = by.into();
         let mut open = Open {
             key,
             request: Arc::new(request),
             by: Arc::clone(&by),
+            time,
             start_by,
             end_by,
             jobs: BTreeMap::new(),

@@ -27,6 +27,7 @@ struct Disk {
 struct Submission {
     request: JobSubmit,
     by: String,
+    time: Timestamp,
     start_by: Option<Timestamp>,
     end_by: Option<Timestamp>,
     jobs: BTreeMap<u64, Row>,
@@ -69,6 +70,7 @@ impl Controller {
             key: *key,
             request: submission.request.clone(),
             by: submission.by.clone(),
+            time: submission.time,
             start_by: submission.start_by,
             end_by: submission.end_by,
             jobs: submission.jobs.iter().filter_map(|(key, row)| row.saved(*key)).collect(),
@@ -215,7 +217,7 @@ impl Disk {
     }
 
     fn add(&mut self, new: NewSubmission, history: &mut History) {
-        let NewSubmission { key, request, by, start_by, end_by, jobs, .. } = new;
+        let NewSubmission { key, request, by, time, start_by, end_by, jobs } = new;
         let id = request.command.id.clone();
         let row = |job: &drover_jobs::NewJob| Row {
             node: job.node,
@@ -233,7 +235,7 @@ impl Disk {
         let request = JobSubmit::clone(&request);
         let by = by.to_string();
         let is_new =
-            self.submissions.insert(key, Submission { request, by, start_by, end_by, jobs });
+            self.submissions.insert(key, Submission { request, by, time, start_by, end_by, jobs });
         assert!(is_new.is_none(), "key {key} is given twice");
     }
 

@@ -84,6 +84,12 @@ impl Catalog {
         self.directory.join(format!("{epoch}.db"))
     }
 
+    /// What the files take on the disk, about: all of them.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let finished: u64 = self.files.iter().map(|file| file.bytes).sum();
+        finished + fs::metadata(self.current()).map_or(0, |current| current.len())
+    }
+
     pub(super) fn newest(&self) -> Option<Sequence> {
         self.files.iter().map(|file| file.last).max()
     }

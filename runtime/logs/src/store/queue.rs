@@ -52,6 +52,8 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     gaps: Vec<(u64, Gap)>,
+    /// Records in all gaps there ever were.
+    left_out: u64,
     next_gap: u64,
     is_closed: bool,
 }
@@ -120,6 +122,7 @@ impl Queue {
                 number
             }
         };
+        state.left_out += batch.len() as u64;
         if let Some((_, gap)) = state.gaps.iter_mut().find(|(n, _)| *n == number) {
             gap.records += batch.len() as u64;
             gap.bytes += batch.records().map(|record| record.data.len() as u64).sum::<u64>();
@@ -193,6 +196,16 @@ impl Queue {
         self.filled.notify_all();
         self.room.notify_all();
         self.room_for_tasks.notify_waiters();
+    }
+
+    /// How many records found no room and were counted instead.
+    pub(super) fn left_out(&self) -> u64 {
+        self.lock().left_out
+    }
+
+    /// What waits, in bytes, about.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.lock().bytes as u64
     }
 
     /// Adds the batch, or gives it back if there is no room for it. A batch

@@ -203,6 +203,7 @@ impl Writer {
             self.shared.note_marks(batches.iter().flat_map(Batch::marks));
         }
         self.next.0 += count as u64;
+        self.shared.tallies.committed(count as u64);
         self.notes = Batch::new(Arc::clone(self.notes.origin()));
         if self.trouble.take().is_some() {
             tracing::info!("the log can be written again");

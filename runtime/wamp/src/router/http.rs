@@ -5,6 +5,7 @@
 //! | `/ws`, `/` | a WebSocket |
 //! | `POST /call`, `POST /publish` | the bridge, if one is configured or there is a guard for tokens |
 //! | `GET` of a path of [`HttpFiles`] | a file, if some are configured |
+//! | `GET` of an [`HttpPage`] | what a procedure answers, if some are configured |
 //! | `GET /info` | what this router is; no secrets |
 //! | `GET /health` | whether it is alive: it answers |
 //! | `GET /ready` | whether it takes sessions now, else 503 |
@@ -19,6 +20,7 @@ mod bridge;
 mod cors;
 mod files;
 mod origin;
+mod pages;
 mod patient;
 mod reply;
 mod translate;
@@ -49,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use bridge::Bridge;
 pub use files::HttpFiles;
+pub use pages::HttpPage;
 
 use super::{RealmConfig, Router, RouterConfigError};
 use crate::Serializer;
@@ -77,6 +80,9 @@ pub struct HttpConfig {
     pub bridge: Option<HttpBridge>,
     /// Files that are handed out to whoever reaches the port and knows their names.
     pub files: Option<HttpFiles>,
+    /// Pages that procedures answer with, for those who may call them; they read them
+    /// as they would use the bridge.
+    pub pages: Vec<HttpPage>,
     /// Web pages that may open sessions and use the bridge, by origin, such as
     /// `https://console.example:8443`. Those of this machine always may.
     pub allowed_origins: Vec<String>,
@@ -115,6 +121,7 @@ pub(super) struct Site {
     origins: Origins,
     bridge: Bridge,
     files: Option<HttpFiles>,
+    pages: Vec<HttpPage>,
 }
 
 impl Site {
@@ -123,6 +130,7 @@ impl Site {
             origins: Origins::new(config.allowed_origins),
             bridge: Bridge::new(config.bridge),
             files: config.files,
+            pages: config.pages,
         }
     }
 }
@@ -208,6 +216,11 @@ impl Visit<'_> {
             && let Some(name) = files.name(path)
         {
             return files.answer(name, &request).await;
+        }
+        let mut pages = site.pages.iter().filter(|_| self.has_room);
+        if let Some((page, procedure)) = pages.find_map(|page| Some((page, page.procedure(path)?)))
+        {
+            return page.answer(&procedure, &site.bridge, &request, self).await;
         }
         match path {
             "/health" => monitored(&request, &json!({"status": "alive"}), StatusCode::OK),

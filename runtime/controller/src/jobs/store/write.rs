@@ -60,7 +60,7 @@ pub(super) fn job(connection: &Connection, write: &Write) -> rusqlite::Result<()
             }
             Ok(())
         }
-        Write::Ended { key, submission, was, transitions, result } => {
+        Write::Ended { key, submission, was, transitions, result, .. } => {
             let sql = "INSERT OR REPLACE INTO results VALUES (?, ?)";
             connection.prepare_cached(sql)?.execute(params![key.cast_signed(), text_of(result)])?;
             let sql = "UPDATE jobs SET state = ?, history = history || ? WHERE key = ?";

@@ -118,20 +118,27 @@ impl Bridge {
             translate::request(service, &body).map_err(|text| (StatusCode::BAD_REQUEST, text))?;
         // It may be long, and a call may last.
         drop(body);
-        let session = match token(headers)? {
-            Some(token) => match guest(token, visit).await {
-                Ok(session) => session,
-                Err(refused) => return Ok(refusal(&refused)),
-            },
-            None => match &self.config {
-                Some(config) => self.session(config, router).map_err(|error| {
-                    let text = format!("the bridge cannot join its realm: {error}");
-                    (StatusCode::SERVICE_UNAVAILABLE, text)
-                })?,
-                None => return Err((StatusCode::UNAUTHORIZED, NO_TOKEN.to_owned())),
-            },
-        };
-        respond(carry_out(&session, asked).await)
+        match self.session_of(headers, visit).await {
+            Ok(session) => respond(carry_out(&session, asked).await),
+            Err(refusal) => Ok(refusal),
+        }
+    }
+
+    /// The session of whoever makes a request with these headers, or what to tell them.
+    pub(super) async fn session_of(
+        &self,
+        headers: &HeaderMap,
+        visit: Visit<'_>,
+    ) -> Result<Client, Reply> {
+        let denied = |(status, text): Denied| failure(status, &text);
+        match (token(headers).map_err(denied)?, &self.config) {
+            (Some(token), _) => guest(token, visit).await.map_err(|refused| refusal(&refused)),
+            (None, Some(config)) => self.session(config, visit.router).map_err(|error| {
+                let text = format!("the bridge cannot join its realm: {error}");
+                failure(StatusCode::SERVICE_UNAVAILABLE, &text)
+            }),
+            (None, None) => Err(failure(StatusCode::UNAUTHORIZED, NO_TOKEN)),
+        }
     }
 
     fn session(&self, config: &HttpBridge, router: &Router) -> Result<Client, ConnectError> {
