@@ -13,6 +13,7 @@ mod crossbar;
 mod logins;
 mod minisign;
 mod ocs;
+mod prometheus;
 mod readme;
 
 use drover_tests::Site;

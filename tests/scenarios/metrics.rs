@@ -36,11 +36,11 @@ fn a_scrape_of_either_program_finds_the_jobs_that_ran() {
         Some(told.split_whitespace().next()?.to_owned())
     });
     let agent = agent.expect("the agent tells where it serves");
-    site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok();
+    let _ = site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok();
     let failed = site.drover(&["call", "a", "hello.greet", "times=x"]);
     assert_eq!(failed.status, Some(5), "{failed:?}");
-    site.drover(&["job", "submit", "a", "hello.greet", "name=Ada", "--wait"]).ok();
-    site.drover(&["exec", "a", "--", "/bin/true"]).ok();
+    let _ = site.drover(&["job", "submit", "a", "hello.greet", "name=Ada", "--wait"]).ok();
+    let _ = site.drover(&["exec", "a", "--", "/bin/true"]).ok();
 
     let told = page(&agent, "/metrics");
     assert_eq!(value(&told, "drover_jobs_total{way=\"durable\",state=\"OK\"}"), 1.0);

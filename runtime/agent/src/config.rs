@@ -18,6 +18,7 @@ use bytesize::ByteSize;
 use drover_api::NodeId;
 use drover_process::{Places, SpecContext};
 use drover_signing::{TrustError, TrustedKeySettings};
+use drover_vitals::LogFormat;
 use drover_wamp::Fingerprint;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,8 @@ pub struct Config {
     /// See `reconnect_first`.
     #[serde(with = "humantime_serde")]
     pub reconnect_longest: Duration,
+    /// The form of the lines that it writes to standard error; a flag goes before it.
+    pub log_format: LogFormat,
     /// The longest message on the link, as the controller has it.
     pub max_message: ByteSize,
     /// What jobs may use.
@@ -151,6 +154,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(5),
             reconnect_first: Duration::from_millis(250),
             reconnect_longest: Duration::from_secs(30),
+            log_format: LogFormat::default(),
             max_message: ByteSize::mib(16),
             limits: Limits::default(),
             plugins: BTreeMap::new(),

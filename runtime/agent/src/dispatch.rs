@@ -179,7 +179,7 @@ async fn run_command(
 fn ending_of(outcome: &Outcome) -> Ending {
     let Outcome { state, took, memory_bytes, .. } = *outcome;
     let error = outcome.error.as_ref().map(|error| error.code);
-    Ending { state, error, took, memory_bytes: memory_bytes as u64 }
+    Ending { state, error, took, memory_bytes }
 }
 
 /// The result of one of the host's own commands.

@@ -16,6 +16,7 @@ mod exit;
 mod feed;
 mod input;
 mod jobs;
+mod log;
 mod log_lines;
 mod open_files;
 mod output;

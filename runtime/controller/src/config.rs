@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use drover_signing::{TrustError, TrustedKeySettings, TrustedKeys};
+use drover_vitals::LogFormat;
 use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,8 @@ pub struct Config {
     /// A node that is lost for this long is forgotten.
     #[serde(with = "humantime_serde")]
     pub forget_after: Duration,
+    /// The form of the lines that it writes to standard error; a flag goes before it.
+    pub log_format: LogFormat,
     /// The longest message on the link; longer ones end their session.
     pub max_message: ByteSize,
     /// What may wait for one slow reader before its session is ended.
@@ -98,6 +101,7 @@ impl Default for Config {
             data_dir: logs::default_data_dir(),
             lost_after: Duration::from_secs(15),
             forget_after: Duration::from_secs(7 * 24 * 3600),
+            log_format: LogFormat::default(),
             max_message: ByteSize::mib(16),
             max_queued: ByteSize::mib(64),
             allowed_origins: Vec::new(),

@@ -70,7 +70,11 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
         daemon::runtime()?.block_on(drover_agent::try_out(&config))?;
         return Ok(Exit::Done);
     }
-    command.daemon.start_log()?;
+    let format = command.daemon.start_log(config.log_format)?;
+    daemon::told(run_or_launch(command, config), format)
+}
+
+fn run_or_launch(command: &Agent, config: Config) -> Result<Exit, Failure> {
     if let Some(launcher) = command.launcher {
         end_with(launcher)?;
         return match serve(command, config, open_files::raise())? {

@@ -45,7 +45,11 @@ pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
         output::answer(&config.to_toml())?;
         return Ok(Exit::Done);
     }
-    command.daemon.start_log()?;
+    let format = command.daemon.start_log(config.log_format)?;
+    daemon::told(serve(config), format)
+}
+
+fn serve(config: Config) -> Result<Exit, Failure> {
     daemon::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let controller = drover_controller::Controller::bind(config).await?;

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use drover_vitals::LogFormat;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Exit, Failure};
+use crate::log;
 
 /// Flags of a program that runs until it is stopped.
 #[derive(Debug, Args)]
@@ -25,21 +27,41 @@ pub(crate) struct Daemon {
     /// such as info,drover_agent=debug
     #[arg(long, value_name = "FILTER", env = "DROVER_LOG", default_value = "info")]
     pub(crate) log: String,
+    /// How to log it: text for people and journald, or json, one object a line; as
+    /// `log_format` in the configuration says by default
+    #[arg(long, value_name = "FORMAT", env = "DROVER_LOG_FORMAT", value_parser = log_format)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    }
 }
 
 impl Daemon {
-    /// Sends the log to standard error.
-    pub(crate) fn start_log(&self) -> Result<(), Failure> {
+    /// Sends the log to standard error, in the `configured` format unless a flag says
+    /// another one; gives back which it is.
+    pub(crate) fn start_log(&self, configured: LogFormat) -> Result<LogFormat, Failure> {
         let filter = EnvFilter::try_new(&self.log)
             .map_err(|error| Failure::text(Exit::Usage, format!("--log {}: {error}", self.log)))?;
-        let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(is_terminal)
-            .with_target(false)
-            .init();
-        Ok(())
+        let format = self.log_format.unwrap_or(configured);
+        log::start(filter, format);
+        Ok(format)
+    }
+}
+
+/// Tells how a program ended: in its log, if programs read that, else as every command
+/// does.
+pub(crate) fn told(ended: Result<Exit, Failure>, format: LogFormat) -> Result<Exit, Failure> {
+    match ended {
+        Err(failure) if format == LogFormat::Json => {
+            tracing::error!(error = format!("{:#}", failure.error), "ended with an error");
+            Ok(failure.exit)
+        }
+        ended => ended,
     }
 }
 
