@@ -11,6 +11,7 @@ mod calling;
 mod catalog;
 mod contract;
 mod documents;
+mod draining;
 mod exec;
 mod full_disk;
 mod grants;
@@ -39,6 +40,7 @@ mod shop;
 mod sources;
 mod startup;
 mod streams;
+mod supervised;
 mod update;
 mod wamp_callers;
 

@@ -1,5 +1,6 @@
 //! The agent's configuration, read once from a TOML file.
 
+mod drain;
 mod jobs;
 mod limits;
 mod logs;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::{self, ServiceSpec};
 
+pub use drain::DrainSettings;
 pub use jobs::JobSettings;
 pub use limits::Limits;
 pub use logs::{LogSettings, StatsdSettings, WhenFull};
@@ -113,6 +115,8 @@ pub struct Config {
     pub updates: UpdateSettings,
     /// Durable jobs.
     pub jobs: JobSettings,
+    /// How it ends.
+    pub drain: DrainSettings,
     /// Child processes.
     pub processes: ProcessSettings,
     /// The record store.
@@ -161,6 +165,7 @@ impl Default for Config {
             trusted_keys: BTreeMap::new(),
             updates: UpdateSettings::default(),
             jobs: JobSettings::default(),
+            drain: DrainSettings::default(),
             processes: ProcessSettings::default(),
             logs: LogSettings::default(),
             statsd: StatsdSettings::default(),

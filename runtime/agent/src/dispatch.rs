@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asker::Asker;
 use crate::commands::{self as own, Ends, Ready, Request, passed};
+use crate::drain;
 use crate::logs::JobLevels;
 use crate::node::{Node, Reserved};
 use crate::recording::{self, Unwritten};
@@ -220,7 +221,12 @@ fn accept(node: &Node, command: &Command) -> Result<Accepted, JobError> {
         return Err(JobError::new(ErrorCode::WrongNode, message));
     }
     let work = work(own::in_new_words(command).unwrap_or_else(|| command.clone()))?;
-    let reserved = node.reserve(command).ok_or_else(|| {
+    let (own, looks_on) = match &work {
+        Work::Own { ready, .. } => (Some(ready.row.name), ready.row.kind == OperationKind::Service),
+        Work::OfPlugin { .. } => (None, false),
+    };
+    drain::admit(node, own)?;
+    let reserved = node.reserve(command, looks_on).ok_or_else(|| {
         let message = format!("a job with the id {} is running on this node", command.id);
         JobError::new(ErrorCode::DuplicateId, message)
     })?;

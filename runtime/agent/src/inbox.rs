@@ -62,6 +62,7 @@ pub(crate) struct Inbox {
     outbox: Arc<Outbox>,
     path: Arc<PathBuf>,
     held: watch::Receiver<Held>,
+    drain: CancellationToken,
 }
 
 /// What the task of the inbox is made of.
@@ -71,6 +72,7 @@ pub(crate) struct InboxTask {
     path: Arc<PathBuf>,
     rules: InboxRules,
     held: watch::Sender<Held>,
+    drain: CancellationToken,
 }
 
 enum Request {
@@ -91,9 +93,17 @@ impl Inbox {
         let (sender, requests) = mpsc::channel(BACKLOG);
         let (outbox, path) = (Arc::<Outbox>::default(), Arc::new(data_dir.join("jobs.db")));
         let (held, sees_held) = watch::channel(Held::default());
+        let drain = CancellationToken::new();
         let of_task = (Arc::clone(&outbox), Arc::clone(&path));
-        let task = InboxTask { requests, outbox: of_task.0, path: of_task.1, rules, held };
-        (Self { requests: sender, outbox, path, held: sees_held }, task)
+        let task = InboxTask {
+            requests,
+            outbox: of_task.0,
+            path: of_task.1,
+            rules,
+            held,
+            drain: drain.clone(),
+        };
+        (Self { requests: sender, outbox, path, held: sees_held, drain }, task)
     }
 
     /// Takes jobs; answers when they are on disk.
@@ -114,6 +124,11 @@ impl Inbox {
     /// If the agent is shutting down, or cannot keep jobs.
     pub(crate) async fn cancel(&self, cancel: JobCancel) -> Result<(), JobError> {
         self.ask(Request::Cancel(cancel)).await
+    }
+
+    /// Starts none any more; what has come and comes stays for the next start.
+    pub(crate) fn drain(&self) {
+        self.drain.cancel();
     }
 
     /// How many there are.
@@ -142,7 +157,7 @@ impl InboxTask {
     ///
     /// If a job panicked the task that ran it.
     pub(crate) async fn run(self, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut requests, outbox, path, rules, held } = self;
+        let Self { mut requests, outbox, path, rules, held, drain } = self;
         // A node that never had a durable job has no file for them.
         let mut first = None;
         if !path.exists() {
@@ -178,6 +193,7 @@ impl InboxTask {
             lazy: Vec::new(),
             write_by: None,
             held,
+            drain,
         };
         keeper.write(step, None).await;
         let again = keeper.inbox.report_again();
@@ -206,15 +222,21 @@ struct Keeper {
     lazy: Vec<InboxWrite>,
     write_by: Option<Instant>,
     held: watch::Sender<Held>,
+    drain: CancellationToken,
 }
 
 impl Keeper {
     async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut is_draining = false;
         loop {
             let due = self.due();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = self.drain.cancelled(), if !is_draining => {
+                    is_draining = true;
+                    self.inbox.drain();
+                }
                 safe = self.journal.safe() => safe.into_iter().for_each(|then| self.perform(then)),
                 Some((work, result)) = self.ends.recv() => self.ended(&work, result).await,
                 Some(ended) = self.jobs.join_next() => ended.context("a job's task panicked")?,

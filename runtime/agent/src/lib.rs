@@ -34,6 +34,7 @@ mod asker;
 mod commands;
 mod config;
 mod dispatch;
+mod drain;
 mod forward;
 mod grants;
 mod identity;
@@ -67,11 +68,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use commands::reserved;
 pub use config::{
-    Config, ConfigError, JobSettings, Limits, LogSettings, MetricsSettings, PluginSettings,
-    ProcessSettings, SourceSettings, Startup, StatsdSettings, UpdateSettings, WhenFull,
-    default_data_dir,
+    Config, ConfigError, DrainSettings, JobSettings, Limits, LogSettings, MetricsSettings,
+    PluginSettings, ProcessSettings, SourceSettings, Startup, StatsdSettings, UpdateSettings,
+    WhenFull, default_data_dir,
 };
 
+pub use drain::Ending;
 pub use drover_process::run_keeper;
 pub use identity::{Join, has_joined, join};
 pub use launcher::{After, HAND_OVER, Launcher};
@@ -238,8 +240,9 @@ impl Agent {
         self
     }
 
-    /// Loads the plugins and keeps the link until `stop` is cancelled, or
-    /// somebody tells the agent to restart, which cancels it too.
+    /// Loads the plugins and keeps the link until it is to end, or somebody tells the
+    /// agent to restart, which ends it too. If it may take its time, jobs that run end
+    /// before.
     ///
     /// What ends first is the link, then plugins, processes and metrics, and last
     /// the log, which takes what all the others say.
@@ -248,7 +251,8 @@ impl Agent {
     ///
     /// If a task of the agent panicked, or jobs outlived the grace period. A
     /// controller that is away is no error.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
+    pub async fn run(self, ending: Ending) -> anyhow::Result<Ended> {
+        let stop = ending.stop.clone();
         let Self {
             config,
             written,
@@ -307,6 +311,7 @@ impl Agent {
         tasks.spawn(inbox_task.run(node.clone(), stop.clone()));
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
+        tasks.spawn(drain::run(node.clone(), ending, config.drain.patience));
         tasks.spawn(watch_log(node.clone(), stop.clone()));
         tasks.spawn(vitals::serve(node.clone(), listening, stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), [loaded, restored], stop.clone()));

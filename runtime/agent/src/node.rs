@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use drover_api::{Command, JobId, NodeDescription, NodeId, NodeOperations, Timestamp, procedures};
 use drover_plugin_host::Host;
 use drover_wamp::{Link, SigningKey};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::inbox::Inbox;
@@ -57,6 +57,9 @@ struct Shared {
     /// Why the agent ends, once it does.
     ended: Mutex<Ended>,
     is_joined: AtomicBool,
+    is_draining: AtomicBool,
+    /// Tells that a job has ended.
+    freed: Notify,
     /// What the admin wrote that cannot be used, and why.
     unusable: Mutex<BTreeMap<Part, String>>,
 }
@@ -87,6 +90,8 @@ pub(crate) struct RunningJob {
     pub(crate) id: JobId,
     pub(crate) cmd: String,
     pub(crate) started: Timestamp,
+    /// Whether it lasts as long as somebody wants it to, and nothing is lost by its end.
+    pub(crate) looks_on: bool,
 }
 
 impl Node {
@@ -120,6 +125,8 @@ impl Node {
             stop,
             ended: Mutex::new(Ended::Stopped),
             is_joined: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+            freed: Notify::new(),
             unusable: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -245,7 +252,8 @@ impl Node {
             Some(format!("plugin `{name}` is in quarantine: {reason}"))
         });
         let updates = self.updates().concerns().into_iter().map(|concern| concern.to_string());
-        let parts = log.into_iter().chain(unusable).chain(sources);
+        let draining = self.is_draining().then(|| "it drains, and takes no commands".to_owned());
+        let parts = draining.into_iter().chain(log).chain(unusable).chain(sources);
         let troubles: Vec<_> = parts.chain(quarantined).chain(updates).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
@@ -292,6 +300,29 @@ impl Node {
         self.shared.is_joined.load(Ordering::Relaxed)
     }
 
+    /// Takes no further commands that begin something.
+    pub(crate) fn drain(&self) {
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        self.shared.inbox.drain();
+        self.changed();
+    }
+
+    /// Whether it takes no further commands that begin something.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no job runs but those that only look on.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let freed = self.shared.freed.notified();
+            if self.lock().values().all(|job| job.looks_on) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
     /// Is cancelled when the agent is to end.
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.shared.stop
@@ -308,7 +339,7 @@ impl Node {
     }
 
     /// Takes the id of a command until the guard is dropped; none if a job has it.
-    pub(crate) fn reserve(&self, command: &Command) -> Option<Reserved> {
+    pub(crate) fn reserve(&self, command: &Command, looks_on: bool) -> Option<Reserved> {
         let Command { id, cmd, .. } = command;
         match self.lock().entry(id.clone()) {
             Entry::Occupied(_) => return None,
@@ -316,6 +347,7 @@ impl Node {
                 id: id.clone(),
                 cmd: cmd.clone(),
                 started: Timestamp::now(),
+                looks_on,
             }),
         };
         Some(Reserved { node: self.clone(), id: id.clone() })
@@ -346,5 +378,6 @@ pub(crate) struct Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.node.lock().remove(&self.id);
+        self.node.shared.freed.notify_one();
     }
 }

@@ -18,6 +18,7 @@ mod input;
 mod jobs;
 mod log;
 mod log_lines;
+mod notify;
 mod open_files;
 mod output;
 mod render;

@@ -2,6 +2,7 @@
 
 mod access;
 mod catalog;
+mod drain;
 mod jobs;
 mod logs;
 mod tls;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::AccessSettings;
 pub use catalog::CatalogSettings;
+pub use drain::DrainSettings;
 pub use jobs::JobSettings;
 pub use logs::LogSettings;
 pub use tls::TlsSettings;
@@ -75,6 +77,8 @@ pub struct Config {
     pub catalog: CatalogSettings,
     /// Durable jobs.
     pub jobs: JobSettings,
+    /// How it ends.
+    pub drain: DrainSettings,
     /// The keys whose signatures let plugins and statements into the catalog.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trusted_keys: BTreeMap<String, TrustedKeySettings>,
@@ -112,6 +116,7 @@ impl Default for Config {
             logs: LogSettings::default(),
             catalog: CatalogSettings::default(),
             jobs: JobSettings::default(),
+            drain: DrainSettings::default(),
             trusted_keys: BTreeMap::new(),
             realms: BTreeMap::new(),
         }

@@ -32,9 +32,11 @@ use drover_wamp::{
     RegisterOptions, Registration, Router, SubscribeOptions,
 };
 use serde::Serialize;
+use serde_json::json;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::Ending;
 use crate::access::speaks_for;
 use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
@@ -54,6 +56,9 @@ const OTHERS_AT_ONCE: usize = 512;
 /// How often the nodes are listed again, so that those are left out that the
 /// controller has forgotten.
 const LIST_AGAIN: Duration = Duration::from_secs(600);
+
+/// When whoever is refused as the controller ends may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long listing them may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,6 +140,8 @@ struct Service {
     store: Store,
     settings: Arc<JobSettings>,
     answer_bytes: usize,
+    /// Is cancelled when the controller takes no further submissions.
+    drain: CancellationToken,
 }
 
 /// Serves in a realm of `router` until `stop` is cancelled. A session that is
@@ -148,11 +155,13 @@ pub(crate) async fn run(
     realm: String,
     jobs: Jobs,
     vitals: Vitals,
-    stop: CancellationToken,
+    ending: Ending,
 ) -> anyhow::Result<()> {
     let Jobs { store, settings, answer_bytes, parts, schedules } = jobs;
     let (keeper, asker) = Keeper::new(parts, vitals);
-    let service = Service { keeper: asker, store, settings: Arc::new(settings), answer_bytes };
+    let Ending { drain, stop } = ending;
+    let settings = Arc::new(settings);
+    let service = Service { keeper: asker, store, settings, answer_bytes, drain };
     let mut keeping = JoinSet::new();
     keeping.spawn(keeper.run());
     let (schedules, requests) = Schedules::new(service.clone(), schedules);
@@ -333,9 +342,22 @@ async fn answer(service: Service, schedules: Requests, call: Invocation) {
 impl Service {
     async fn submit(&self, call: &Invocation) -> Answer {
         let mut request: JobSubmit = argument(call)?;
+        self.refuse_if_draining()?;
         request.schedule = None;
         let accepted = self.accept(request, caller(call)).await;
         encode(&accepted.map_err(|error| refused(&error))?)
+    }
+
+    /// What the controller has taken it sees to, also when it is there again; but whoever
+    /// asks for more is better served by one that stays.
+    fn refuse_if_draining(&self) -> Result<(), ApplicationError> {
+        if !self.drain.is_cancelled() {
+            return Ok(());
+        }
+        let message = "the controller is about to end, and takes no further jobs: submit them \
+                       again in a moment, or to another controller";
+        let wait = json!({ "retry_after_ms": RETRY_AFTER.as_millis() as u64 });
+        Err(refused(&JobError::new(ErrorCode::ShuttingDown, message).with_detail(wait)))
     }
 
     /// Takes a submission, unless it was taken before.
@@ -374,6 +396,7 @@ impl Service {
     /// Submits again what did not end well, for the same nodes.
     async fn retry(&self, call: &Invocation) -> Answer {
         let wanted: JobQuery = argument(call)?;
+        self.refuse_if_draining()?;
         let mut request = None;
         let mut nodes = Vec::new();
         let mut page = wanted.clone();

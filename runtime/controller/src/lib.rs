@@ -21,6 +21,7 @@ mod backup;
 mod calls;
 mod catalog;
 mod config;
+mod drain;
 mod jobs;
 mod nodes;
 mod realms;
@@ -39,7 +40,6 @@ use drover_logs::store::Collector;
 use drover_wamp::{Guarded, HttpFiles, Router, TlsIdentity};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use access::Access;
 pub use access::OwnRole;
@@ -47,9 +47,10 @@ use audit::{Audit, AuditTask};
 pub use backup::{BackupPart, Existing, Manifest, TlsKeys, back_up, restore, verify};
 use catalog::Catalog;
 pub use config::{
-    AccessSettings, Bridge, CatalogSettings, Config, ConfigError, JobSettings, LogSettings,
-    TlsSettings,
+    AccessSettings, Bridge, CatalogSettings, Config, ConfigError, DrainSettings, JobSettings,
+    LogSettings, TlsSettings,
 };
+pub use drain::Ending;
 use jobs::Jobs;
 pub use nodes::Nodes;
 pub use realms::{Hidden, Principal, Realm, Salted};
@@ -147,12 +148,14 @@ impl Controller {
         format!("{scheme}://{}/ws", self.address)
     }
 
-    /// Serves until `stop` is cancelled, then says goodbye to every session.
+    /// Serves until it is to end, then says goodbye to every session. If it may take its
+    /// time, what is under way ends before.
     ///
     /// # Errors
     ///
     /// If the listener or a service fails; the others are stopped then.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, ending: Ending) -> anyhow::Result<()> {
+        let stop = ending.stop.clone();
         let Self {
             config,
             listener,
@@ -173,6 +176,7 @@ impl Controller {
         let vitals = Vitals::default();
         let sources = Sources {
             vitals: vitals.clone(),
+            router: router.clone(),
             log: collector.store().clone(),
             access: access.clone(),
         };
@@ -202,7 +206,8 @@ impl Controller {
         );
         let admitting =
             access::service::run(router.clone(), config.realm.clone(), access, stop.clone());
-        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, vitals, stop.clone());
+        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, vitals, ending.clone());
+        let draining = drain::run(router.clone(), ending, config.drain.patience);
 
         let mut tasks = JoinSet::new();
         let serving = stop.clone();
@@ -223,6 +228,7 @@ impl Controller {
         tasks.spawn(rollouts);
         tasks.spawn(admitting);
         tasks.spawn(telling);
+        tasks.spawn(draining);
 
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

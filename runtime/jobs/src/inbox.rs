@@ -209,6 +209,11 @@ impl Inbox {
         (inbox, step)
     }
 
+    /// Starts nothing more: what waits stays for the next start.
+    pub fn drain(&mut self) {
+        self.rules.at_once = 0;
+    }
+
     /// The store that the jobs belong to; empty if there never were any.
     #[must_use]
     pub fn store(&self) -> &str {

@@ -128,7 +128,7 @@ pub use payload::{Payload, PayloadError};
 pub use router::{
     Admitting, Allow, Applicant, Caller, CraSecret, Disclose, Disclosure, Ending, Guard, Guarded,
     Guest, HttpBridge, HttpConfig, HttpFiles, HttpPage, Limits, Permission, PrincipalConfig, Proof,
-    RealmConfig, Refused, RoleConfig, Router, RouterConfig, RouterConfigError, Verdict,
+    RealmConfig, Refused, RoleConfig, Router, RouterConfig, RouterConfigError, Traffic, Verdict,
 };
 pub use serializer::Serializer;
 pub use tls::{Fingerprint, FingerprintError, TlsError, TlsFiles, TlsIdentity};

@@ -23,6 +23,7 @@ mod turn;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
@@ -121,6 +122,15 @@ impl Default for Limits {
     }
 }
 
+/// What goes on in a router, or a realm of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sessions, attached ones included.
+    pub sessions: usize,
+    /// Calls that have not ended.
+    pub calls: usize,
+}
+
 /// A WAMP router; a handle, cheap to clone.
 ///
 /// The connections run in [`serve`](Self::serve), attached sessions in their
@@ -131,6 +141,7 @@ pub struct Router {
     entrances: Arc<Entrances>,
     limits: Arc<Limits>,
     http: Arc<http::Site>,
+    is_draining: Arc<AtomicBool>,
 }
 
 impl Router {
@@ -153,7 +164,8 @@ impl Router {
         };
         let http = Arc::new(http::Site::new(config.http));
         let entrances = config.realms.iter().map(entrance).collect();
-        Ok(Self { entrances: Arc::new(entrances), limits: Arc::new(limits), http })
+        let (entrances, limits) = (Arc::new(entrances), Arc::new(limits));
+        Ok(Self { entrances, limits, http, is_draining: Arc::default() })
     }
 
     /// Accepts WebSockets at `/ws` (and `/`), and what else there is over HTTP
@@ -226,6 +238,22 @@ impl Router {
         while connections.join_next().await.is_some() {}
         tracing::info!(%address, "router has stopped listening");
         Ok(())
+    }
+
+    /// Takes no further sessions from its listeners: whoever comes is told to come back,
+    /// or to go elsewhere. Those that are there go on.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What goes on in all realms together.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let realms = self.entrances.values().map(|entrance| entrance.hall.traffic());
+        realms.fold(Traffic::default(), |all, realm| Traffic {
+            sessions: all.sessions + realm.sessions,
+            calls: all.calls + realm.calls,
+        })
     }
 
     /// Opens a session in this process, which may do everything. Must be called

@@ -70,6 +70,8 @@ fn jobs(page: &mut Page, node: &Node) {
     let (running, oldest) = node.under_way();
     page.gauge("drover_jobs_under_way", "Jobs that run, or wait for their turn on this node.")
         .count(&[], running as u64);
+    page.gauge("drover_draining", "Whether the node takes no commands, as it is to end.")
+        .count(&[], u64::from(node.is_draining()));
     let age = oldest.map_or(Duration::ZERO, |oldest| Timestamp::now().since(oldest));
     page.gauge("drover_oldest_job_age_seconds", "Since when the oldest of them is under way.")
         .value(&[], age.as_secs_f64());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use drover_agent::{After, Config, Ended, Join, Launcher, OwnProgram};
+use drover_agent::{After, Config, Ended, Ending, Join, Launcher, OwnProgram};
 use drover_api::{JoinText, version};
 use drover_wamp::Secret;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -24,8 +24,9 @@ use crate::{config_file, open_files, output, secrets};
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Runs the agent: dials the controller, loads the plugins of its directory,
-/// and runs what operators call, until SIGINT or SIGTERM. Told to restart, it
-/// ends with status 75: a service manager is to start it again then.
+/// and runs what operators call, until SIGINT or SIGTERM; SIGTERM lets jobs end
+/// before. Told to restart, it ends with status 75: a service manager is to start it
+/// again then.
 #[derive(Debug, Args)]
 pub(crate) struct Agent {
     #[command(flatten)]
@@ -111,7 +112,8 @@ fn enrol(config: &Config, join: &Join) -> Result<bool, Failure> {
                 joined = drover_agent::join(config, join, show) => joined.map(|()| true),
             }
         };
-        daemon::until_signalled(stop.clone(), joining).await
+        // There is nothing to drain.
+        daemon::until_signalled(stop.clone(), stop.clone(), joining).await
     })
 }
 
@@ -147,11 +149,12 @@ fn serve(command: &Agent, config: Config, open_files: Option<u64>) -> Result<End
     let own = own_program(command)?;
     let is_launched = command.launcher.is_some();
     daemon::runtime()?.block_on(async {
-        let stop = CancellationToken::new();
+        let ending = Ending::default();
         let agent = drover_agent::Agent::start(config, compile::compiler(), &keeper)?;
         let agent = agent.following(config_file::find(command.daemon.config.as_deref(), "agent"));
         let agent = agent.replaceable(own);
-        let work = daemon::until_signalled(stop.clone(), agent.run(stop));
+        let Ending { drain, stop } = ending.clone();
+        let work = daemon::until_signalled(drain, stop, agent.run(ending));
         if !is_launched {
             return work.await;
         }

@@ -4,15 +4,14 @@ mod backup;
 mod init;
 
 use clap::{Args, Subcommand};
-use drover_controller::Config;
-use tokio_util::sync::CancellationToken;
+use drover_controller::{Config, Ending};
 
 use super::daemon;
 use crate::exit::{Exit, Failure};
 use crate::{config_file, output};
 
 /// Runs a controller: prints the address it listens on, then serves agents
-/// and operators until SIGINT or SIGTERM.
+/// and operators until SIGINT or SIGTERM; SIGTERM lets calls end before.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Controller {
@@ -51,10 +50,11 @@ pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
 
 fn serve(config: Config) -> Result<Exit, Failure> {
     daemon::runtime()?.block_on(async {
-        let stop = CancellationToken::new();
+        let ending = Ending::default();
         let controller = drover_controller::Controller::bind(config).await?;
         output::answer(&format!("listening on {}", controller.url()))?;
-        daemon::until_signalled(stop.clone(), controller.run(stop)).await?;
+        let Ending { drain, stop } = ending.clone();
+        daemon::until_signalled(drain, stop, controller.run(ending)).await?;
         Ok(Exit::Done)
     })
 }

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Exit, Failure};
 use crate::log;
+use crate::notify::{self, Notify};
 
 /// Flags of a program that runs until it is stopped.
 #[derive(Debug, Args)]
@@ -76,25 +77,47 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-/// Runs `work` until it ends or a signal asks it to: the first one lets it
-/// tidy up, the second one ends it at once.
+/// Runs `work` until it ends or a signal asks it to. SIGTERM lets it drain, and any
+/// second signal ends that; SIGINT, or that second signal, lets it tidy up; one more ends
+/// it at once.
 pub(crate) async fn until_signalled<T>(
+    drain: CancellationToken,
     stop: CancellationToken,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> Result<T, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let notify = Notify::from_environment();
+    notify.tell(notify::READY);
+    let mut beat = notify.beat.map(tokio::time::interval);
     tokio::pin!(work);
     loop {
+        let beats = async {
+            match &mut beat {
+                Some(beat) => beat.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ended = &mut work => return Ok(ended?),
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = beats => {
+                notify.tell(notify::ALIVE);
+                continue;
+            }
+            _ = interrupt.recv() => drain.cancel(),
+            _ = terminate.recv() => {
+                if !drain.is_cancelled() {
+                    notify.tell(notify::STOPPING);
+                    drain.cancel();
+                    continue;
+                }
+            }
         }
         if stop.is_cancelled() {
-            return Err(Failure::text(Exit::Failed, "ended at once by a second signal"));
+            return Err(Failure::text(Exit::Failed, "ended at once by a further signal"));
         }
-        tracing::info!("stopping; a second signal ends it at once");
+        tracing::info!("stopping; a further signal ends it at once");
+        notify.tell(notify::STOPPING);
         stop.cancel();
     }
 }

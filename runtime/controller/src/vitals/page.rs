@@ -9,6 +9,7 @@ use drover_api::Timestamp;
 use drover_jobs::Census;
 use drover_logs::store::StoreCounts;
 use drover_vitals::{Page, own_process};
+use drover_wamp::Traffic;
 
 use super::{ENDED, Now, Vitals};
 use crate::access::AccessCounts;
@@ -20,6 +21,7 @@ const ROLLOUT_PHASES: [&str; 4] = ["running", "between", "paused", "going-back"]
 /// Tells how the controller does.
 pub(super) fn page(
     vitals: &Vitals,
+    traffic: Traffic,
     log: StoreCounts,
     access: &AccessCounts,
     audit: AuditCounts,
@@ -28,6 +30,10 @@ pub(super) fn page(
     let mut page = Page::new();
     let labels = [("program", "controller"), ("version", drover_api::version())];
     page.info("drover_build", "Which program this is.").count(&labels, 1);
+    page.gauge("drover_sessions", "WAMP sessions, those of its own services included.")
+        .count(&[], traffic.sessions as u64);
+    page.gauge("drover_calls_under_way", "Calls that have not ended, followers included.")
+        .count(&[], traffic.calls as u64);
     nodes(&mut page, vitals, &now);
     waiting_jobs(&mut page, &now.jobs);
     ended_jobs(&mut page, vitals);

@@ -27,6 +27,7 @@ pub(crate) const PAGES: [HttpPage; 2] = [
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) vitals: Vitals,
+    pub(crate) router: Router,
     pub(crate) log: LogStore,
     pub(crate) access: Access,
 }
@@ -82,8 +83,8 @@ async fn serve(
 /// Files are looked at for some of the numbers.
 async fn tell(sources: Sources) -> Answer {
     let told = spawn_blocking(move || {
-        let Sources { vitals, log, access } = sources;
-        page(&vitals, log.counts(), access.counts(), access.audit().counts())
+        let Sources { vitals, router, log, access } = sources;
+        page(&vitals, router.traffic(), log.counts(), access.counts(), access.audit().counts())
     });
     match told.await {
         Ok(text) => encode(&text),

@@ -78,6 +78,11 @@ impl Dealer {
     }
 
     /// All registrations, to be asked about.
+    /// Calls that have not ended.
+    pub(super) fn pending(&self) -> usize {
+        self.calls.len()
+    }
+
     pub(super) fn registrations(&self) -> &Entries<Callees> {
         &self.registrations
     }

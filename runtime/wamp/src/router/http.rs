@@ -31,12 +31,13 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -227,6 +228,7 @@ impl Visit<'_> {
             "/ready" => self.readiness(&request),
             "/info" => monitored(&request, &self.info(), StatusCode::OK),
             _ if !self.has_room => self.refusal(),
+            "/ws" | "/" if self.is_draining() => going(),
             "/ws" | "/" => self.upgrade(&request, agreed),
             _ => match Service::at(path) {
                 Some(service) if self.has_bridge() => {
@@ -279,12 +281,16 @@ impl Visit<'_> {
     }
 
     fn readiness(self, request: &Request<Incoming>) -> Reply {
-        let (status, word) = match (self.stop.is_cancelled(), self.has_room) {
+        let (status, word) = match (self.stop.is_cancelled() || self.is_draining(), self.has_room) {
             (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
             (false, true) => (StatusCode::OK, "ready"),
         };
         monitored(request, &json!({"status": word}), status)
+    }
+
+    fn is_draining(self) -> bool {
+        self.router.is_draining.load(Ordering::Relaxed)
     }
 
     /// Whether somebody can use the bridge.
@@ -304,6 +310,16 @@ impl Visit<'_> {
             "has_bridge": self.has_bridge(),
         })
     }
+}
+
+/// What whoever wants a session is told by a router that drains.
+fn going() -> Reply {
+    let text = "this router is about to end: come back in a moment, or go to another one";
+    let mut reply = reply::text(StatusCode::SERVICE_UNAVAILABLE, text);
+    let headers = reply.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// An answer to a monitor, who may only look.

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use meta::{SessionDetails, Testaments};
 
-use super::Limits;
 use super::broker::{Broker, Event, Publication};
 use super::config::Disclosure;
 use super::dealer::{Dealer, Request};
@@ -21,6 +20,7 @@ use super::identity::Identity;
 use super::members::{Member, Members};
 use super::permissions::{Action, Denied};
 use super::turn::{News, Turn};
+use super::{Limits, Traffic};
 use crate::id::{Ids, SessionId};
 use crate::message::{
     ClientRoles, Features, Message, Principal, RequestId, RequestKind, Role, RouterRoles,
@@ -232,6 +232,11 @@ impl Realm {
     }
 
     /// When [`expire`](Self::expire) has something to do, since the realm began.
+    /// What goes on in it.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic { sessions: self.members.len(), calls: self.dealer.pending() }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.dealer.next_deadline()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Traffic;
 use super::entrance::Admission;
 use super::guard::{Caller, Ending, Guard, Verdict};
 use super::realm::{Output, Realm, Standing, Violation};
@@ -93,6 +94,11 @@ impl Hall {
         state.alarm = state.realm.next_deadline();
         // A time that the clock never reaches is none.
         state.alarm.and_then(|alarm| state.began.checked_add(alarm))
+    }
+
+    /// What goes on in the realm.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.lock().realm.traffic()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
