@@ -50,6 +50,17 @@ impl Failures {
         AfterFailure::Restart { delay: delay(policy, failures), failures }
     }
 
+    /// How long ago each was, oldest first: for whoever goes on counting elsewhere.
+    pub(crate) fn ages(&self, now: Instant) -> Vec<Duration> {
+        self.times.iter().map(|&time| now.saturating_duration_since(time)).collect()
+    }
+
+    /// Goes on counting after failures so long ago, oldest first.
+    pub(crate) fn of_ages(ages: &[Duration], now: Instant) -> Self {
+        // What is older than the machine's clock is older than the window.
+        Self { times: ages.iter().filter_map(|&age| now.checked_sub(age)).collect() }
+    }
+
     /// Forgets them all.
     pub fn clear(&mut self) {
         self.times.clear();

@@ -30,9 +30,9 @@ pub use keeper_client::{
 };
 pub use lifecycle::{Cause, Outcome, RunEnd, Stop};
 pub use manager::{
-    GroupUsage, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, ManagerConfig, ManagerError,
-    ManagerTask, Observer, OpenError, Origin, OutputStream, Phase, ProcessManager, StdinWriter,
-    open,
+    GroupUsage, HandedJob, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, ManagerConfig,
+    ManagerError, ManagerTask, Observer, OpenError, Origin, OutputStream, Phase, ProcessManager,
+    StdinWriter, open,
 };
 pub use spec::{
     CronSchedule, Environment, Inherit, LevelTexts, MaxTime, OnAgentRestart, ParseSpec, Places,

@@ -17,15 +17,18 @@
 //! that a late or doubled one changes nothing. Waiting for a turn is the
 //! [scheduler](crate::scheduler)'s business: it sends [`Event::Admitted`].
 
+mod handed;
 mod policy;
 
 use std::time::{Duration, Instant};
 
 use drover_api::{JobState, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::failures::{AfterFailure, Failures};
 use crate::keeper::Exit;
 
+pub(crate) use handed::{HandedLife, Interval};
 pub(crate) use policy::{Due, Policy};
 
 /// Both clocks: durations are measured on the first, schedules on the second.
@@ -56,7 +59,8 @@ pub(crate) enum Stage {
 }
 
 /// What a job waits for that only time brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Delay {
     Start,
     BackOff,
@@ -64,7 +68,8 @@ pub(crate) enum Delay {
 }
 
 /// Why a run was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// It took too long.
     Timeout,
@@ -204,6 +209,11 @@ impl Life {
             Stage::Delayed { reason, .. } => reason == Delay::BackOff,
             Stage::Waiting | Stage::Ended(_) => false,
         }
+    }
+
+    /// Whether those that wait for it need to wait no longer.
+    pub(crate) fn has_provided(&self) -> bool {
+        self.has_provided
     }
 
     /// When the machine wants its next [`Event::Tick`].

@@ -37,7 +37,8 @@ use remembered::Remembered;
 
 pub use actor::ManagerTask;
 pub use report::{
-    GroupUsage, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, Origin, OutputStream, Phase,
+    GroupUsage, HandedJob, JobEvent, JobInfo, JobStatus, JobUsage, KillReport, Origin,
+    OutputStream, Phase,
 };
 pub use stdin::StdinWriter;
 
@@ -129,6 +130,9 @@ pub enum ManagerError {
     /// The job runs no program at the moment.
     #[error("job {0} runs no program at the moment")]
     NotRunning(JobId),
+    /// The job goes on with the next manager.
+    #[error("job {0} is handed over to another version of the agent: ask again in a moment")]
+    HandedOver(JobId),
     /// The manager is shutting down.
     #[error("the process manager is shutting down")]
     ShuttingDown,
@@ -160,6 +164,7 @@ enum Request {
     Usage { id: JobId, reply: Reply<Vec<JobUsage>> },
     UsageOfAll { domain: Option<String>, name: Option<String>, reply: Reply<Vec<JobUsage>> },
     Stdin { id: JobId, reply: Reply<StdinWriter> },
+    HandOver { reply: Reply<Vec<JobId>> },
     Shutdown { reply: Reply<()> },
 }
 
@@ -297,6 +302,23 @@ impl ProcessManager {
     pub async fn stdin(&self, id: &JobId) -> Result<StdinWriter, ManagerError> {
         let id = id.clone();
         self.ask(|reply| Request::Stdin { id, reply }).await
+    }
+
+    /// Hands every job over to the manager that comes next, as it stands: what runs
+    /// goes on and is no longer read from, what waits keeps its place, and all of it is
+    /// on disk when this returns, with the jobs. Their observers hear no more.
+    ///
+    /// What is just being started or killed, or is read to its end, is waited for.
+    /// Programs of the agent itself ([`OnAgentRestart::EndWithAgent`]) stay, and may
+    /// still be started, until [`ProcessManager::shutdown`].
+    ///
+    /// [`OnAgentRestart::EndWithAgent`]: crate::OnAgentRestart::EndWithAgent
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Disk`]: all is as it was. [`ManagerError::ShuttingDown`].
+    pub async fn hand_over(&self) -> Result<Vec<JobId>, ManagerError> {
+        self.ask(|reply| Request::HandOver { reply }).await
     }
 
     /// Ends the manager. Children whose command says `adopt` go on, and the next

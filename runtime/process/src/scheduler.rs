@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use drover_api::{JobState, Timestamp};
 
-use crate::lifecycle::{Action, Due, Event, Life, Now, Policy, Stage};
+use crate::lifecycle::{Action, Due, Event, HandedLife, Interval, Life, Now, Policy, Stage};
 
 /// How long a wait for the wall clock is at most: when the clock jumps, the
 /// schedule follows within this time.
@@ -142,6 +142,88 @@ impl Scheduler {
             self.queues.entry(queue).or_default().first.get_or_insert(key);
         }
         (key, self.work(vec![(key, Event::Adopted { run, ran_for })].into(), now))
+    }
+
+    /// Takes a job over where another scheduler had it. It waits for nobody until
+    /// [`Scheduler::depend`] says so, and moves on with [`Scheduler::go_on`].
+    pub(crate) fn resume(
+        &mut self,
+        job: Submission,
+        handed: &HandedLife,
+        interval: Interval,
+        now: Now,
+    ) -> (Key, Actions) {
+        let (life, actions) = Life::resume(job.policy.clone(), handed, interval, now);
+        let queue = job.queue.clone();
+        let key = self.add(job, now);
+        let Some(entry) = self.jobs.get_mut(&key) else { return (key, Vec::new()) };
+        entry.has_provided = life.has_provided();
+        let has_turn = life.has_turn();
+        entry.life = life;
+        if has_turn {
+            entry.place = Place::AtTurn;
+            self.turns += usize::from(entry.counts);
+            if let Some(queue) = queue {
+                self.queues.entry(queue).or_default().first.get_or_insert(key);
+            }
+        }
+        (key, actions.into_iter().map(|action| (key, action)).collect())
+    }
+
+    /// Has a job wait for another one.
+    pub(crate) fn depend(&mut self, key: Key, on: Key) {
+        if !self.jobs.contains_key(&key) {
+            return;
+        }
+        if let Some(on) = self.jobs.get_mut(&on).filter(|entry| !entry.has_provided) {
+            on.dependents.push(key);
+            if let Some(entry) = self.jobs.get_mut(&key) {
+                entry.missing += 1;
+            }
+        }
+    }
+
+    /// Lets jobs that were taken over move on; those that stand in line do so in this
+    /// order.
+    pub(crate) fn go_on(&mut self, keys: &[Key], now: Now) -> Actions {
+        self.work(keys.iter().map(|key| (*key, Event::Tick)).collect(), now)
+    }
+
+    /// All jobs: first those that stand in line, in their order.
+    pub(crate) fn in_order(&self) -> Vec<Key> {
+        let waiting = self.queues.values().flat_map(|queue| &queue.waiting);
+        let mut keys = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut rest: Vec<_> = self.jobs.keys().collect();
+        rest.sort_unstable();
+        for key in self.line.iter().chain(waiting).chain(rest) {
+            if self.jobs.contains_key(key) && seen.insert(*key) {
+                keys.push(*key);
+            }
+        }
+        keys
+    }
+
+    /// The jobs that a job still waits for.
+    pub(crate) fn missing(&self, key: Key) -> Vec<Key> {
+        if self.jobs.get(&key).is_none_or(|entry| entry.missing == 0) {
+            return Vec::new();
+        }
+        let jobs = self.jobs.iter().filter(|(_, entry)| entry.dependents.contains(&key));
+        jobs.map(|(key, _)| *key).collect()
+    }
+
+    /// Forgets a job that goes on elsewhere. Nothing follows from that.
+    pub(crate) fn let_go(&mut self, key: Key) {
+        let Some(entry) = self.jobs.remove(&key) else { return };
+        if entry.place == Place::AtTurn {
+            self.turns -= usize::from(entry.counts);
+        }
+        match entry.timer {
+            Some(Due::At(instant)) => drop(self.timers.remove(&(instant, key))),
+            Some(Due::OnWall(time)) => drop(self.wall_timers.remove(&(time, key))),
+            None => {}
+        }
     }
 
     fn add(&mut self, job: Submission, now: Now) -> Key {

@@ -175,9 +175,13 @@ pub enum Recurrence {
 pub enum OnAgentRestart {
     /// The new agent takes it over as it is. The job is on disk meanwhile.
     Adopt,
-    /// The new agent ends it; a remembered job then starts anew.
+    /// The new agent ends it; a remembered job then starts anew. Only when the agent
+    /// ends for another version of its program does it go on.
     #[default]
     End,
+    /// It is a part of what the agent itself does, such as a program of a plugin, and
+    /// ends with it in any case.
+    EndWithAgent,
 }
 
 /// Level sets as they were written; the agent parses them.

@@ -332,3 +332,65 @@ fn an_adopted_run_has_the_rest_of_its_time() {
     assert_eq!(life.step(Event::Tick, clock.pass(SECOND)).len(), 1);
     assert_eq!(finished(&end(&mut life, Exit::Signal(15), clock.0)).runs, 4);
 }
+
+/// The same life in the hands of the next manager, `away` later.
+fn handed_over(life: &Life, clock: &mut Clock, away: Duration, ran_for: Duration) -> Life {
+    let handed = life.handed(false, clock.0).unwrap();
+    let now = clock.pass(away);
+    let (next, actions) =
+        Life::resume(life.policy.clone(), &handed, Interval { away, ran_for: ran_for + away }, now);
+    assert_eq!(actions, []);
+    next
+}
+
+#[test]
+fn the_next_manager_gives_a_run_the_time_that_it_has_left() {
+    let mut clock = Clock::new();
+    let life = running(Policy { max_time: Some(10 * SECOND), ..policy() }, &clock);
+    clock.pass(4 * SECOND);
+    let mut life = handed_over(&life, &mut clock, 3 * SECOND, 4 * SECOND);
+    assert_eq!(life.due(), Some(Due::At(clock.0.instant + 3 * SECOND)));
+    let now = clock.pass(3 * SECOND);
+    let end = || Action::EndTree { run: 1, grace: 10 * SECOND };
+    assert_eq!(life.step(Event::Tick, now), [end()]);
+    // And one that was told to end is told again.
+    let handed = life.handed(false, now).unwrap();
+    let interval = Interval { away: SECOND, ran_for: 11 * SECOND };
+    let (_, actions) = Life::resume(life.policy.clone(), &handed, interval, now);
+    assert_eq!(actions, [end()]);
+}
+
+#[test]
+fn failures_before_a_hand_over_count_after_it() {
+    let mut clock = Clock::new();
+    let restart = RestartPolicy { max: Some(1), first: 8 * SECOND, longest: 8 * SECOND };
+    let mut life = running(Policy { restart, ..policy() }, &clock);
+    assert!(matches!(end(&mut life, Exit::Code(1), clock.0)[..], [Action::TellRestart { .. }]));
+    let mut life = handed_over(&life, &mut clock, 5 * SECOND, Duration::ZERO);
+    assert_eq!(life.due(), Some(Due::At(clock.0.instant + 3 * SECOND)));
+    let now = clock.pass(3 * SECOND);
+    assert_eq!(life.step(Event::Tick, now), [Action::Launch { run: 2 }]);
+    life.step(Event::Launched { run: 2 }, now);
+    let actions = end(&mut life, Exit::Code(1), now);
+    assert_eq!((finished(&actions).state, finished(&actions).runs), (JobState::Error, 2));
+}
+
+#[test]
+fn what_begins_or_ends_is_not_handed_over_but_a_launch_that_was_held_is() {
+    let clock = Clock::new();
+    let mut life = Life::new(policy(), clock.0);
+    assert!(life.handed(false, clock.0).is_some());
+    life.step(Event::Admitted, clock.0);
+    assert_eq!(life.handed(false, clock.0), None);
+    let held = life.handed(true, clock.0).unwrap();
+    let interval = Interval { away: Duration::ZERO, ran_for: Duration::ZERO };
+    let (mut next, _) = Life::resume(policy(), &held, interval, clock.0);
+    assert!(next.has_turn());
+    assert_eq!(next.step(Event::Tick, clock.0), [Action::Launch { run: 1 }]);
+    life.step(Event::Launched { run: 1 }, clock.0);
+    assert!(life.handed(false, clock.0).unwrap().has_child());
+    life.step(Event::Kill, clock.0);
+    assert_eq!(life.handed(false, clock.0), None);
+    life.step(Event::Exited { run: 1, exit: Exit::Signal(15) }, clock.0);
+    assert_eq!(life.handed(false, clock.0), None);
+}

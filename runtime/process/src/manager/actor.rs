@@ -6,6 +6,7 @@
 
 mod answer;
 mod ending;
+mod hand_over;
 mod perform;
 mod restore;
 mod sampling;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 
 use super::job::{Link, News, Order};
 use super::remembered::{Entry, Memory, Remembered};
-use super::{ManagerConfig, ManagerError, Observer, Reply, Request, StdinWriter};
+use super::{HandedJob, ManagerConfig, ManagerError, Observer, Reply, Request, StdinWriter};
 use crate::keeper::{Exit, TreeEnd};
 use crate::keeper_client::{Connection, KeeperError, KeeperEvent, connect_or_start};
 use crate::lifecycle::{Event, Now, Outcome};
@@ -29,6 +30,7 @@ use crate::scheduler::{Key, Scheduler};
 use crate::spec::ProcessSpec;
 use crate::tree::Tree;
 use ending::Ending;
+use hand_over::HandOver;
 use sampling::{Sampled, Sampling};
 
 /// News of all jobs on their way to the actor; their tasks wait for room.
@@ -49,6 +51,15 @@ impl ManagerTask {
     pub async fn run(self) {
         self.0.run().await;
     }
+
+    /// The jobs that an earlier manager has handed over to this one, which goes on with
+    /// them under the same ids as soon as it runs.
+    #[must_use]
+    pub fn handed_over(&self) -> Vec<HandedJob> {
+        let Mode::Restoring(jobs) = &self.0.mode else { return Vec::new() };
+        let handed = jobs.iter().filter_map(|(id, entry)| Some((id, entry.handed.as_ref()?)));
+        handed.map(|(id, handed)| HandedJob { id: id.clone(), accepted: handed.accepted }).collect()
+    }
 }
 
 /// A job that has not ended.
@@ -57,6 +68,8 @@ struct Job {
     spec: Arc<ProcessSpec>,
     accepted: Timestamp,
     is_on_disk: bool,
+    /// Whether its entry on disk says how it was handed over.
+    is_handed: bool,
     orders: mpsc::Sender<Order>,
     /// The run that goes on, once its program is started.
     run: Option<Running>,
@@ -99,6 +112,13 @@ enum Done {
     },
     Sampled(Box<Sampled>),
     Connected(Box<Result<(Connection, JoinSet<()>), KeeperError>>),
+    /// All jobs are on disk as they stand, or could not be put there.
+    Handed(Result<(), ManagerError>),
+    /// That the run begins is on disk, where that was to come first.
+    Noted {
+        key: Key,
+        run: u64,
+    },
 }
 
 /// How far the actor is.
@@ -106,6 +126,10 @@ enum Mode {
     /// What an earlier agent left has not been seen to yet.
     Restoring(BTreeMap<JobId, Entry>),
     Serving,
+    /// Nothing is begun any more; jobs are on their way to the next manager.
+    HandingOver(HandOver),
+    /// Only what ends with the agent is left.
+    HandedOver,
     /// No job is taken any more; it ends when the last one that is to be ended is.
     Closing(Vec<Reply<()>>),
 }
@@ -121,6 +145,8 @@ pub(super) struct Actor {
     ids: HashMap<JobId, Key>,
     /// Jobs on their way to the disk.
     storing: HashSet<JobId>,
+    /// Jobs that the next manager has.
+    handed: HashSet<JobId>,
     history: VecDeque<(JobId, Outcome)>,
     mode: Mode,
     link: watch::Sender<Link>,
@@ -157,6 +183,7 @@ impl Actor {
             jobs: HashMap::new(),
             ids: HashMap::new(),
             storing: HashSet::new(),
+            handed: HashSet::new(),
             history: VecDeque::new(),
             mode: Mode::Restoring(remembered.jobs),
             link: watch::Sender::new(Link::Sought),
@@ -179,15 +206,17 @@ impl Actor {
         }
         self.restore_or_seek();
         while !self.is_over() {
+            self.go_on_handing_over();
+            let is_frozen = self.is_frozen();
             let wakes = [self.scheduler.next_wake(now()), self.sampling.next_wake()];
-            let wake = wakes.into_iter().flatten().min();
+            let wake = wakes.into_iter().flatten().min().filter(|_| !is_frozen);
             tokio::select! {
                 request = self.requests.recv(), if !self.is_holding_requests() => match request {
                     Some(request) => self.answer(request),
                     None => self.close(None),
                 },
-                Some((key, news)) = self.news.recv() => self.take_news(key, news),
-                exit = next_exit(&mut self.exits) => match exit {
+                Some((key, news)) = self.news.recv(), if !is_frozen => self.take_news(key, news),
+                exit = next_exit(&mut self.exits), if !is_frozen => match exit {
                     Some(KeeperEvent::Exited { id, exit, leftover }) => {
                         self.take_exit(&id, exit, leftover);
                     }
@@ -195,6 +224,8 @@ impl Actor {
                 },
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.take_done(done),
+                    // Somebody else waits for that.
+                    Err(error) if error.is_cancelled() => {}
                     Err(error) => tracing::error!(%error, "a task of the process manager panicked"),
                 },
                 () = sleep_until(wake) => {
@@ -215,7 +246,8 @@ impl Actor {
     fn is_holding_requests(&self) -> bool {
         match self.mode {
             Mode::Restoring(_) => !matches!(*self.link.borrow(), Link::Away(_)),
-            Mode::Serving => false,
+            Mode::Serving | Mode::HandedOver => false,
+            Mode::HandingOver(_) => self.is_frozen(),
             // Everybody who holds a handle has been told.
             Mode::Closing(_) => self.requests.is_closed() && self.requests.is_empty(),
         }
@@ -291,6 +323,10 @@ impl Actor {
 
     fn take_exit(&mut self, id: &JobId, exit: Exit, leftover: bool) {
         let Some(&key) = self.ids.get(id) else {
+            if self.handed.contains(id) {
+                // The keeper tells the next manager.
+                return;
+            }
             tracing::warn!(job = %id, "a child of a job that is not known has ended");
             return;
         };
@@ -310,6 +346,8 @@ impl Actor {
             Done::TreeEnd { key, outcome } => self.take_tree_end(key, outcome),
             Done::Sampled(sampled) => self.take_sampled(*sampled),
             Done::Connected(connected) => self.take_connection(*connected),
+            Done::Handed(outcome) => self.let_go(outcome),
+            Done::Noted { key, run } => self.order(key, Order::Launch { run }),
         }
     }
 

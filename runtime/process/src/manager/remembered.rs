@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ManagerError;
+use crate::lifecycle::HandedLife;
 use crate::spec::ProcessSpec;
 
 /// The version of the file.
@@ -36,6 +37,29 @@ pub(super) struct Entry {
     /// When its last occurrence began, for those that recur slowly.
     #[serde(default)]
     pub(super) begun: Option<Timestamp>,
+    /// How far it had come when it was handed over, or when it was last started after
+    /// that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) handed: Option<Handed>,
+}
+
+impl Entry {
+    pub(super) fn new(spec: ProcessSpec) -> Self {
+        Self { spec, begun: None, handed: None }
+    }
+}
+
+/// What the next manager needs to go on with a job where the last one stood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Handed {
+    /// Before those with a larger number.
+    pub(super) place: usize,
+    /// When it was handed over.
+    pub(super) at: Timestamp,
+    pub(super) accepted: Timestamp,
+    /// The jobs that it still waits for.
+    pub(super) after: Vec<JobId>,
+    pub(super) life: HandedLife,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +207,7 @@ mod tests {
         };
         let args = serde_json::json!({"cmd": name, "max_time": -1});
         let spec = ProcessSpec::execute(&context, args.as_object().unwrap(), "").unwrap();
-        Entry { spec, begun: None }
+        Entry::new(spec)
     }
 
     fn id(text: &str) -> JobId {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drover_api::{JobId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::keeper::Found;
 use crate::lifecycle::{Outcome, RunEnd};
@@ -31,12 +32,32 @@ pub enum Origin {
     Submitted,
     /// It is remembered from an earlier agent, and begins anew.
     Remembered,
-    /// Its child runs since an earlier agent.
+    /// Its child runs since an earlier agent, which has died.
     Adopted,
+    /// An earlier agent has handed it over as it was, whether it runs or waits.
+    HandedOver,
+}
+
+impl Origin {
+    /// Whether the job is in the middle of what an earlier agent had of it.
+    #[must_use]
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Adopted | Self::HandedOver)
+    }
+}
+
+/// A job that an earlier agent has handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedJob {
+    /// Its id.
+    pub id: JobId,
+    /// When it was accepted.
+    pub accepted: Timestamp,
 }
 
 /// One of the two streams of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputStream {
     /// Standard output.
     Stdout,

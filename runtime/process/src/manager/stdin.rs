@@ -42,6 +42,34 @@ impl StdinWriter {
         }
     }
 
+    /// Writes `bytes` until `stop` resolves, and says how many of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`StdinWriter::write`].
+    pub async fn write_until(
+        &self,
+        bytes: &[u8],
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<usize> {
+        let mut stop = std::pin::pin!(stop);
+        let mut pipe = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(0),
+            pipe = self.pipe.lock() => pipe,
+        };
+        let pipe = pipe.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut written = 0;
+        while written < bytes.len() {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                some = pipe.write(&bytes[written..]) => written += some?,
+            }
+        }
+        Ok(written)
+    }
+
     /// Lets the child read the end, once it has read all that was written.
     pub async fn close(&self) {
         let is_open = self.pipe.lock().await.take().is_some();

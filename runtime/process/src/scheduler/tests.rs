@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use drover_api::Timestamp;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use super::*;
 use crate::failures::Failures;
@@ -28,6 +29,10 @@ enum Move {
     /// Something happens to the job that the number picks.
     To(usize, Happening),
     KillAll,
+    /// Another scheduler goes on, a while later.
+    HandOver {
+        milliseconds: u64,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +107,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => (-7200..7200_i64).prop_map(|seconds| Move::JumpWall { seconds }),
         12 => (0..10_usize, happening).prop_map(|(job, happening)| Move::To(job, happening)),
         1 => Just(Move::KillAll),
+        1 => (0..20_000_u64).prop_map(|milliseconds| Move::HandOver { milliseconds }),
     ]
 }
 
@@ -136,6 +142,8 @@ impl Plan {
 #[derive(Debug)]
 struct Seen {
     plan: Plan,
+    /// Before those that were submitted later.
+    number: usize,
     /// The number of the run that the job has at the moment.
     active: Option<u64>,
     last_run: u64,
@@ -149,7 +157,8 @@ struct World {
     scheduler: Scheduler,
     now: Now,
     jobs: BTreeMap<Key, Seen>,
-    first_launches: Vec<Key>,
+    first_launches: Vec<usize>,
+    hand_overs: usize,
 }
 
 impl World {
@@ -159,6 +168,7 @@ impl World {
             now: Now { instant: Instant::now(), wall: Timestamp(1_700_000_000_000) },
             jobs: BTreeMap::new(),
             first_launches: Vec::new(),
+            hand_overs: 0,
         }
     }
 
@@ -177,6 +187,7 @@ impl World {
                     self.happen(*key, happening);
                 }
             }
+            Move::HandOver { milliseconds } => self.hand_over(*milliseconds),
             Move::KillAll => {
                 for key in self.jobs.keys().copied().collect::<Vec<_>>() {
                     self.happen(key, &Happening::IsRecycled);
@@ -194,6 +205,7 @@ impl World {
         let (key, actions) = self.scheduler.submit(submission, self.now);
         let seen = Seen {
             plan: plan.clone(),
+            number: self.jobs.len(),
             active: None,
             last_run: 0,
             restarts: Vec::new(),
@@ -216,6 +228,49 @@ impl World {
             self.now.wall.0 += u64::try_from(passed.as_millis()).unwrap();
             self.tick();
         }
+    }
+
+    /// Has another scheduler go on, if every job is where it can be handed over.
+    fn hand_over(&mut self, milliseconds: u64) {
+        let mut handed = Vec::new();
+        for key in self.scheduler.in_order() {
+            let Some(life) = self.scheduler.life(key).unwrap().handed(false, self.now) else {
+                return;
+            };
+            // As it is on disk.
+            let text = serde_json::to_string(&life).unwrap();
+            handed.push((key, self.scheduler.missing(key), serde_json::from_str(&text).unwrap()));
+        }
+        let away = Duration::from_millis(milliseconds);
+        self.now.instant += away;
+        self.now.wall.0 += milliseconds;
+        let mut next = Scheduler::new(MAX_TURNS);
+        // No key means two jobs here.
+        next.last_key = self.scheduler.last_key;
+        let (mut keys, mut then) = (BTreeMap::new(), Vec::new());
+        for (key, _, life) in &handed {
+            let mut seen = self.jobs.remove(key).unwrap();
+            let queue = seen.plan.queue.map(|index| QUEUES[index].to_owned());
+            let policy = seen.plan.policy();
+            let submission = Submission { policy, queue, after: Vec::new() };
+            let interval = Interval { away, ran_for: away };
+            let (new, actions) = next.resume(submission, life, interval, self.now);
+            // What was told to end is told again.
+            seen.told_to_end = 0;
+            self.jobs.insert(new, seen);
+            keys.insert(*key, new);
+            then.extend(actions);
+        }
+        for (key, after, _) in &handed {
+            for on in after {
+                next.depend(keys[key], keys[on]);
+            }
+        }
+        self.scheduler = next;
+        self.hand_overs += 1;
+        let all: Vec<_> = handed.iter().map(|(key, ..)| keys[key]).collect();
+        then.extend(self.scheduler.go_on(&all, self.now));
+        self.take(then);
     }
 
     fn tick(&mut self) {
@@ -270,7 +325,7 @@ impl World {
                     assert_eq!(run, seen.last_run + 1);
                     (seen.active, seen.last_run) = (Some(run), run);
                     if run == 1 {
-                        self.first_launches.push(key);
+                        self.first_launches.push(seen.number);
                     }
                 }
                 Action::EndTree { run, .. } => {
@@ -300,8 +355,9 @@ impl World {
                 .values()
                 .filter(|seen| seen.plan.queue == Some(index) && seen.active.is_some());
             assert!(active.count() <= 1, "two runs of the serial queue {name}");
-            let in_order = self.first_launches.iter().filter(|key| {
-                let plan = &self.jobs[*key].plan;
+            let in_order = self.first_launches.iter().filter(|number| {
+                let mut all = self.jobs.values();
+                let plan = &all.find(|seen| seen.number == **number).unwrap().plan;
                 plan.queue == Some(index) && plan.waits_for_its_queue_alone()
             });
             assert!(in_order.is_sorted(), "the queue {name} is not first in, first out");
@@ -380,6 +436,19 @@ proptest! {
 }
 
 #[test]
+fn jobs_are_handed_over_in_most_worlds() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let moves = proptest::collection::vec(a_move(), 60);
+    let hand_overs = (0..200).map(|_| {
+        let moves = moves.new_tree(&mut runner).unwrap().current();
+        let mut world = World::new();
+        moves.iter().for_each(|happens| world.make(happens));
+        world.hand_overs
+    });
+    assert!(hand_overs.filter(|count| *count > 0).count() > 100);
+}
+
+#[test]
 fn a_dependency_that_fails_ends_who_waits_for_it() {
     let mut world = World::new();
     let plan = Plan {
@@ -402,7 +471,7 @@ fn a_dependency_that_fails_ends_who_waits_for_it() {
     world.happen(keys[0], &Happening::Settles);
     let ended = |key| world.jobs[key].outcome.as_ref().map(|outcome| outcome.state);
     assert!(keys.iter().all(|key| ended(key) == Some(JobState::Error)));
-    assert_eq!(world.first_launches, [keys[0]], "they never ran");
+    assert_eq!(world.first_launches, [0], "they never ran");
 }
 
 #[test]

@@ -29,13 +29,14 @@ impl Actor {
             Request::Kill { id, reply } => self.kill(&id, reply),
             Request::KillAll { reply } => self.kill_all(reply),
             Request::List { reply } => drop(reply.send(Ok(self.list()))),
-            Request::Wait { id, reply } => self.wait(id, reply),
+            Request::Wait { id, reply } => self.wait(&id, reply),
             Request::Usage { id, reply } => self.usage_of(&id, reply),
             Request::UsageOfAll { domain, name, reply } => {
                 let keys = self.running_under(domain.as_deref(), name.as_deref());
                 self.ask_usage(keys, reply);
             }
             Request::Stdin { id, reply } => self.stdin(id, reply),
+            Request::HandOver { reply } => self.hand_over(reply),
             Request::Shutdown { reply } => self.close(Some(reply)),
         }
     }
@@ -45,13 +46,13 @@ impl Actor {
             drop(reply.send(Err(refusal)));
             return;
         }
-        if !spec.is_remembered() && spec.on_agent_restart == OnAgentRestart::End {
+        if !spec.is_remembered() && spec.on_agent_restart != OnAgentRestart::Adopt {
             let accepted = self.accept(id, *spec, false);
             drop(reply.send(accepted));
             return;
         }
         self.storing.insert(id.clone());
-        let (memory, entry) = (self.memory.clone(), Entry { spec: *spec.clone(), begun: None });
+        let (memory, entry) = (self.memory.clone(), Entry::new(*spec.clone()));
         self.tasks.spawn(async move {
             let outcome = memory.remember(id.clone(), entry).await;
             Done::Stored { id, spec, outcome, reply }
@@ -59,12 +60,10 @@ impl Actor {
     }
 
     fn check(&self, id: &JobId, spec: &ProcessSpec) -> Result<(), ManagerError> {
-        if self.is_closing() {
-            return Err(ManagerError::ShuttingDown);
-        }
+        self.check_open(spec)?;
         let is_restored = match &self.mode {
             Mode::Restoring(jobs) => jobs.contains_key(id),
-            Mode::Serving | Mode::Closing(_) => false,
+            _ => false,
         };
         if is_restored || self.ids.contains_key(id) || self.storing.contains(id) {
             return Err(ManagerError::Duplicate(id.clone()));
@@ -74,6 +73,24 @@ impl Actor {
             return Err(ManagerError::Busy(count));
         }
         self.dependencies(&spec.after).map(drop)
+    }
+
+    /// Whether jobs are taken at all.
+    fn check_open(&self, spec: &ProcessSpec) -> Result<(), ManagerError> {
+        let is_own = spec.on_agent_restart == OnAgentRestart::EndWithAgent;
+        match self.mode {
+            Mode::Closing(_) => Err(ManagerError::ShuttingDown),
+            Mode::HandedOver if !is_own => Err(ManagerError::ShuttingDown),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why nothing can be done to a job that is not here.
+    pub(super) fn unknown(&self, id: &JobId) -> ManagerError {
+        match self.handed.contains(id) {
+            true => ManagerError::HandedOver(id.clone()),
+            false => ManagerError::Unknown(id.clone()),
+        }
     }
 
     pub(super) fn accept_stored(
@@ -101,9 +118,7 @@ impl Actor {
         spec: ProcessSpec,
         is_on_disk: bool,
     ) -> Result<(), ManagerError> {
-        if self.is_closing() {
-            return Err(ManagerError::ShuttingDown);
-        }
+        self.check_open(&spec)?;
         let after = self.dependencies(&spec.after)?;
         let (key, actions) = self.scheduler.submit(self.submission(&spec, after), now());
         let origin = Origin::Submitted;
@@ -147,7 +162,7 @@ impl Actor {
     fn kill(&mut self, id: &JobId, reply: Reply<KillReport>) {
         let Some(key) = self.ids.get(id).copied().filter(|key| self.scheduler.life(*key).is_some())
         else {
-            drop(reply.send(Err(ManagerError::Unknown(id.clone()))));
+            drop(reply.send(Err(self.unknown(id))));
             return;
         };
         let gone = self.stop(key, Event::Kill);
@@ -245,19 +260,19 @@ impl Actor {
         })
     }
 
-    fn wait(&mut self, id: JobId, reply: Reply<Outcome>) {
-        if let Some(job) = self.ids.get(&id).and_then(|key| self.jobs.get_mut(key)) {
+    fn wait(&mut self, id: &JobId, reply: Reply<Outcome>) {
+        if let Some(job) = self.ids.get(id).and_then(|key| self.jobs.get_mut(key)) {
             job.waiters.push(reply);
             return;
         }
-        let ended = self.history.iter().rev().find(|(ended, _)| *ended == id);
+        let ended = self.history.iter().rev().find(|(ended, _)| ended == id);
         let outcome = ended.map(|(_, outcome)| outcome.clone());
-        drop(reply.send(outcome.ok_or(ManagerError::Unknown(id))));
+        drop(reply.send(outcome.ok_or_else(|| self.unknown(id))));
     }
 
     fn stdin(&mut self, id: JobId, reply: Reply<StdinWriter>) {
         let Some(job) = self.ids.get(&id).and_then(|key| self.jobs.get_mut(key)) else {
-            drop(reply.send(Err(ManagerError::Unknown(id))));
+            drop(reply.send(Err(self.unknown(&id))));
             return;
         };
         match &job.stdin {

@@ -1,6 +1,7 @@
 //! Who waits for the processes of a job to be gone.
 
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::{Actor, Done};
 use crate::keeper::TreeEnd;
@@ -11,6 +12,7 @@ use crate::scheduler::Key;
 #[derive(Default)]
 pub(super) struct Ending {
     in_flight: u32,
+    asked: Vec<AbortHandle>,
     found: TreeEnd,
     waiting: Vec<oneshot::Sender<TreeEnd>>,
 }
@@ -25,6 +27,11 @@ impl Ending {
 
     pub(super) fn begins(&mut self) {
         self.in_flight += 1;
+    }
+
+    /// Leaves the end to whoever has the job from now on.
+    pub(super) fn leave(&mut self) {
+        self.asked.drain(..).for_each(|asked| asked.abort());
     }
 
     /// Nothing of the run is left. If the keeper still has to say what it found,
@@ -66,13 +73,15 @@ impl Actor {
         job.ending.begins();
         let (id, grace) = (job.id.clone(), job.spec.grace);
         let link = self.link.borrow().clone();
-        self.tasks.spawn(async move {
+        let asked = self.tasks.spawn(async move {
             let outcome = match link {
                 super::Link::Here(keeper) => keeper.end_tree(&id, grace).await,
                 super::Link::Sought | super::Link::Away(_) => Err(KeeperError::Lost),
             };
             Done::TreeEnd { key, outcome }
         });
+        job.ending.asked.retain(|asked| !asked.is_finished());
+        job.ending.asked.push(asked);
     }
 
     pub(super) fn take_tree_end(&mut self, key: Key, outcome: Result<TreeEnd, KeeperError>) {

@@ -57,6 +57,7 @@ impl Actor {
             spec,
             accepted: Timestamp::now(),
             is_on_disk,
+            is_handed: false,
             orders,
             run: None,
             leftover: false,
@@ -100,7 +101,10 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, key: Key, run: u64) {
+    pub(super) fn launch(&mut self, key: Key, run: u64) {
+        if self.holds_back(key) {
+            return;
+        }
         if matches!(*self.link.borrow(), Link::Away(_)) {
             self.link.send_replace(Link::Sought);
         }
@@ -109,6 +113,9 @@ impl Actor {
         }
         if let Some(job) = self.jobs.get_mut(&key) {
             job.begun = now().instant;
+        }
+        if self.note_first(key, run) {
+            return;
         }
         self.note_beginning(key);
         self.order(key, Order::Launch { run });
@@ -121,7 +128,8 @@ impl Actor {
         if !matches!(job.spec.recurrence, Some(Recurrence::Every(period)) if period >= SLOW) {
             return;
         }
-        let entry = Entry { spec: ProcessSpec::clone(&job.spec), begun: Some(Timestamp::now()) };
+        let spec = ProcessSpec::clone(&job.spec);
+        let entry = Entry { begun: Some(Timestamp::now()), ..Entry::new(spec) };
         let (memory, id) = (self.memory.clone(), job.id.clone());
         self.tasks.spawn(async move {
             // The writer logs it; the job only runs earlier than it should.

@@ -16,6 +16,7 @@ use crate::manager::job::{Adoption, Link, Order};
 use crate::manager::launch::Note;
 use crate::manager::remembered::Entry;
 use crate::spec::{OnAgentRestart, ProcessSpec, Recurrence};
+use crate::tree::Tree;
 use crate::usage;
 
 impl Actor {
@@ -35,7 +36,7 @@ impl Actor {
     pub(super) fn take_kept(&mut self, kept: Vec<Kept>) {
         match std::mem::replace(&mut self.mode, Mode::Serving) {
             Mode::Restoring(remembered) => self.restore(remembered, kept),
-            mode @ (Mode::Serving | Mode::Closing(_)) => {
+            mode => {
                 self.mode = mode;
                 self.reconcile(kept);
             }
@@ -43,6 +44,7 @@ impl Actor {
     }
 
     fn restore(&mut self, mut remembered: BTreeMap<JobId, Entry>, kept: Vec<Kept>) {
+        let mut taken = Vec::new();
         for kept in kept {
             let id = kept.run.tree.id.clone();
             // Without pipes: its keeper was killed, and the next one has ended it.
@@ -51,9 +53,15 @@ impl Actor {
             let note = serde_json::from_str::<Note<'static>>(&kept.run.note);
             match note {
                 Ok(note) => {
-                    let (pid, ran_for) = (kept.run.tree.pid, usage::age(&kept.run.tree));
-                    let child = Child { note, pipes, pid, ran_for, exit: kept.run.exit };
-                    self.adopt(id.clone(), child, entry);
+                    let (tree, exit) = (kept.run.tree, kept.run.exit);
+                    let ran_for = usage::age(&tree);
+                    let child = Child { note, pipes, tree, ran_for, exit };
+                    match entry {
+                        Some(entry) if entry.is_of_run(child.note.run) => {
+                            taken.push(Taken { id, entry, child: Some(child) });
+                        }
+                        entry => self.adopt(id, child, entry),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(job = %id, %error, "a child that cannot be recognised is ended");
@@ -63,20 +71,18 @@ impl Actor {
                     }
                 }
             }
-            if let Some(key) = self.ids.get(&kept.run.tree.id).copied() {
-                self.begin_sampling(key);
-                if let Some(running) = self.jobs.get_mut(&key).and_then(|job| job.run.as_mut()) {
-                    running.tree = Some(kept.run.tree);
-                }
-            }
         }
+        let waiting: Vec<_> = remembered.extract_if(.., |_, entry| entry.waits()).collect();
+        taken.extend(waiting.into_iter().map(|(id, entry)| Taken { id, entry, child: None }));
+        self.take_over(taken);
         self.begin_remembered(remembered);
     }
 
     /// Takes over a child of an earlier agent; one that is not to live on is then
     /// stopped, so that its output is read to the end like that of any other.
     fn adopt(&mut self, id: JobId, child: Child, entry: Option<Entry>) {
-        let Child { note, pipes, pid, ran_for, exit } = child;
+        let Child { note, pipes, tree, ran_for, exit } = child;
+        let pid = tree.pid;
         let is_on_disk = entry.is_some();
         // One that was killed is forgotten first, and may have died half-way.
         let goes_on = is_on_disk && note.on_agent_restart == OnAgentRestart::Adopt;
@@ -88,9 +94,10 @@ impl Actor {
         let origin = Origin::Adopted;
         self.enter(key, Newcomer { id, spec, origin, is_on_disk });
         if let Some(job) = self.jobs.get_mut(&key) {
-            job.run = Some(Running { tree: None, pid, since: started });
+            job.run = Some(Running { tree: Some(tree), pid, since: started });
             job.leftover = true;
         }
+        self.begin_sampling(key);
         let adoption = Adoption { run, started, pid, pipes };
         self.order(key, Order::Adopt(Box::new(adoption)));
         self.perform(actions);
@@ -159,7 +166,7 @@ impl Actor {
             if self.ids.contains_key(&id) || kept.pipes.is_none() {
                 let exit = if kept.pipes.is_none() { Some(Exit::Lost) } else { kept.run.exit };
                 found.insert(id, exit);
-            } else {
+            } else if !self.handed.contains(&id) {
                 self.acknowledge(id);
             }
         }
@@ -191,14 +198,21 @@ impl Actor {
     }
 }
 
+/// A job that was handed over, and its child if it runs.
+pub(super) struct Taken {
+    pub(super) id: JobId,
+    pub(super) entry: Entry,
+    pub(super) child: Option<Child>,
+}
+
 /// A child of an earlier agent.
-struct Child {
-    note: Note<'static>,
-    pipes: Pipes,
-    pid: u32,
+pub(super) struct Child {
+    pub(super) note: Note<'static>,
+    pub(super) pipes: Pipes,
+    pub(super) tree: Tree,
     /// Not by the wall clock, which may have been set since its start.
-    ran_for: Duration,
-    exit: Option<Exit>,
+    pub(super) ran_for: Duration,
+    pub(super) exit: Option<Exit>,
 }
 
 /// What is left of the period that a job was in when its agent ended. Never more than
@@ -230,7 +244,7 @@ mod tests {
         let args = json!({ "cmd": "true", "recurring_period": 3600 });
         let spec = ProcessSpec::execute(&context, args.as_object().unwrap(), "").unwrap();
         let begun = Timestamp(1_700_000_000_000);
-        let entry = Entry { spec, begun: Some(begun) };
+        let entry = Entry { begun: Some(begun), ..Entry::new(spec) };
         let hour: i64 = 3_600_000;
         for (set_to, left_minutes) in
             [(hour / 4, 45), (hour, 0), (1000 * hour, 0), (-1, 60), (-1000 * hour, 60)]

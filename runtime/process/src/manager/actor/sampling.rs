@@ -86,7 +86,7 @@ impl Actor {
 
     pub(super) fn usage_of(&mut self, id: &JobId, reply: Reply<Vec<JobUsage>>) {
         match self.ids.get(id).copied() {
-            None => drop(reply.send(Err(ManagerError::Unknown(id.clone())))),
+            None => drop(reply.send(Err(self.unknown(id)))),
             Some(key) if self.jobs.get(&key).is_none_or(|job| job.run.is_none()) => {
                 drop(reply.send(Err(ManagerError::NotRunning(id.clone()))));
             }
