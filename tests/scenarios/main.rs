@@ -15,6 +15,7 @@ mod draining;
 mod exec;
 mod full_disk;
 mod grants;
+mod hand_over;
 mod host_commands;
 mod hostile;
 mod http;

@@ -16,19 +16,19 @@ use serde_json::{Value, json};
 
 use crate::{DROVER, keys};
 
-const BAD: &str = env!("CARGO_BIN_EXE_bad-agent");
+pub(crate) const BAD: &str = env!("CARGO_BIN_EXE_bad-agent");
 
 /// A node whose agent may be replaced by whoever has the key.
-struct Scene {
-    site: Site,
+pub(crate) struct Scene {
+    pub(crate) site: Site,
     _keys: tempfile::TempDir,
     key: String,
     config: String,
-    agent: Agent,
+    pub(crate) agent: Agent,
 }
 
 impl Scene {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let keys = tempfile::tempdir().unwrap();
         let (key, public) = keys::new_key(keys.path(), "release");
         let trust = format!("[trusted_keys.release]\npublic_key = \"{public}\"\n");
@@ -46,7 +46,7 @@ impl Scene {
     }
 
     /// Puts a program into the catalog under another version.
-    fn push(&self, program: &str, version: &str) -> CatalogDetail {
+    pub(crate) fn push(&self, program: &str, version: &str) -> CatalogDetail {
         let path = self.site.path(&format!("drover-{version}"));
         stamp(program.as_ref(), &path, version);
         let path = path.to_str().unwrap();
@@ -57,7 +57,7 @@ impl Scene {
     }
 
     /// Asks the node to run a version, as long as it answers.
-    fn update(&self, pushed: &CatalogDetail, watch: &str) -> Process {
+    pub(crate) fn update(&self, pushed: &CatalogDetail, watch: &str) -> Process {
         let arguments = json!({
             "version": pushed.version.version, "hash": pushed.version.hash,
             "length": pushed.version.length, "signature": pushed.signature, "watch": watch,
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Waits until the node is there and runs this version.
-    fn until_version(&self, version: &str) {
+    pub(crate) fn until_version(&self, version: &str) {
         patiently(&format!("version {version}"), || {
             let nodes = self.ask(procedures::NODES).unwrap_or_default();
             let nodes: Vec<NodeStatus> = serde_json::from_value(nodes).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Scene {
     }
 
     /// Calls the node without a program of its own, of which there would be many.
-    fn call(&self, cmd: &str) -> Result<Value, Value> {
+    pub(crate) fn call(&self, cmd: &str) -> Result<Value, Value> {
         self.ask(&(procedures::node_prefix(NodeId::new(1, 1)) + cmd))
     }
 
@@ -100,7 +100,7 @@ impl Scene {
     }
 
     /// Waits for the end of the update to a version.
-    fn until_ended(&self, version: &str) -> UpdateEnd {
+    pub(crate) fn until_ended(&self, version: &str) -> UpdateEnd {
         patiently(&format!("the end of {version}"), || {
             let versions = self.versions();
             let last = versions.as_ref().and_then(|versions| versions.last.clone());
@@ -108,31 +108,34 @@ impl Scene {
         })
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         let info = wait_for("an answer", || self.call("agent.info"));
         info["pid"].as_u64().unwrap().try_into().unwrap()
     }
 
     /// The process of a job, while it runs.
-    fn program(&self, job: &str) -> Option<u64> {
+    pub(crate) fn program(&self, job: &str) -> Option<u64> {
         let jobs = wait_for("an answer", || self.call("process.list"));
         let found = jobs.as_array().unwrap().iter().find(|one| one["id"] == job.trim()).cloned();
         found.and_then(|found| found["pid"].as_u64())
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.agent.process.wait();
         self.agent = self.site.start_agent(1, "a", &self.config);
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.site.path(&format!("a/{name}"))
     }
 }
 
 /// Waits longer than others: a program of a hundred megabytes, built for tests, is
 /// signed, hashed and copied several times.
-fn patiently<T, E: std::fmt::Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
+pub(crate) fn patiently<T, E: std::fmt::Debug>(
+    what: &str,
+    look: impl FnMut() -> Result<T, E>,
+) -> T {
     wait_at_most(Duration::from_secs(120), look)
         .unwrap_or_else(|last| panic!("waited in vain for {what}; last seen: {last:?}"))
 }
@@ -143,12 +146,12 @@ fn parent(pid: u32) -> u32 {
     line.trim().parse().unwrap()
 }
 
-fn kill_9(pid: u32) {
+pub(crate) fn kill_9(pid: u32) {
     kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
 }
 
 /// Whether a process runs; one that only waits to be reaped does not.
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }

@@ -34,6 +34,7 @@ use crate::node::Node;
 use crate::processes::Finished;
 
 pub(crate) use old_names::{in_new_words, operation_of};
+pub(crate) use process::go_on;
 
 /// Every row.
 const TABLE: &[&[Row]] = &[
@@ -183,6 +184,12 @@ pub(crate) fn find(name: &str) -> Result<Option<&'static Ready>, JobError> {
         }
         _ => Ok(None),
     }
+}
+
+/// Whether a command is one of the host's own, by its name or an older one.
+pub(crate) fn is_own(name: &str) -> bool {
+    COMMANDS.contains_key(name)
+        || rows().any(|row| row.aliases.iter().any(|alias| alias.name == name))
 }
 
 /// The names that no plugin may have.

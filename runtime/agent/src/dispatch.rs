@@ -118,6 +118,29 @@ pub(crate) async fn run_durable(
     }
 }
 
+/// Goes on waiting for a durable job whose process the agent before has handed over.
+pub(crate) async fn go_on_durable(
+    node: &Node,
+    work: &drover_jobs::Work,
+    cancelled: &CancellationToken,
+) -> JobResult {
+    let asker = Asker::absent(None, cancelled);
+    let command = work.command.clone();
+    let _reserved = node.reserve(&command, false);
+    let now = Timestamp::now();
+    let started = node.processes().came().get(&command.id).copied().unwrap_or(now);
+    let elapsed = now.since(started);
+    let wanted =
+        command.timeout_ms.map(|limit| Duration::from_millis(limit).saturating_sub(elapsed));
+    let left = wanted.into_iter().chain(work.time_left(now)).min();
+    let left = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    let rest = Command { timeout_ms: left, ..command.clone() };
+    let request = Request { node, call: asker, command: &rest };
+    let answer = own::go_on(request, &command.id, None).await;
+    let took = Timestamp::now().since(started);
+    answered(node, command, answer.unwrap_or_else(own::Answer::from), (started, took))
+}
+
 /// Runs one operation with the call's keyword arguments; the answer is its
 /// data alone.
 async fn run_bare(node: &Node, call: &Invocation, name: &str) -> (Answer, Option<Unwritten>) {

@@ -25,7 +25,9 @@ use drover_api::{
     ErrorCode, JobCancel, JobDelivered, JobDelivery, JobError, JobId, JobReported, JobResult,
     Level, Record, Timestamp,
 };
-use drover_jobs::{Dropped, Held, InboxEffect, InboxRules, InboxWrite, Journal, Step, Work};
+use drover_jobs::{
+    Dropped, Held, InboxEffect, InboxRules, InboxWrite, Journal, SavedInbox, Step, Work,
+};
 use drover_logs::Source;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -79,6 +81,25 @@ enum Request {
     Deliver(Box<JobDelivery>, oneshot::Sender<JobDelivered>),
     Cancel(JobCancel),
     Acknowledged(String, JobReported),
+}
+
+/// What became of a job that was to run.
+enum End {
+    Ended(Box<JobResult>),
+    /// It has not begun, since the agent ends.
+    NotBegun,
+    /// It runs, and the next agent hears of its end.
+    HandedOver,
+}
+
+impl From<JobResult> for End {
+    fn from(result: JobResult) -> Self {
+        match &result.error {
+            Some(error) if error.code == ErrorCode::HandedOver => Self::HandedOver,
+            Some(error) if error.detail["begun"] == false => Self::NotBegun,
+            _ => Self::Ended(Box::new(result)),
+        }
+    }
 }
 
 /// What is done when a step is safe.
@@ -178,6 +199,8 @@ impl InboxTask {
         };
         let journal = Journal::start("inbox", connection, store::write);
         let journal = journal.context("cannot start the thread that writes jobs")?;
+        let going_on = node.processes().came().keys().cloned().collect();
+        let saved = SavedInbox { going_on, ..saved };
         let (inbox, step) = drover_jobs::Inbox::restore(node.id(), rules, saved, Timestamp::now());
         let (ended, ends) = mpsc::channel(BACKLOG);
         let mut keeper = Keeper {
@@ -216,8 +239,8 @@ struct Keeper {
     jobs: JoinSet<()>,
     /// How to end what runs.
     running: HashMap<u64, CancellationToken>,
-    ended: mpsc::Sender<(Arc<Work>, JobResult)>,
-    ends: mpsc::Receiver<(Arc<Work>, JobResult)>,
+    ended: mpsc::Sender<(Arc<Work>, End)>,
+    ends: mpsc::Receiver<(Arc<Work>, End)>,
     /// What is written when something else is, or in a while.
     lazy: Vec<InboxWrite>,
     write_by: Option<Instant>,
@@ -238,7 +261,7 @@ impl Keeper {
                     self.inbox.drain();
                 }
                 safe = self.journal.safe() => safe.into_iter().for_each(|then| self.perform(then)),
-                Some((work, result)) = self.ends.recv() => self.ended(&work, result).await,
+                Some((work, end)) = self.ends.recv() => self.ended(&work, end).await,
                 Some(ended) = self.jobs.join_next() => ended.context("a job's task panicked")?,
                 Some(request) = self.requests.recv() => self.take(request).await,
                 () = due => {
@@ -252,8 +275,8 @@ impl Keeper {
         self.requests.close();
         let last_words = async {
             while !self.running.is_empty() {
-                let Some((work, result)) = self.ends.recv().await else { break };
-                self.ended(&work, result).await;
+                let Some((work, end)) = self.ends.recv().await else { break };
+                self.ended(&work, end).await;
             }
         };
         if timeout(LAST_WORDS, last_words).await.is_err() {
@@ -299,9 +322,14 @@ impl Keeper {
         }
     }
 
-    async fn ended(&mut self, work: &Work, result: JobResult) {
+    async fn ended(&mut self, work: &Work, end: End) {
         self.running.remove(&work.number);
-        let step = self.inbox.ended(work, result, Timestamp::now());
+        let step = match end {
+            End::Ended(result) => self.inbox.ended(work, *result, Timestamp::now()),
+            End::NotBegun => self.inbox.put_back(work),
+            // On disk it runs, as it does.
+            End::HandedOver => return,
+        };
         self.write(step, None).await;
     }
 
@@ -345,6 +373,7 @@ impl Keeper {
         for effect in then.effects {
             match effect {
                 InboxEffect::Start(work) => self.start(work),
+                InboxEffect::GoOn(work) => self.go_on(work),
                 InboxEffect::Stop(number) => {
                     if let Some(running) = self.running.get(&number) {
                         running.cancel();
@@ -383,7 +412,7 @@ impl Keeper {
         let (node, ended) = (self.node.clone(), self.ended.clone());
         self.jobs.spawn(async move {
             let (result, unwritten) = dispatch::run_durable(&node, &work, &cancel).await;
-            let _ = ended.send((work, result)).await;
+            let _ = ended.send((work, result.into())).await;
             if let Some(unwritten) = unwritten {
                 unwritten.await;
             }
@@ -418,6 +447,19 @@ fn in_words(dropped: &Dropped) -> String {
         count => format!("{and} {count} with results that the controller does not have"),
     };
     format!("durable jobs{unfinished}{unreported} are dropped: {why}")
+}
+
+impl Keeper {
+    /// Waits for a job that the agent before has begun.
+    fn go_on(&mut self, work: Arc<Work>) {
+        let cancel = CancellationToken::new();
+        self.running.insert(work.number, cancel.clone());
+        let (node, ended) = (self.node.clone(), self.ended.clone());
+        self.jobs.spawn(async move {
+            let result = dispatch::go_on_durable(&node, &work, &cancel).await;
+            let _ = ended.send((work, result.into())).await;
+        });
+    }
 }
 
 impl Inbox {

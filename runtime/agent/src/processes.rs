@@ -10,6 +10,7 @@
 //! Jobs that nobody waits for, such as those that come back with the agent, have
 //! a listener too.
 
+mod handing;
 mod listener;
 mod of_plugins;
 mod unfinished;
@@ -22,18 +23,22 @@ use anyhow::Context;
 use drover_api::{JobError, JobId, JobState};
 use drover_plugin_host::Host;
 use drover_process::{
-    JobEvent, JobInfo, ManagerConfig, ManagerTask, Observer, Outcome, OutputStream, ProcessManager,
-    SpecContext, open,
+    JobEvent, JobInfo, ManagerConfig, ManagerError, ManagerTask, Observer, Outcome, OutputStream,
+    ProcessManager, SpecContext, open,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::logs::Logs;
 use crate::vitals::Vitals;
 
+use handing::Handing;
+pub(crate) use handing::{Awaited, Output};
 pub(crate) use listener::levels_of;
 pub(crate) use of_plugins::OfPlugins;
 use unfinished::AllBegun;
@@ -48,6 +53,7 @@ pub(crate) struct Processes {
     manager: ProcessManager,
     context: Arc<SpecContext>,
     listeners: Arc<Listeners>,
+    handing: Arc<Handing>,
     /// Where the tasks are that listen and those that see to programs of plugins.
     runtime: Handle,
 }
@@ -68,6 +74,7 @@ pub(crate) struct Finished {
 }
 
 /// Output as it comes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Live {
     pub(crate) stream: OutputStream,
     pub(crate) bytes: Vec<u8>,
@@ -91,6 +98,8 @@ struct Listeners {
     /// Lines and blocks that have begun, from the agent before and for the next one.
     begun: Arc<AllBegun>,
     vitals: Vitals,
+    /// Cancelled when the agent ends.
+    closing: CancellationToken,
 }
 
 /// What a caller waits for.
@@ -121,11 +130,12 @@ impl Processes {
         logs: Logs,
         vitals: Vitals,
     ) -> anyhow::Result<(Self, ManagerTask)> {
-        let (host, tasks, expectants) = Default::default();
+        let (host, tasks, expectants, closing) = Default::default();
         let path = config.data_dir.join("begun.json");
         let begun = AllBegun::open(path.clone());
         let begun = Arc::new(begun.with_context(|| format!("cannot read {}", path.display()))?);
-        let listeners = Arc::new(Listeners { logs, host, tasks, expectants, begun, vitals });
+        let listeners =
+            Arc::new(Listeners { logs, host, tasks, expectants, begun, vitals, closing });
         let observer: Observer = {
             let listeners = Arc::clone(&listeners);
             Arc::new(move |job: &JobInfo| listeners.listen(job))
@@ -133,7 +143,11 @@ impl Processes {
         let (manager, task) = open(manager_config(config, keeper), observer)
             .context("cannot start the process manager")?;
         let (context, runtime) = (Arc::new(config.spec_context()), Handle::current());
-        Ok((Self { manager, context, listeners, runtime }, task))
+        let handed = task.handed_over();
+        let handing = Arc::new(Handing::came(&handed));
+        let processes = Self { manager, context, listeners, handing, runtime };
+        processes.await_handed(handed);
+        Ok((processes, task))
     }
 
     /// Says whose parsers are meant where a command has its lines parsed. To be
@@ -161,6 +175,15 @@ impl Processes {
         Expected { listeners: Arc::clone(&self.listeners), id: id.clone(), started, finished }
     }
 
+    /// Waits for the end of a job that nobody has listened to.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known, or goes on with another agent.
+    pub(crate) async fn end_of(&self, id: &JobId) -> Result<Finished, ManagerError> {
+        Ok(listener::ended(self.manager.wait(id).await?).await)
+    }
+
     /// Has something done that ends with the processes.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.listeners.tasks().spawn_on(task, &self.runtime);
@@ -168,6 +191,7 @@ impl Processes {
 
     /// Ends the manager, and waits until all that children said is in the log.
     pub(crate) async fn shutdown(&self) {
+        self.listeners.closing.cancel();
         // Somebody may have done it before.
         let _ = self.manager.shutdown().await;
         *lock(&self.listeners.host) = None;

@@ -64,6 +64,9 @@ error_codes! {
     NoNode = "no-node",
     /// The answer is longer than the limit, or is no JSON.
     InvalidAnswer = "invalid-answer",
+    /// The agent's program is being replaced. The process of the job goes on under the
+    /// same id; the detail says with which command to follow it: `process.follow`.
+    HandedOver = "handed-over",
     /// The node is shutting down.
     ShuttingDown = "shutting-down",
     /// The host failed; its log says more.

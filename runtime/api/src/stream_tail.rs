@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// The end of a stream of bytes, at most [`StreamTail::KEPT`] of them, and how
 /// much went before it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct StreamTail {
+    #[serde(with = "one_char_each")]
     kept: VecDeque<u8>,
     left_out: u64,
 }
@@ -41,6 +44,30 @@ impl StreamTail {
     }
 }
 
+/// Bytes as a text of the first 256 characters: short where they are one, and nothing of
+/// them is lost where they are none.
+mod one_char_each {
+    use std::collections::VecDeque;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &VecDeque<u8>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().copied().map(char::from).collect();
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<VecDeque<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.chars().map(|char| u8::try_from(char).map_err(D::Error::custom)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +78,16 @@ mod tests {
         let mut tail = StreamTail::default();
         parts.iter().for_each(|part| tail.push(part));
         tail.text()
+    }
+
+    #[test]
+    fn what_is_written_down_is_read_again_to_the_byte() {
+        let mut tail = StreamTail::default();
+        let all: Vec<u8> = (0..=255).cycle().take(KEPT + 5).collect();
+        tail.push(&all);
+        let text = serde_json::to_string(&tail).unwrap();
+        let again: StreamTail = serde_json::from_str(&text).unwrap();
+        assert_eq!((again.kept, again.left_out), (tail.kept, 5));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use drover_api::{Command, ErrorCode, JobId, NodeId};
 use drover_wamp::Client;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
-use crate::controller;
 use crate::streams::Chunks;
+use crate::{controller, succession};
 
 /// Bytes of output that may be on their way: enough for a fast link over some
 /// distance, and far below what a session holds for a slow receiver.
@@ -39,15 +40,13 @@ impl Fed {
     /// node does not take it; for people.
     pub(crate) async fn feed(&self, mut input: Chunks) -> Result<(), String> {
         loop {
-            let (arguments, is_last) = match input.recv().await {
-                None => (json!({ "eof": true }), true),
-                Some(Ok(bytes)) => match String::from_utf8(bytes) {
-                    Ok(text) => (json!({ "text": text }), false),
-                    Err(error) => (json!({ "base64": BASE64.encode(error.as_bytes()) }), false),
-                },
+            let chunk = match input.recv().await {
+                None => None,
+                Some(Ok(bytes)) => Some(bytes),
                 Some(Err(error)) => return Err(format!("it cannot be read here: {error}")),
             };
-            if !self.send(arguments).await? || is_last {
+            let is_last = chunk.is_none();
+            if !self.send(chunk).await? || is_last {
                 return Ok(());
             }
         }
@@ -56,21 +55,47 @@ impl Fed {
     /// Tells the job that there is no more input.
     pub(crate) async fn end(&self) {
         // One that has ended needs to hear nothing.
-        let _ = self.send(json!({ "eof": true })).await;
+        let _ = self.send(None).await;
     }
 
-    /// Whether the job reads on.
-    async fn send(&self, mut arguments: Value) -> Result<bool, String> {
-        arguments["id"] = json!(self.id);
-        let command = command(self.input, arguments);
-        let written = controller::run(&self.session, self.node, &command).await;
-        match written.map_err(|error| error.to_string())?.error {
-            None => Ok(true),
-            // It has ended, or has closed its input.
-            Some(error) if matches!(error.code, ErrorCode::UnknownJob | ErrorCode::Failed) => {
-                Ok(false)
+    /// Sends some bytes, or the end, and says whether the job reads on. Where an agent is
+    /// being replaced, the next one gets what this one has not taken.
+    async fn send(&self, mut chunk: Option<Vec<u8>>) -> Result<bool, String> {
+        let latest = Instant::now() + succession::PATIENCE;
+        loop {
+            let command = command(self.input, self.arguments(chunk.as_deref()));
+            let written = controller::run(&self.session, self.node, &command).await;
+            let reason = match written.map(|result| result.error) {
+                Ok(None) => return Ok(true),
+                Ok(Some(error)) => match error.code {
+                    // It has ended, or has closed its input.
+                    ErrorCode::UnknownJob | ErrorCode::Failed => return Ok(false),
+                    ErrorCode::HandedOver => {
+                        let written = error.detail["written"].as_u64().unwrap_or_default();
+                        if let Some(chunk) = &mut chunk {
+                            let written = usize::try_from(written).unwrap_or(usize::MAX);
+                            chunk.drain(..written.min(chunk.len()));
+                        }
+                        error.message
+                    }
+                    _ => return Err(error.message),
+                },
+                Err(error) if succession::is_between(&error) => error.to_string(),
+                Err(error) => return Err(error.to_string()),
+            };
+            if Instant::now() >= latest {
+                return Err(reason);
             }
-            Some(error) => Err(error.message),
+            sleep(succession::PAUSE).await;
+        }
+    }
+
+    fn arguments(&self, chunk: Option<&[u8]>) -> Value {
+        let id = &self.id;
+        match chunk.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+            None => json!({ "id": id, "eof": true }),
+            Some((_, Ok(text))) => json!({ "id": id, "text": text }),
+            Some((bytes, Err(_))) => json!({ "id": id, "base64": BASE64.encode(bytes) }),
         }
     }
 }

@@ -25,6 +25,7 @@ mod render;
 mod secrets;
 mod signing_key;
 mod streams;
+mod succession;
 mod transfer;
 mod whole_file;
 

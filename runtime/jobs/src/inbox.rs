@@ -58,6 +58,8 @@ pub enum InboxWrite {
     Accepted(Arc<Work>),
     /// It runs from now on.
     Started(u64),
+    /// It was to run, and did not begin: it waits again.
+    PutBack(u64),
     /// It has ended; it may never have been accepted.
     Ended(u64, Arc<JobResult>),
     /// The controller has the result: only the number is still needed.
@@ -71,6 +73,8 @@ pub enum InboxWrite {
 pub enum InboxEffect {
     /// Run a job, and say when it has ended.
     Start(Arc<Work>),
+    /// Wait for the end of a job that an agent before this one has begun, and say it.
+    GoOn(Arc<Work>),
     /// End a job that runs.
     Stop(u64),
     /// Tell the controller of this result.
@@ -99,6 +103,8 @@ pub struct SavedInbox {
     pub settled_below: u64,
     /// The jobs.
     pub jobs: Vec<KeptJob>,
+    /// Those of them that ran and still do: the agent before has handed them over.
+    pub going_on: BTreeSet<JobId>,
 }
 
 /// A job as it was on disk.
@@ -161,8 +167,8 @@ enum Phase {
 type InboxStep = Step<InboxWrite, InboxEffect>;
 
 impl Inbox {
-    /// What a node has that starts. What ran when it ended was interrupted; what had
-    /// waited is started.
+    /// What a node has that starts. What ran when it ended goes on where it was handed
+    /// over, and else was interrupted; what had waited is started.
     pub fn restore(
         node: NodeId,
         rules: InboxRules,
@@ -183,6 +189,9 @@ impl Inbox {
         let mut step = InboxStep::default();
         for KeptJob { number, phase } in saved.jobs {
             match phase {
+                KeptPhase::Running(work) if saved.going_on.contains(&work.command.id) => {
+                    inbox.go_on(&mut step, number, Arc::new(work));
+                }
                 KeptPhase::Waiting(work) => inbox.accept(number, Arc::new(work)),
                 KeptPhase::Running(work) => {
                     let result = inbox.without_answer(
@@ -318,6 +327,24 @@ impl Inbox {
         step
     }
 
+    /// A job that was to start has not: the agent ends, and begins nothing any more. It
+    /// waits for the next one.
+    pub fn put_back(&mut self, work: &Work) -> InboxStep {
+        let mut step = InboxStep::default();
+        self.drain();
+        if work.store == self.store
+            && self.running.remove(&work.number)
+            && let Some(phase) = self.jobs.get_mut(&work.number)
+            && let Phase::Running(work) = phase
+        {
+            let number = work.number;
+            *phase = Phase::Waiting(Arc::clone(work));
+            self.waiting.insert(number);
+            step.writes.push(InboxWrite::PutBack(number));
+        }
+        step
+    }
+
     /// The controller has taken a report.
     pub fn acknowledged(&mut self, store: &str, reported: &JobReported) -> InboxStep {
         let mut step = InboxStep::default();
@@ -403,6 +430,15 @@ impl Inbox {
         self.unsettled += 1;
         self.waiting.insert(number);
         self.jobs.insert(number, Phase::Waiting(work));
+    }
+
+    /// Takes up a job that runs already.
+    fn go_on(&mut self, step: &mut InboxStep, number: u64, work: Arc<Work>) {
+        self.bytes += size_of(&work.command);
+        self.unsettled += 1;
+        self.running.insert(number);
+        step.effects.push(InboxEffect::GoOn(Arc::clone(&work)));
+        self.jobs.insert(number, Phase::Running(work));
     }
 
     /// Starts what may start, in the order in which it was submitted.

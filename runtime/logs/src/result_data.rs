@@ -1,16 +1,18 @@
 //! The job's result, as a child writes it: the last message of a result level.
 
 use drover_api::Level;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocol::{Message, Part, Stream};
 
 /// Collects the result of a job from the messages of its two streams.
 ///
+/// It can be written down in the middle, for another process to go on.
+///
 /// The last complete message of level 20 (JSON), 21 (YAML), 22 (TOML), 23 (HRD)
 /// or 30 (the whole result of a job) counts; those before it are forgotten.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ResultCollector {
     max_bytes: usize,
     /// Of each stream, the parts so far of a message that is not complete.
@@ -18,11 +20,29 @@ pub struct ResultCollector {
     last: Option<(Level, Collected)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Collected {
+    #[serde(with = "in_base64")]
     data: Vec<u8>,
     /// Bytes that came, kept or not.
     length: usize,
+}
+
+mod in_base64 {
+    use data_encoding::BASE64;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64.decode(text.as_bytes()).map_err(D::Error::custom)
+    }
 }
 
 /// A job's data, read and checked.

@@ -1,6 +1,7 @@
 //! `process.*`: child processes of the node.
 
 mod execute;
+mod follow;
 mod stats;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::streams::{InputArguments, TakenArguments, input, taken};
 use super::{Alias, Answer, Ends, Request, Row, arguments_of, no_arguments};
 use execute::execute;
+pub(crate) use follow::go_on;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -46,12 +48,28 @@ pub(super) const ROWS: &[Row] = &[
         run: |request| Box::pin(execute(request, ProcessSpec::execute_script)),
     },
     Row {
+        name: "process.follow",
+        aliases: &[],
+        kind: OperationKind::Task,
+        ends: Ends::ByItself,
+        doc: "Waits for the end of a job that is running, and answers as `process.execute` does.\n\
+              When the agent's program is replaced, `process.execute` ends with the error \
+              `handed-over`, and the job goes on: the first who follows it within a minute gets \
+              the rest of the output, and the result; cancelling ends the job then. Of any other \
+              job only the end is told.",
+        arguments: arguments_of::<follow::FollowArguments>,
+        returns: || Value::Bool(true),
+        run: |request| Box::pin(follow::follow(request)),
+    },
+    Row {
         name: "process.stdin",
         aliases: &[],
         kind: OperationKind::Task,
         ends: Ends::ByItself,
         doc: "Writes to the standard input of a job that was run with `stdin=open`.\nAnswers \
-              when the program's pipe has taken all of it; `eof=true` closes it after that.",
+              when the program's pipe has taken all of it; `eof=true` closes it after that. The \
+              error `handed-over` tells as `written` of its detail how many bytes were taken: the \
+              rest is for the agent that comes next.",
         arguments: arguments_of::<InputArguments>,
         returns: || json!({ "type": "null" }),
         run: |request| Box::pin(input(request)),
@@ -221,6 +239,7 @@ fn status(job: &JobStatus) -> Value {
 
 pub(super) fn in_words(error: &ManagerError) -> JobError {
     let code = match error {
+        ManagerError::HandedOver(id) => return handed_over(id),
         ManagerError::Duplicate(_) => ErrorCode::DuplicateId,
         ManagerError::Unknown(_) | ManagerError::NotRunning(_) => ErrorCode::UnknownJob,
         ManagerError::UnknownDependency(_)
@@ -231,6 +250,16 @@ pub(super) fn in_words(error: &ManagerError) -> JobError {
         ManagerError::ShuttingDown => ErrorCode::ShuttingDown,
     };
     JobError::new(code, error.to_string())
+}
+
+/// The answer to whoever waits for a job that goes on with another agent.
+pub(super) fn handed_over(id: &JobId) -> JobError {
+    let message = format!(
+        "the agent's program is being replaced while job {id} runs; the job goes on: follow it \
+         with `drover call NODE process.follow id={id}`"
+    );
+    let detail = json!({ "follow": { "cmd": "process.follow", "args": { "id": id } } });
+    JobError::new(ErrorCode::HandedOver, message).with_detail(detail)
 }
 
 fn lost(id: &JobId) -> JobError {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::process::in_words;
+use super::process::{handed_over, in_words};
 use super::{Answer, Request, passed};
 use crate::streams::NotRead;
 
@@ -65,11 +65,16 @@ async fn write(request: Request<'_>, arguments: InputArguments) -> Result<Answer
     }
     let writer =
         request.node.processes().manager().stdin(&id).await.map_err(|error| in_words(&error))?;
-    if !bytes.is_empty() {
-        writer.write(&bytes).await.map_err(|error| {
-            let message = format!("job {id} does not read its standard input any more: {error}");
-            JobError::new(ErrorCode::Failed, message)
-        })?;
+    let leaving = request.node.processes().leaving();
+    let written = writer.write_until(&bytes, leaving.cancelled()).await.map_err(|error| {
+        let message = format!("job {id} does not read its standard input any more: {error}");
+        JobError::new(ErrorCode::Failed, message)
+    })?;
+    if leaving.is_cancelled() && (written < bytes.len() || eof) {
+        // The rest, and the end, are to be sent to the next agent.
+        let mut error = handed_over(&id);
+        error.detail["written"] = written.into();
+        return Err(error);
     }
     if eof {
         writer.close().await;

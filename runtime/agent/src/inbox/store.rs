@@ -1,6 +1,7 @@
 //! The file of the inbox. One connection writes, in the journal's thread; another
 //! one reads the results that are to be reported.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,7 @@ fn load(connection: &Connection) -> rusqlite::Result<SavedInbox> {
         Ok(KeptJob { number: row.get::<_, i64>(0)?.cast_unsigned(), phase })
     })?;
     let jobs = jobs.collect::<rusqlite::Result<_>>()?;
-    Ok(SavedInbox { store, settled_below, jobs })
+    Ok(SavedInbox { store, settled_below, jobs, going_on: BTreeSet::new() })
 }
 
 /// Writes one thing into the transaction that is open.
@@ -88,6 +89,10 @@ pub(super) fn write(connection: &Connection, write: &InboxWrite) -> rusqlite::Re
         }
         InboxWrite::Started(number) => {
             let sql = "UPDATE jobs SET phase = 'running' WHERE number = ?";
+            connection.prepare_cached(sql)?.execute([number.cast_signed()]).map(drop)
+        }
+        InboxWrite::PutBack(number) => {
+            let sql = "UPDATE jobs SET phase = 'waiting' WHERE number = ?";
             connection.prepare_cached(sql)?.execute([number.cast_signed()]).map(drop)
         }
         InboxWrite::Ended(number, result) => {

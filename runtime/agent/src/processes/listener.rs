@@ -14,10 +14,12 @@ use drover_plugin_host::{Host, ParserSpec};
 use drover_process::{
     Cause, JobEvent, JobInfo, Origin, Outcome, OutputStream, ParseSpec, ProcessSpec, TreeUsage,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::unfinished::Earlier;
 use super::{AllBegun, Expectant, Finished, Listeners, Live};
 use crate::logs::{JobLevels, JobLog, PlainLines};
 use crate::vitals::Vitals;
@@ -36,7 +38,6 @@ pub(super) struct Listener {
     id: JobId,
     log: JobLog,
     heard: Heard,
-    tails: [StreamTail; 2],
     expectant: Option<Expectant>,
     /// Whether the log has been told what the run uses.
     is_measured: bool,
@@ -45,12 +46,22 @@ pub(super) struct Listener {
     vitals: Vitals,
 }
 
-/// What of the messages goes into the result.
-struct Heard {
+/// What of the output goes into the result.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Heard {
     results: ResultCollector,
     /// The last message of level 9 of each stream, as far as it has come.
     critical: [Vec<u8>; 2],
     last_critical: Option<Vec<u8>>,
+    tails: [StreamTail; 2],
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        let (critical, last_critical, tails) = Default::default();
+        let results = ResultCollector::new(ResultCollector::MAX_BYTES);
+        Self { results, critical, last_critical, tails }
+    }
 }
 
 /// The levels that a command's arguments say.
@@ -86,11 +97,6 @@ impl Listener {
             tracing::warn!(job = %id, %error, "a remembered job is logged with all levels");
             JobLevels::default()
         });
-        let heard = Heard {
-            results: ResultCollector::new(ResultCollector::MAX_BYTES),
-            critical: Default::default(),
-            last_critical: None,
-        };
         let mut log = listeners.logs.of_job(source, levels);
         if let Some((host, parse)) = host.zip(spec.parse.clone()) {
             let ParseSpec { plugin, format, options } = parse;
@@ -100,8 +106,7 @@ impl Listener {
         let mut listener = Self {
             id: id.clone(),
             log,
-            heard,
-            tails: Default::default(),
+            heard: Heard::default(),
             expectant,
             is_measured: false,
             begun: Arc::clone(&listeners.begun),
@@ -113,6 +118,10 @@ impl Listener {
 
     /// Goes on with what the agent before had of lines and blocks, if the program does.
     fn go_on(&mut self, origin: Origin) {
+        let earlier = self.begun.take_earlier(&self.id);
+        if let Some(earlier) = earlier.filter(|_| origin.goes_on()) {
+            self.heard = earlier.heard;
+        }
         let Some(begun) = self.begun.take(&self.id).filter(|_| origin != Origin::Submitted) else {
             return;
         };
@@ -137,8 +146,12 @@ impl Listener {
         }
         // The manager ended first: the next agent takes the job over.
         let begun = self.log.unfinished();
-        self.begun.leave(self.id.clone(), begun);
+        let live = self.expectant.as_ref().and_then(|expectant| expectant.live.as_ref());
+        let is_followed = live.is_some_and(|live| !live.is_closed());
+        self.begun.leave(self.id.clone(), begun, Earlier { heard: self.heard, is_followed });
         let _ = self.log.write().await;
+        // Only now is it told that no more comes.
+        drop(self.expectant);
     }
 
     /// What happens next. Lines that a parser holds back meanwhile are written
@@ -159,7 +172,7 @@ impl Listener {
         match event {
             JobEvent::Output { stream, bytes } => {
                 let of = stream_of(stream);
-                self.tails[of as usize].push(&bytes);
+                self.heard.tails[of as usize].push(&bytes);
                 let Self { log, heard, .. } = self;
                 log.output(of, &bytes, &mut |stream, message| heard.take(stream, message));
                 let live = self.expectant.as_ref().and_then(|expectant| expectant.live.as_ref());
@@ -224,11 +237,11 @@ impl Listener {
 
     async fn end(mut self, outcome: Outcome) {
         self.end_output();
-        let Self { id, mut log, heard, tails, expectant, .. } = self;
+        let Self { id, mut log, heard, expectant, .. } = self;
         let mut writing = Box::pin(async move { log.write().await });
         let is_written = timeout(WRITE_PATIENCE, &mut writing).await;
         if let Some(expectant) = expectant {
-            let finished = finish(outcome, heard, tails).await;
+            let finished = finish(outcome, heard).await;
             // Whoever waited may have gone.
             let _ = expectant.finished.send(finished);
         }
@@ -252,9 +265,14 @@ impl Heard {
     }
 }
 
+/// What is told of a job that has ended, and nothing else is known of.
+pub(super) async fn ended(outcome: Outcome) -> Finished {
+    finish(outcome, Heard::default()).await
+}
+
 /// Puts together what is told of a job that has ended.
-async fn finish(outcome: Outcome, heard: Heard, tails: [StreamTail; 2]) -> Finished {
-    let Heard { results, last_critical, .. } = heard;
+async fn finish(outcome: Outcome, heard: Heard) -> Finished {
+    let Heard { results, last_critical, tails, .. } = heard;
     // Reading megabytes of YAML takes its time.
     let data = tokio::task::spawn_blocking(|| results.finish()).await;
     let data = data.unwrap_or_else(|error| {

@@ -226,7 +226,7 @@ fn spec(program: Program, context: &SpecContext) -> ProcessSpec {
         ready: None,
         queue: None,
         grace: context.grace.min(GRACE),
-        on_agent_restart: OnAgentRestart::End,
+        on_agent_restart: OnAgentRestart::EndWithAgent,
         stats_interval: context.stats_interval,
         levels: LevelTexts { loglevels: Some("-".to_owned()), ..LevelTexts::default() },
         parse: None,

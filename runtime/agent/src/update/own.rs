@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use drover_process::{OnAgentRestart, Phase};
+use drover_process::ManagerError;
 use drover_signing::ContentHash;
 use drover_update::{Event, Version};
 use tokio::process::Command;
@@ -21,10 +21,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::work::{Done, in_words};
+use crate::commands;
 use crate::node::Node;
 
 /// How often the agent that is watched, or waits for its jobs, is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How soon it is tried again to hand the processes over.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a file may be busy that was written a moment ago: a child that is just
 /// being started still has it open.
@@ -126,12 +130,24 @@ impl Own {
         }
     }
 
-    /// Ends the agent for the program that is to run, when no job would end with it or
-    /// after the patience.
+    /// Ends the agent for the program that is to run, when no job of a plugin would end
+    /// with it or after the patience. Processes go on: the other agent has them then.
     pub(super) async fn hand_over(self, node: Node) -> Done {
+        node.inbox().drain();
         let latest = Instant::now() + self.patience;
-        while Instant::now() < latest && is_busy(&node).await {
+        while Instant::now() < latest && is_busy(&node) {
             sleep(LOOK).await;
+        }
+        while let Err(error) = node.processes().hand_over().await {
+            if error == ManagerError::ShuttingDown {
+                // The agent ends already, for another reason.
+                break;
+            }
+            tracing::error!(
+                error = in_words(&error),
+                "the processes cannot be handed over to another version of the agent, which waits"
+            );
+            sleep(AGAIN).await;
         }
         tracing::info!("the agent ends, for another version of its program to run");
         node.hand_over();
@@ -139,17 +155,10 @@ impl Own {
     }
 }
 
-/// Whether there are jobs that end with the agent.
-async fn is_busy(node: &Node) -> bool {
-    let lasts = |cmd: &str| ["agent.", "plugin.", "log."].iter().any(|of| cmd.starts_with(of));
-    if node.running().iter().any(|job| !lasts(&job.cmd)) {
-        return true;
-    }
-    let jobs = node.processes().manager().list().await.unwrap_or_default();
-    jobs.iter().any(|job| {
-        matches!(job.phase, Phase::Running { .. })
-            && job.spec.on_agent_restart == OnAgentRestart::End
-    })
+/// Whether there are jobs that end with the agent. Of its own commands none does any
+/// work that is lost.
+fn is_busy(node: &Node) -> bool {
+    node.running().iter().any(|job| !commands::is_own(&job.cmd))
 }
 
 async fn output(command: &mut Command) -> io::Result<Output> {

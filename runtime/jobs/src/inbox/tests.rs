@@ -97,6 +97,7 @@ fn what_ran_when_the_agent_died_is_interrupted_and_what_waited_is_started() {
             KeptJob { number: 1, phase: KeptPhase::Running(work(1)) },
             KeptJob { number: 2, phase: KeptPhase::Waiting(work(2)) },
         ],
+        going_on: BTreeSet::new(),
     };
     let (_, step) = Inbox::restore(NodeId::new(1, 1), RULES, saved, Timestamp(0));
     assert_eq!(starts(&step), [2]);
@@ -105,6 +106,40 @@ fn what_ran_when_the_agent_died_is_interrupted_and_what_waited_is_started() {
         _ => None,
     });
     assert_eq!(ended, Some(ErrorCode::Interrupted));
+}
+
+#[test]
+fn what_was_handed_over_goes_on_and_is_not_started() {
+    let work = Work {
+        store: "store".to_owned(),
+        number: 1,
+        command: job(1).command,
+        start_by: None,
+        end_by: None,
+        by: String::new(),
+    };
+    let saved = SavedInbox {
+        store: "store".to_owned(),
+        settled_below: 0,
+        going_on: [work.id().clone()].into(),
+        jobs: vec![KeptJob { number: 1, phase: KeptPhase::Running(work) }],
+    };
+    let (mut inbox, step) = Inbox::restore(NodeId::new(1, 1), RULES, saved, Timestamp(0));
+    assert!(step.writes.is_empty());
+    assert!(matches!(&step.effects[..], [InboxEffect::GoOn(work)] if work.number == 1));
+    let step = end(&mut inbox, 1);
+    assert!(matches!(step.writes[..], [InboxWrite::Ended(1, _)]), "{step:?}");
+}
+
+#[test]
+fn what_has_not_begun_when_the_agent_ends_waits_and_nothing_else_begins() {
+    let mut inbox = inbox();
+    let _ = inbox.deliver(delivery(0, vec![job(1), job(2)]), Timestamp(0));
+    let work = Arc::clone(inbox.running(1).unwrap());
+    let step = inbox.put_back(&work);
+    assert!(matches!(step.writes[..], [InboxWrite::PutBack(1)]) && step.effects.is_empty());
+    assert!(inbox.put_back(&work).writes.is_empty());
+    assert_eq!(starts(&inbox.tick(Timestamp(1))), Vec::<u64>::new());
 }
 
 #[test]

@@ -68,6 +68,26 @@ impl Node {
         self.unsafe_steps.clear();
         self.running.clear();
         self.stopped.clear();
+        self.begin_again(now);
+    }
+
+    /// Ends in order, and begins again with what is safe and what runs. `left` of the
+    /// jobs that run had not really begun.
+    pub(crate) fn hand_over(&mut self, left: usize, history: &mut History, now: Timestamp) {
+        assert!(self.unsafe_steps.is_empty(), "it ends in order");
+        let unbegun: Vec<_> = self.running.keys().copied().take(left).collect();
+        for number in unbegun {
+            let Some((work, _)) = self.running.remove(&number) else { continue };
+            // It is not the agent's to begin any more.
+            *history.starts.entry(number).or_default() -= 1;
+            let step = self.inbox.put_back(&work);
+            assert!(step.effects.is_empty());
+            step.writes.into_iter().for_each(|write| self.disk.write(write));
+        }
+        self.begin_again(now);
+    }
+
+    fn begin_again(&mut self, now: Timestamp) {
         self.unreported.clear();
         self.started.clear();
         let kept = |(number, kept): (&u64, &Kept)| KeptJob {
@@ -83,6 +103,7 @@ impl Node {
             store: self.disk.store.clone(),
             settled_below: self.disk.settled_below,
             jobs: self.disk.jobs.iter().map(kept).collect(),
+            going_on: self.running.values().map(|(work, _)| work.id().clone()).collect(),
         };
         let (inbox, step) = Inbox::restore(self.id, RULES, saved, now);
         self.inbox = inbox;
@@ -145,6 +166,8 @@ impl Node {
                         self.started.push((work.number, now));
                         self.running.insert(work.number, (work, now.0 + length));
                     }
+                    // It runs all the time.
+                    InboxEffect::GoOn(_) => {}
                     InboxEffect::Stop(number) => drop(self.stopped.insert(number)),
                     InboxEffect::Report(number) => drop(self.unreported.insert(number)),
                     // It is for people.
@@ -224,6 +247,12 @@ impl Disk {
                     panic!("{number} does not wait");
                 };
                 self.jobs.insert(number, Kept::Running(work));
+            }
+            InboxWrite::PutBack(number) => {
+                let Some(Kept::Running(work)) = self.jobs.remove(&number) else {
+                    panic!("{number} does not run");
+                };
+                self.jobs.insert(number, Kept::Waiting(work));
             }
             InboxWrite::Ended(number, result) => {
                 drop(self.jobs.insert(number, Kept::Ended(result)));

@@ -87,7 +87,11 @@ impl World {
                     }
                 } else {
                     let place = self.some_node();
-                    self.nodes[place].crash(self.now);
+                    if self.happens(40) {
+                        self.hand_over(place);
+                    } else {
+                        self.nodes[place].crash(self.now);
+                    }
                     self.join(place);
                 }
             }
@@ -101,6 +105,15 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Another agent takes the place of a node's.
+    fn hand_over(&mut self, place: usize) {
+        let left = self.chance.random_range(0..3);
+        while self.nodes[place].has_unsafe() {
+            self.sync_node(place);
+        }
+        self.nodes[place].hand_over(left, &mut self.history, self.now);
     }
 
     fn some_node(&mut self) -> usize {

@@ -5,16 +5,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use drover_api::{Command, ErrorCode, JobError, JobState, Progress};
-use drover_process::{OnAgentRestart, OutputStream, ProcessSpec, SpecContext, SpecError};
+use drover_api::{Command, ErrorCode, JobError, JobId, JobState, Progress};
+use drover_process::{OutputStream, ProcessSpec, SpecContext, SpecError};
 use drover_wamp::Payload;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Answer, Request, passed};
-use super::{in_words, lost};
-use crate::processes::{Live, levels_of};
+use super::{handed_over, in_words, lost};
+use crate::node::Node;
+use crate::processes::{Expected, Live, Output, Processes, levels_of};
 use crate::streams::Window;
 
 /// Chunks of output between a listener and its caller; more hold the child back.
@@ -32,7 +33,7 @@ enum Interruption {
 
 pub(super) async fn execute(request: Request<'_>, read: ReadSpec) -> Result<Answer, JobError> {
     let Request { node, call, command } = request;
-    let Command { id, args, data, timeout_ms, .. } = command;
+    let Command { id, args, data, .. } = command;
     let processes = node.processes();
     let mut args = args.clone();
     let window = args.remove("window").and_then(|size| size.as_u64());
@@ -40,44 +41,92 @@ pub(super) async fn execute(request: Request<'_>, read: ReadSpec) -> Result<Answ
         .map_err(|error| JobError::new(ErrorCode::InvalidArguments, error.to_string()))?;
     levels_of(&spec)?;
     if spec.is_remembered() {
-        processes.manager().submit(id.clone(), spec).await.map_err(|error| in_words(&error))?;
+        let submitted = processes.manager().submit(id.clone(), spec).await;
+        submitted.map_err(|error| not_begun(in_words(&error)))?;
         return Ok(json!({ "id": id, "remembered": true }).into());
     }
-    let outlives_agent = spec.on_agent_restart == OnAgentRestart::Adopt;
     let (live, output) = mpsc::channel(LIVE_BACKLOG);
-    let mut expected = processes.expect(id, call.wants_progress.then_some(live));
-    processes.manager().submit(id.clone(), spec).await.map_err(|error| in_words(&error))?;
-
-    let window = window.map(|size| node.windows().open(id, size));
-    let is_cut_short = CancellationToken::new();
-    let telling = tell_all(request, output, window, is_cut_short.clone());
-    // All that was written comes before the answer.
-    let mut whole = pin!(async { tokio::join!(&mut expected.finished, telling).0 });
-    let interruption = tokio::select! {
-        biased;
-        finished = &mut whole => return finished.map(Answer::from).map_err(|_| lost(id)),
-        () = call.cancelled().cancelled() => Interruption::Cancelled,
-        limit = passed(timeout_ms.map(Duration::from_millis)) => Interruption::TimedOut(limit),
-        () = node.stop().cancelled() => {
-            let fate = if outlives_agent { "goes on without it" } else { "ends with it" };
-            let message = format!("the agent is shutting down, and job {id} {fate}");
-            return Err(JobError::new(ErrorCode::ShuttingDown, message));
-        }
-    };
-    is_cut_short.cancel();
-    let (killed, finished) = tokio::join!(processes.manager().kill(id), whole);
-    if let Err(error) = killed {
-        tracing::debug!(job = %id, %error, "the job ended before it was killed");
+    let expected = processes.expect(id, call.wants_progress.then_some(live));
+    if let Err(error) = processes.manager().submit(id.clone(), spec).await {
+        return Err(not_begun(in_words(&error)));
     }
-    let answer = Answer::from(finished.map_err(|_| lost(id))?);
-    Ok(interrupted(command, answer, &interruption))
+    let whole = Whole { id, expected, output: Output::of(output), window };
+    whole.wait_for(request).await
+}
+
+/// Says of an error that nothing has begun, for whoever would begin it again.
+fn not_begun(error: JobError) -> JobError {
+    match error.code {
+        ErrorCode::ShuttingDown => error.with_detail(json!({ "begun": false })),
+        _ => error,
+    }
+}
+
+/// A job of the process manager that a caller waits for.
+pub(super) struct Whole<'a> {
+    pub(super) id: &'a JobId,
+    pub(super) expected: Expected,
+    pub(super) output: Output,
+    /// Bytes of output that may be on their way.
+    pub(super) window: Option<u64>,
+}
+
+impl Whole<'_> {
+    /// Waits for the end, and passes on what is written until then. Whoever goes away
+    /// ends the job.
+    pub(super) async fn wait_for(self, request: Request<'_>) -> Result<Answer, JobError> {
+        let Request { node, call, command } = request;
+        let Self { id, mut expected, output, window } = self;
+        let processes = node.processes();
+        let window = window.map(|size| node.windows().open(id, size));
+        let is_cut_short = CancellationToken::new();
+        let telling = tell_all(request, output, window, is_cut_short.clone());
+        // All that was written comes before the answer.
+        let mut whole = pin!(async { tokio::join!(&mut expected.finished, telling).0 });
+        let interruption = tokio::select! {
+            biased;
+            finished = &mut whole => {
+                return finished.map(Answer::from).map_err(|_| gone_on(processes, id));
+            }
+            () = call.cancelled().cancelled() => Interruption::Cancelled,
+            limit = passed(command.timeout_ms.map(Duration::from_millis)) => {
+                Interruption::TimedOut(limit)
+            }
+            () = ends_without_successor(node) => {
+                let message = format!("the agent is shutting down while job {id} runs");
+                return Err(JobError::new(ErrorCode::ShuttingDown, message));
+            }
+        };
+        is_cut_short.cancel();
+        let (killed, finished) = tokio::join!(processes.manager().kill(id), whole);
+        if let Err(error) = killed {
+            tracing::debug!(job = %id, %error, "the job ended before it was killed");
+        }
+        let answer = Answer::from(finished.map_err(|_| gone_on(processes, id))?);
+        Ok(interrupted(id, answer, &interruption))
+    }
+}
+
+/// Why nobody here hears of the end of a job.
+fn gone_on(processes: &Processes, id: &JobId) -> JobError {
+    match processes.leaving().is_cancelled() {
+        true => handed_over(id),
+        false => lost(id),
+    }
+}
+
+/// Resolves when the agent ends, unless its jobs are another agent's by then.
+async fn ends_without_successor(node: &Node) {
+    node.stop().cancelled().await;
+    if node.processes().leaving().is_cancelled() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The answer to a command that was interrupted: it says by whom.
-fn interrupted(command: &Command, mut answer: Answer, interruption: &Interruption) -> Answer {
+fn interrupted(id: &JobId, mut answer: Answer, interruption: &Interruption) -> Answer {
     // It may have ended by itself at the same time.
     if answer.state == JobState::Killed {
-        let id = &command.id;
         let (state, code, message) = match interruption {
             Interruption::Cancelled => {
                 let message = format!("job {id} was cancelled by its caller");
@@ -95,23 +144,27 @@ fn interrupted(command: &Command, mut answer: Answer, interruption: &Interruptio
 }
 
 /// Tells all output, as fast as the caller takes it. Once the job is cut short,
-/// what the caller has no room for is left to the log: nobody waits for it.
+/// what the caller has no room for is left to the log: nobody waits for it. Once it is
+/// handed over there is room for all that is left: it is little, and the next agent does
+/// not have it.
 async fn tell_all(
     request: Request<'_>,
-    mut output: mpsc::Receiver<Live>,
+    mut output: Output,
     mut window: Option<Window>,
     is_cut_short: CancellationToken,
 ) {
     if window.is_some() {
         tell(request, json!({ "accepted": true })).await;
     }
-    while let Some(live) = output.recv().await {
+    let leaving = request.node.processes().leaving();
+    while let Some(live) = output.next().await {
         if let Some(window) = &mut window {
             tokio::select! {
                 _ = window.room() => {}
                 () = is_cut_short.cancelled() => {}
+                () = leaving.cancelled() => {}
             }
-            if !window.has_room() {
+            if !window.has_room() && !leaving.is_cancelled() {
                 continue;
             }
             window.send(live.bytes.len());

@@ -6,25 +6,32 @@
 //!     │ └──────── process.taken ◀─────┘   how much was printed
 //!     └── process.stdin ◀── feed ◀── stdin
 //! ```
+//!
+//! Where the agent is replaced meanwhile, the program goes on, and so does this: the
+//! next agent is asked for the rest by `process.follow`.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use anyhow::Context;
 use data_encoding::BASE64;
 use drover_api::{Command, JobResult, JobState, NodeStatus, Progress, procedures};
-use drover_wamp::{CallOptions, Client, Payload, RunningCall};
+use drover_wamp::{CallError, CallOptions, Client, Payload, RunningCall};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
+use super::super::call::milliseconds;
 use super::ending::{BROKEN_PIPE, exit_of, remark, unanswered};
 use crate::exit::{Exit, Failure};
-use crate::feed::{Fed, Takings};
+use crate::feed::{Fed, Takings, WINDOW};
 use crate::output::{self, Stream};
 use crate::streams::{Chunk, Printed, Printer, read_stdin};
+use crate::succession;
 
 /// A program that runs for this one.
 pub(super) struct Attached<'a> {
@@ -32,7 +39,9 @@ pub(super) struct Attached<'a> {
     node: &'a NodeStatus,
     fed: Fed,
     program: String,
-    running: RunningCall,
+    /// None between two agents.
+    running: Option<RunningCall>,
+    succession: Succession,
     as_json: bool,
     printer: Printer,
     printed: Printed,
@@ -40,6 +49,16 @@ pub(super) struct Attached<'a> {
     interrupts: Signal,
     /// Why the job is to end before its time.
     ended_by: Option<EndedBy>,
+    is_feeding: bool,
+}
+
+/// What is to be known to go on with another agent.
+#[derive(Debug)]
+struct Succession {
+    /// When the job is to have ended.
+    deadline: Option<Instant>,
+    /// When the next agent is to be there, once the job is handed over.
+    latest: Option<Instant>,
 }
 
 /// What ends the job from this side.
@@ -82,6 +101,8 @@ impl<'a> Attached<'a> {
         let program = program.to_owned();
         let procedure = procedures::run(node.description.id());
         let payload = Payload::one(&command)?;
+        let limit = command.timeout_ms.map(Duration::from_millis);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let id = command.id;
         let running = session.start(&procedure, payload, CallOptions::default()).await;
         let running = running.map_err(|error| unanswered(error, &program, node, &id))?;
@@ -98,13 +119,15 @@ impl<'a> Attached<'a> {
             node,
             fed,
             program,
-            running,
+            running: Some(running),
+            succession: Succession { deadline, latest: None },
             as_json,
             printer,
             printed,
             takings,
             interrupts,
             ended_by,
+            is_feeding: true,
         })
     }
 
@@ -119,11 +142,21 @@ impl<'a> Attached<'a> {
                 _ => Ok(()),
             }
         };
-        if let Waited::LongEnough = self.follow(accept, feeding).await? {
-            return Ok(Exit::Cancelled);
-        }
-        let Self { session, node, fed: Fed { id, .. }, program, running, as_json, printer, .. } =
-            self;
+        let (mut accept, mut feeding) = (Some(accept), pin!(feeding));
+        let answer = loop {
+            if let Waited::LongEnough = self.follow(&mut accept, &mut feeding).await? {
+                return Ok(Exit::Cancelled);
+            }
+            let Some(running) = self.running.take() else { continue };
+            let answer = running.answer().await;
+            if !self.succession.follows(&answer) {
+                break answer;
+            }
+            if let Waited::LongEnough = self.go_on().await? {
+                return Ok(Exit::Cancelled);
+            }
+        };
+        let Self { session, node, fed: Fed { id, .. }, program, as_json, printer, .. } = self;
         drop(printer);
         let mut ended_by = self.ended_by;
         if let Waited::LongEnough =
@@ -131,7 +164,6 @@ impl<'a> Attached<'a> {
         {
             return Ok(Exit::Cancelled);
         }
-        let answer = running.answer().await;
         let result = answer.map_err(|error| match ended_by {
             Some(EndedBy::Person) => {
                 let message = format!("job {id} was told to end; its node has not confirmed");
@@ -167,14 +199,12 @@ impl<'a> Attached<'a> {
     /// Shows reports as they come, until there are no more.
     async fn follow(
         &mut self,
-        accept: oneshot::Sender<()>,
-        feeding: impl Future<Output = Result<(), String>>,
+        accept: &mut Option<oneshot::Sender<()>>,
+        feeding: &mut Pin<&mut impl Future<Output = Result<(), String>>>,
     ) -> Result<Waited, Failure> {
-        let mut accept = Some(accept);
-        let mut feeding = pin!(feeding);
-        let mut is_feeding = true;
         loop {
-            let Self { running, printer, printed, interrupts, .. } = self;
+            let Self { running, printer, printed, interrupts, is_feeding, .. } = self;
+            let Some(running) = running else { return Ok(Waited::ToTheEnd) };
             // A report that there is no room for waits at the session.
             let next = async {
                 let room = printer.room().await;
@@ -194,11 +224,11 @@ impl<'a> Attached<'a> {
                     Ok(bytes) => self.takings.add(bytes),
                     Err(error) => {
                         self.ended_by.get_or_insert(EndedBy::Output(error));
-                        self.running.cancel();
+                        running.cancel();
                     }
                 },
-                fed = &mut feeding, if is_feeding => {
-                    is_feeding = false;
+                fed = &mut *feeding, if *is_feeding => {
+                    *is_feeding = false;
                     if let Err(reason) = fed {
                         let program = &self.program;
                         let note =
@@ -207,20 +237,61 @@ impl<'a> Attached<'a> {
                     }
                 }
                 _ = interrupts.recv() => {
-                    if let Some(EndedBy::Person) = self.ended_by {
+                    running.cancel();
+                    if let Waited::LongEnough = self.interrupted() {
                         return Ok(Waited::LongEnough);
                     }
-                    let note = format!(
-                        "drover: ending `{}` with all its processes; Ctrl-C again leaves without \
-                         waiting for that",
-                        self.program
-                    );
-                    self.printer.note(&note);
-                    self.ended_by = Some(EndedBy::Person);
-                    self.running.cancel();
                 }
             }
         }
+    }
+
+    /// Somebody wants the end; the second time, not even to wait for it.
+    fn interrupted(&mut self) -> Waited {
+        if let Some(EndedBy::Person) = self.ended_by {
+            return Waited::LongEnough;
+        }
+        let note = format!(
+            "drover: ending `{}` with all its processes; Ctrl-C again leaves without waiting for \
+             that",
+            self.program
+        );
+        self.printer.note(&note);
+        self.ended_by = Some(EndedBy::Person);
+        Waited::ToTheEnd
+    }
+
+    /// Asks the next agent for the rest, in a moment.
+    async fn go_on(&mut self) -> Result<Waited, Failure> {
+        tokio::select! {
+            () = sleep(succession::PAUSE) => {}
+            _ = self.interrupts.recv() => {
+                if let Waited::LongEnough = self.interrupted() {
+                    return Ok(Waited::LongEnough);
+                }
+            }
+        }
+        let description = &self.node.description;
+        let Value::Object(args) = json!({ "id": self.fed.id, "window": WINDOW }) else {
+            return Ok(Waited::ToTheEnd);
+        };
+        let left = self.succession.deadline.map(|deadline| deadline - Instant::now());
+        let command = Command {
+            gid: Some(description.gid),
+            nid: Some(description.nid),
+            args,
+            timeout_ms: left.map(milliseconds),
+            ..Command::new("process.follow")
+        };
+        let (procedure, payload) = (procedures::run(description.id()), Payload::one(&command)?);
+        let running = self.session.start(&procedure, payload, CallOptions::default()).await;
+        let id = &self.fed.id;
+        let running = running.map_err(|error| unanswered(error, &self.program, self.node, id))?;
+        if self.ended_by.is_some() {
+            running.cancel();
+        }
+        self.running = Some(running);
+        Ok(Waited::ToTheEnd)
     }
 
     fn show(&mut self, report: Value, room: Option<OwnedPermit<Chunk>>) -> Result<(), Failure> {
@@ -238,6 +309,18 @@ impl<'a> Attached<'a> {
             _ => self.takings.add(bytes.len()),
         }
         Ok(())
+    }
+}
+
+impl Succession {
+    /// Whether the next agent is to be asked, after this answer.
+    fn follows(&mut self, answer: &Result<Payload, CallError>) -> bool {
+        if succession::is_handed_over(answer) {
+            self.latest = Some(Instant::now() + succession::PATIENCE);
+            return true;
+        }
+        self.latest.is_some_and(|latest| Instant::now() < latest)
+            && succession::is_unanswered(answer)
     }
 }
 
