@@ -29,6 +29,7 @@ mod log_lines;
 mod logs;
 mod metrics;
 mod network;
+mod own_roles;
 mod permissions;
 mod plugin_programs;
 mod plugins;

@@ -132,6 +132,19 @@ pub struct AccessName {
     pub name: String,
 }
 
+/// Changes the labels of a node that has joined with a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelNode {
+    /// The node, by number or name.
+    pub node: String,
+    /// Labels that it gets. One such as `zone=eu` takes the place of another `zone=`.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// Labels that it loses; `zone` stands for `zone=eu` as well.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
 /// A node wants to be known by another key as well, until it has used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateKey {
@@ -211,6 +224,14 @@ pub struct Scope {
     pub nodes: Option<crate::Selector>,
 }
 
+impl Scope {
+    /// Whether it leaves nothing out.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A token with which programs are let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiToken {
@@ -239,6 +260,26 @@ pub struct WhoAmI {
     pub user: String,
     /// The role.
     pub role: String,
+}
+
+/// On whose word something is done later, such as a job for a node that is away. It
+/// is kept with what was asked, so that it can be judged again when the time comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// The user.
+    pub user: String,
+    /// The role, if it is less than the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What of that role's counts.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
+    /// The token by which that is less, while it is not withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// When that token expires: what was asked before that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// Asks for lines of the audit log, the newest last.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, RolloutId, Selector, Timestamp};
+use crate::{Authority, NodeId, RolloutId, Selector, Timestamp};
 
 /// A rule: an element of the answer of [`DESIRED_LIST`](crate::procedures::DESIRED_LIST).
 ///
@@ -14,6 +14,9 @@ pub struct DesiredRule {
     pub set: DesiredSet,
     /// Who set it.
     pub by: String,
+    /// On whose word, where a role says what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
     /// When.
     pub since: Timestamp,
     /// The rollout that ended with it, if one did.

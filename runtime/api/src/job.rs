@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, JobError, JobId, JobResult, JobState, NodeId, Timestamp};
+use crate::{Authority, Command, JobError, JobId, JobResult, JobState, NodeId, Timestamp};
 
 /// A command for many nodes, to be done even if somebody dies in between.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct JobSubmit {
     /// The schedule that it comes from; set by the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// On whose word it is done; set by the controller where a role says what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -69,6 +72,7 @@ impl JobSubmit {
             spread_ms: 0,
             keep_ms: None,
             schedule: None,
+            authority: None,
         }
     }
 }

@@ -35,9 +35,9 @@ mod update;
 mod version;
 
 pub use access::{
-    AccessName, ApiToken, Approve, AuditEntry, AuditQuery, AuditVerdict, Claim, ClaimCode, Enrol,
-    Enrolled, KnownNode, MadeToken, NEWCOMER, NewApiToken, NewJoinToken, PutUser, RotateKey, Scope,
-    User, WhoAmI,
+    AccessName, ApiToken, Approve, AuditEntry, AuditQuery, AuditVerdict, Authority, Claim,
+    ClaimCode, Enrol, Enrolled, KnownNode, LabelNode, MadeToken, NEWCOMER, NewApiToken,
+    NewJoinToken, PutUser, RotateKey, Scope, User, WhoAmI,
 };
 pub use catalog::{
     CatalogAdd, CatalogChanged, CatalogChannel, CatalogDetail, CatalogName, CatalogPiece,

@@ -50,6 +50,7 @@
 //! | `drover.controller.access.enrol` | makes a node of whoever calls, who has a key and an [`Enrol`](crate::Enrol), and answers with [`Enrolled`](crate::Enrolled) |
 //! | `drover.controller.access.claims`, `….approve` | lists [`Claim`](crate::Claim)s; lets one in, an [`Approve`](crate::Approve) |
 //! | `drover.controller.access.nodes`, `….revoke` | lists [`KnownNode`](crate::KnownNode)s; puts an end to the one of that [`AccessName`](crate::AccessName) |
+//! | `drover.controller.access.label`, `….forget` | changes the labels of a node, a [`LabelNode`](crate::LabelNode), and answers with them; forgets the one of that [`AccessName`](crate::AccessName), which is lost or revoked |
 //! | `drover.controller.access.rotate` | takes another key of the node that calls, a [`RotateKey`](crate::RotateKey) |
 //! | `drover.controller.access.users`, `….put_user`, `….remove_user` | lists [`User`](crate::User)s; takes a [`PutUser`](crate::PutUser); removes one by [`AccessName`](crate::AccessName) |
 //! | `drover.controller.access.tokens`, `….new_token`, `….remove_token` | lists [`ApiToken`](crate::ApiToken)s; makes a [`MadeToken`](crate::MadeToken) of a [`NewApiToken`](crate::NewApiToken); removes one by [`AccessName`](crate::AccessName) |
@@ -73,6 +74,9 @@ pub const METRICS: &str = "drover.controller.metrics";
 
 /// The topic on which the controller tells that something about a node has changed.
 pub const NODE_CHANGED: &str = "drover.controller.node.changed";
+
+/// The topic on which the controller tells that it has forgotten a node.
+pub const NODE_FORGOTTEN: &str = "drover.controller.node.forgotten";
 
 /// What all procedures of durable jobs begin with; ends with a dot.
 pub const JOB_PREFIX: &str = "drover.controller.job.";
@@ -210,6 +214,12 @@ pub const ACCESS_NODES: &str = "drover.controller.access.nodes";
 
 /// The procedure that puts an end to a node.
 pub const ACCESS_REVOKE: &str = "drover.controller.access.revoke";
+
+/// The procedure that changes the labels of a node.
+pub const ACCESS_LABEL: &str = "drover.controller.access.label";
+
+/// The procedure that forgets a node that is gone for good.
+pub const ACCESS_FORGET: &str = "drover.controller.access.forget";
 
 /// The procedure by which a node changes its key.
 pub const ACCESS_ROTATE: &str = "drover.controller.access.rotate";

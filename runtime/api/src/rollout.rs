@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Selector, Timestamp, UpdateStep};
+use crate::{Authority, NodeId, Selector, Timestamp, UpdateStep};
 
 /// The number of a rollout; later ones have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -158,6 +158,9 @@ pub struct Rollout {
     pub plan: RolloutPlan,
     /// Who started it.
     pub by: String,
+    /// On whose word, where a role says what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
     /// When.
     pub started: Timestamp,
     /// How far it is.

@@ -10,9 +10,11 @@
 //! Who is in the configuration's `realms` needs none of this. Everybody else is in
 //! the [`directory`]: nodes that were let in and have a key, operators with a
 //! password, a key or tokens. [`roles`] says what they may do, and [`deed`] what a
-//! call does. Whoever fails too often waits ([`attempts`]).
+//! call does; what is done later is judged again then, on the word of whoever asked
+//! ([`authority`]). Whoever fails too often waits ([`attempts`]).
 
 mod attempts;
+mod authority;
 mod counts;
 mod deed;
 mod directory;
@@ -25,7 +27,7 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use drover_api::{
@@ -35,14 +37,15 @@ use drover_wamp::{
     Admitting, Applicant, Caller, Ending, Guard, Guest, Payload, Principal, Proof, PublicKey,
     Refused, Secret, Verdict, uri,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::audit::{Act, Audit};
 use attempts::Attempts;
+use authority::Callers;
 pub(crate) use counts::AccessCounts;
 use deed::{Deed, DeedKind};
-use directory::{Decision, Directory, Owner, Refusal};
+use directory::{Change, Decision, Directory, Owner, Refusal};
 use password::PasswordHash;
 use secret::NewSecret;
 use store::Store;
@@ -77,7 +80,7 @@ pub(crate) struct Access(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    policy: Policy,
+    policy: RwLock<Policy>,
     directory: RwLock<Directory>,
     /// One change at a time: decided, written, applied.
     store: Mutex<Store>,
@@ -89,6 +92,10 @@ struct Inner {
     counts: AccessCounts,
     /// Calls that count against their peer when they fail.
     risky: Mutex<HashMap<u64, IpAddr>>,
+    /// Who makes the calls that services judge.
+    callers: Mutex<Callers>,
+    /// Tells that somebody may do something else than before.
+    changes: watch::Sender<()>,
 }
 
 /// How a guest is known to its guard.
@@ -108,7 +115,7 @@ impl Access {
         let store = Store::open(path)?;
         let directory = store.load()?;
         Ok(Self(Arc::new(Inner {
-            policy,
+            policy: RwLock::new(policy),
             directory: RwLock::new(directory),
             store: Mutex::new(store),
             attempts: Mutex::default(),
@@ -117,6 +124,8 @@ impl Access {
             audit,
             counts: AccessCounts::default(),
             risky: Mutex::default(),
+            callers: Mutex::default(),
+            changes: watch::Sender::new(()),
         })))
     }
 
@@ -141,6 +150,33 @@ impl Access {
         known.filter(|known| known.revoked.is_none())
     }
 
+    /// Every node that was let in, revoked ones included.
+    pub(crate) fn nodes(&self) -> Vec<KnownNode> {
+        self.directory().nodes()
+    }
+
+    /// Forgets a node with its keys. Blocks on the disk.
+    pub(crate) fn forget(&self, node: NodeId) -> anyhow::Result<()> {
+        self.change(|known| known.forget(node))
+    }
+
+    /// Goes by other roles from now on; says which of them let sessions call something
+    /// else than before.
+    pub(crate) fn set_roles(&self, roles: BTreeMap<String, OwnRole>) -> Vec<String> {
+        let mut policy = self.0.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut policy.roles, roles);
+        let permissions = |role: Option<&OwnRole>| {
+            role.and_then(|own| roles::of("", Some(own))).map(|rights| rights.permissions)
+        };
+        let changed = former
+            .iter()
+            .filter(|(name, own)| permissions(Some(own)) != permissions(policy.roles.get(*name)));
+        let changed = changed.map(|(name, _)| name.clone()).collect();
+        drop(policy);
+        self.0.changes.send_replace(());
+        changed
+    }
+
     /// Decides on something, and has it written before it counts. Blocks on the disk.
     fn change<T>(&self, decide: impl FnOnce(&Directory) -> Decision<T>) -> anyhow::Result<T> {
         let mut store = self.0.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,12 +184,17 @@ impl Access {
         if !changes.is_empty() {
             store.write(&changes)?;
             let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+            let matters = changes.iter().any(Change::matters);
             changes.into_iter().for_each(|change| directory.apply(change));
+            drop(directory);
+            if matters {
+                self.0.changes.send_replace(());
+            }
         }
         Ok(answer)
     }
 
-    fn directory(&self) -> std::sync::RwLockReadGuard<'_, Directory> {
+    fn directory(&self) -> RwLockReadGuard<'_, Directory> {
         self.0.directory.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -311,7 +352,11 @@ impl Access {
     }
 
     fn rights(&self, role: &str) -> Option<roles::Rights> {
-        roles::of(role, self.0.policy.roles.get(role))
+        roles::of(role, self.policy().roles.get(role))
+    }
+
+    fn policy(&self) -> RwLockReadGuard<'_, Policy> {
+        self.0.policy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -410,6 +455,10 @@ impl Guard for Access {
                 if let (true, Some(peer)) = (is_joining, caller.peer) {
                     self.risky().insert(number, peer.ip());
                 }
+                if deed.is_judged_later {
+                    let authority = self.authority(caller, badge.as_ref());
+                    self.callers().add(number, caller.session, authority);
+                }
                 Verdict::Watch(number)
             }
             (Ok(()), Err(full)) => Verdict::Deny(full.to_string()),
@@ -425,6 +474,7 @@ impl Guard for Access {
 
     fn ended(&self, call: u64, ending: Ending<'_>) {
         let peer = self.risky().remove(&call);
+        self.callers().remove(call);
         let result = match ending {
             Ending::Answered => "ok",
             Ending::Failed(uri::error::NOT_AUTHORIZED) => "denied",
@@ -441,6 +491,10 @@ impl Guard for Access {
 impl Access {
     fn risky(&self) -> MutexGuard<'_, HashMap<u64, IpAddr>> {
         self.0.risky.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Callers> {
+        self.0.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

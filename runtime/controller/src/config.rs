@@ -5,6 +5,7 @@ mod catalog;
 mod drain;
 mod jobs;
 mod logs;
+pub(crate) mod reload;
 mod tls;
 
 use std::collections::BTreeMap;

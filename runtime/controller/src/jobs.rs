@@ -37,12 +37,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::Ending;
-use crate::access::speaks_for;
+use crate::access::{Access, speaks_for};
 use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use crate::vitals::Vitals;
-use keeper::{Asker, Keeper, Parts};
+use keeper::{Asker, Keeper, Kill, Parts};
 use schedules::{Requests, Schedules};
 use store::{Store, StoreWrite};
 
@@ -136,6 +136,7 @@ pub(crate) fn mark_restored(dir: &Path, backup: Timestamp) -> anyhow::Result<()>
 /// What answers calls.
 #[derive(Clone)]
 struct Service {
+    access: Access,
     keeper: Asker,
     store: Store,
     settings: Arc<JobSettings>,
@@ -154,14 +155,15 @@ pub(crate) async fn run(
     router: Router,
     realm: String,
     jobs: Jobs,
+    access: Access,
     vitals: Vitals,
     ending: Ending,
 ) -> anyhow::Result<()> {
     let Jobs { store, settings, answer_bytes, parts, schedules } = jobs;
-    let (keeper, asker) = Keeper::new(parts, vitals);
+    let (keeper, asker) = Keeper::new(parts, access.clone(), vitals);
     let Ending { drain, stop } = ending;
     let settings = Arc::new(settings);
-    let service = Service { keeper: asker, store, settings, answer_bytes, drain };
+    let service = Service { access, keeper: asker, store, settings, answer_bytes, drain };
     let mut keeping = JoinSet::new();
     keeping.spawn(keeper.run());
     let (schedules, requests) = Schedules::new(service.clone(), schedules);
@@ -215,10 +217,14 @@ async fn serve(
             .subscribe(procedures::NODE_CHANGED, SubscribeOptions::default())
             .await
             .context("cannot subscribe to changes of nodes")?;
+        let farewells = session
+            .subscribe(procedures::NODE_FORGOTTEN, SubscribeOptions::default())
+            .await
+            .context("cannot subscribe to nodes that are forgotten")?;
         service.keeper.session(session.clone()).await;
         service.keeper.nodes(nodes(session).await).await;
         anyhow::Ok((
-            changes,
+            (changes, farewells),
             exact(procedures::JOB_REPORT).await?,
             exact(procedures::JOB_KILL).await?,
             exact(procedures::JOB_WAIT).await?,
@@ -226,10 +232,11 @@ async fn serve(
             register(session, procedures::SCHEDULE_PREFIX, MatchPolicy::Prefix).await?,
         ))
     };
-    let (mut changes, mut reports, mut kills, mut waits, mut others, mut timed) = tokio::select! {
+    let (events, mut reports, mut kills, mut waits, mut others, mut timed) = tokio::select! {
         reason = session.closed() => return Ok(Some(reason)),
         ready = set_up => ready?,
     };
+    let (mut changes, mut farewells) = events;
     let mut list_again = tokio::time::interval(LIST_AGAIN);
     list_again.reset();
     loop {
@@ -245,6 +252,12 @@ async fn serve(
                 }
                 if change.missed > 0 {
                     service.keeper.nodes(nodes(session).await).await;
+                }
+                continue;
+            }
+            Some(farewell) = farewells.next() => {
+                if let Ok(node) = farewell.payload.first() {
+                    service.keeper.forgotten(node).await;
                 }
                 continue;
             }
@@ -327,7 +340,7 @@ async fn answer(service: Service, schedules: Requests, call: Invocation) {
                 encode(&service.keeper.report(report).await.map_err(|e| refused(&e))?)
             }
             name if name.starts_with(procedures::SCHEDULE_PREFIX) => {
-                schedules::answer(&schedules, &call).await
+                schedules::answer(&schedules, &service.access, &call).await
             }
             unknown => {
                 let message = format!("there is no procedure {unknown}");
@@ -344,6 +357,7 @@ impl Service {
         let mut request: JobSubmit = argument(call)?;
         self.refuse_if_draining()?;
         request.schedule = None;
+        request.authority = self.access.of_call(call)?;
         let accepted = self.accept(request, caller(call)).await;
         encode(&accepted.map_err(|error| refused(&error))?)
     }
@@ -389,7 +403,9 @@ impl Service {
     async fn kill(&self, call: &Invocation) -> Answer {
         let JobKill { id, force } = argument(call)?;
         let (submission, node) = self.find(&id).await?;
-        let killed = self.keeper.kill(submission.id, node, force, caller(call)).await;
+        let authority = self.access.of_call(call)?;
+        let kill = Kill { id: submission.id, node, force, by: caller(call), authority };
+        let killed = self.keeper.kill(kill).await;
         encode(&killed.map_err(|error| refused(&error))?)
     }
 
@@ -429,6 +445,8 @@ impl Service {
         };
         request.command.id = JobId::generate();
         (request.nodes, request.any, request.schedule) = (nodes.join(" or "), None, None);
+        // It is done again on the word of whoever asks for that.
+        request.authority = self.access.of_call(call)?;
         let accepted = self.accept(request, caller(call)).await;
         encode(&accepted.map_err(|error| refused(&error))?)
     }
@@ -487,7 +505,9 @@ fn checked(request: &JobSubmit) -> Result<Selector, JobError> {
 
 /// What is said where an id is known already.
 fn same(known: &JobSubmit, request: &JobSubmit, nodes: u64) -> Result<JobSubmitted, JobError> {
-    if known == request {
+    // The same person may ask again with another token.
+    let on_any_word = |one: &JobSubmit| JobSubmit { authority: None, ..one.clone() };
+    if on_any_word(known) == on_any_word(request) {
         return Ok(JobSubmitted { id: known.command.id.clone(), nodes, is_old: true });
     }
     let message = format!(

@@ -34,6 +34,7 @@ mod trial_set;
 mod vitals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use drover_logs::store::Collector;
@@ -74,6 +75,8 @@ pub struct Controller {
     access: Access,
     auditing: AuditTask,
     tls: Option<TlsIdentity>,
+    /// The file that the configuration is from, if it is to be followed.
+    file: Option<PathBuf>,
 }
 
 impl Controller {
@@ -138,7 +141,15 @@ impl Controller {
             access,
             auditing,
             tls,
+            file: None,
         })
+    }
+
+    /// The same, and what may change of its configuration without a restart is as the
+    /// file says that it is from.
+    #[must_use]
+    pub fn following(self, file: Option<PathBuf>) -> Self {
+        Self { file, ..self }
     }
 
     /// The address that agents dial.
@@ -166,6 +177,7 @@ impl Controller {
             access,
             auditing,
             tls,
+            file,
             ..
         } = self;
         let mut parts = config.router()?;
@@ -181,6 +193,7 @@ impl Controller {
             access: access.clone(),
         };
         let telling = vitals::serve(router.clone(), config.realm.clone(), sources, stop.clone());
+        let mut tasks = JoinSet::new();
         let service = service::run(
             router.clone(),
             config.realm.clone(),
@@ -201,15 +214,26 @@ impl Controller {
             router.clone(),
             config.realm.clone(),
             rollouts,
+            access.clone(),
             vitals.clone(),
             stop.clone(),
         );
+        let jobs = jobs::run(
+            router.clone(),
+            config.realm.clone(),
+            jobs,
+            access.clone(),
+            vitals,
+            ending.clone(),
+        );
+        if let Some(file) = file {
+            let (router, access) = (router.clone(), access.clone());
+            tasks.spawn(config::reload::follow(file, config.clone(), router, access, stop.clone()));
+        }
         let admitting =
             access::service::run(router.clone(), config.realm.clone(), access, stop.clone());
-        let jobs = jobs::run(router.clone(), config.realm.clone(), jobs, vitals, ending.clone());
         let draining = drain::run(router.clone(), ending, config.drain.patience);
 
-        let mut tasks = JoinSet::new();
         let serving = stop.clone();
         if let (Some(identity), Some(settings)) = (&tls, &config.tls) {
             tasks.spawn(tls::follow(settings.clone(), identity.clone(), stop.clone()));

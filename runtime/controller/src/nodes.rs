@@ -148,6 +148,21 @@ impl Nodes {
             .collect()
     }
 
+    /// Has a node be known by other labels than it says itself.
+    pub fn relabel(&mut self, node: NodeId, labels: &[String]) -> Option<Change> {
+        let described = self.nodes.get_mut(&node)?.description.as_mut()?;
+        if described.description.labels == labels {
+            return None;
+        }
+        described.description.labels = labels.to_vec();
+        Some(Change::Described(node))
+    }
+
+    /// Forgets a node; it comes back if it is heard of again.
+    pub fn forget(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+    }
+
     /// Every node that has described itself, by id.
     #[must_use]
     pub fn list(&self) -> Vec<NodeStatus> {
@@ -289,6 +304,17 @@ mod tests {
         assert_eq!(nodes.list().len(), 1);
         nodes.sweep(at(110));
         assert_eq!(nodes.list(), []);
+    }
+
+    #[test]
+    fn another_label_is_a_change_and_the_same_is_none() {
+        let mut nodes = with_one_node();
+        let (id, labels) = (NodeId::new(1, 7), ["web".to_owned()]);
+        assert_eq!(nodes.relabel(id, &labels), Some(Change::Described(id)));
+        assert_eq!(nodes.status(id).unwrap().description.labels, labels);
+        assert_eq!(nodes.relabel(id, &labels), None);
+        nodes.forget(id);
+        assert_eq!((nodes.list(), nodes.relabel(id, &labels)), (vec![], None));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use drover_api::{
     DesiredRule, DesiredSet, NodeId, NodeStatus, Presence, RolloutDetail, RolloutId,
     RolloutOutcome, RolloutPhase, RolloutTarget, Timestamp, procedures,
 };
-use drover_rollout::{Effect, Event, Machine};
+use drover_rollout::{Effect, Event, Machine, Outcome};
 use drover_wamp::{
     ApplicationError, CallError, CallOptions, Client, CloseReason, Invocation, MatchPolicy,
     Payload, PublishOptions, RegisterOptions, Router, SubscribeOptions,
@@ -41,6 +41,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::calls::Answer;
 use crate::vitals::Vitals;
 use calls::Want;
@@ -107,11 +108,13 @@ pub(crate) async fn run(
     router: Router,
     realm: String,
     rollouts: Rollouts,
+    access: Access,
     vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Rollouts { store, machines, last_id, rules } = rollouts;
     let mut service = Service {
+        access,
         session: router.attach(&realm).context("cannot join the own router")?,
         store,
         machines,
@@ -135,6 +138,7 @@ pub(crate) async fn run(
 }
 
 struct Service {
+    access: Access,
     session: Client,
     store: Arc<Store>,
     /// Those that are not over.
@@ -187,6 +191,8 @@ impl Service {
             let options = SubscribeOptions::default;
             let changes = session.subscribe(procedures::NODE_CHANGED, options()).await;
             let changes = changes.context("cannot follow the nodes")?;
+            let farewells = session.subscribe(procedures::NODE_FORGOTTEN, options()).await;
+            let farewells = farewells.context("cannot follow the nodes that are forgotten")?;
             let catalog = session.subscribe(procedures::CATALOG_CHANGED, options()).await;
             let catalog = catalog.context("cannot follow the catalog")?;
             let nodes = loop {
@@ -197,13 +203,14 @@ impl Service {
                     Err(error) => return Err(error).context("cannot ask for the nodes"),
                 }
             };
-            anyhow::Ok((calls, rules, changes, catalog, nodes))
+            anyhow::Ok(((calls, rules), (changes, farewells, catalog), nodes))
         };
-        let (mut calls, mut rules, mut changes, mut catalog, nodes) = tokio::select! {
+        let ((mut calls, mut rules), events, nodes) = tokio::select! {
             () = stop.cancelled() => return Ok(None),
             reason = session.closed() => return Ok(Some(reason)),
             ready = set_up => ready?,
         };
+        let (mut changes, mut farewells, mut catalog) = events;
         self.take_nodes(nodes);
         self.resolve_rules();
         let mut refresh = interval(REFRESH);
@@ -233,6 +240,12 @@ impl Service {
                     }
                     if event.missed > 0 {
                         refresh.reset_immediately();
+                    }
+                }
+                Some(farewell) = farewells.next() => {
+                    if let Ok(node) = farewell.payload.first::<NodeId>() {
+                        self.nodes.remove(&node);
+                        self.everywhere(&Event::Gone(node));
                     }
                 }
                 heard = self.errands.heard() => self.heard(heard),
@@ -401,6 +414,13 @@ impl Service {
             Effect::Revert(node, to) => (node, errands::revert(node, target, to.as_deref())),
             // Whoever is asked once more may have tried it again, and in vain.
             Effect::Update(node) => {
+                let authority = machine.rollout().authority.as_ref();
+                let may = authority.map(|one| self.access.may_run(one, errands::UPDATE, node));
+                if let Some(Err(why)) = may {
+                    // Whoever started it may not update it any more.
+                    let failed = Event::Updated(node, Outcome::Failed(why));
+                    return self.happened(rollout, failed);
+                }
                 let again = plan.again && machine.is_first_try(node);
                 (node, errands::update(node, target, plan.watch_ms, again))
             }

@@ -8,7 +8,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context;
-use drover_api::{Heartbeat, NodeDescription, NodeId, Timestamp, procedures};
+use drover_api::{
+    AccessName, ErrorCode, Heartbeat, NodeDescription, NodeId, NodeStatus, Presence, Timestamp,
+    procedures,
+};
 use drover_wamp::{
     CallError, CallOptions, Client, CloseReason, Event, Invocation, Payload, PublishOptions,
     RegisterOptions, Router, SubscribeOptions, uri,
@@ -18,7 +21,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, speaks_for};
+use crate::calls::{Answer, argument, encode};
 use crate::nodes::{Change, Nodes, Presences, Reaction};
+use crate::refusal::refuse;
 use crate::vitals::Vitals;
 
 /// How long a node may take to describe itself before it is asked again.
@@ -91,9 +96,14 @@ impl Service {
                 .register(procedures::NODES, RegisterOptions::default())
                 .await
                 .context("cannot register the list of nodes")?;
-            anyhow::Ok((beats, ends, questions))
+            let farewells = session
+                .register(procedures::ACCESS_FORGET, RegisterOptions::default())
+                .await
+                .context("cannot register how nodes are forgotten")?;
+            anyhow::Ok((beats, ends, questions, farewells))
         };
-        let (mut beats, mut ends, mut questions) = tokio::select! {
+        let mut changes = self.access.changes();
+        let (mut beats, mut ends, mut questions, mut farewells) = tokio::select! {
             reason = session.closed() => return Ok(Some(reason)),
             ready = set_up => ready?,
         };
@@ -106,6 +116,12 @@ impl Service {
                     self.described(answer.context("asking a node panicked")?).await;
                 }
                 Some(question) = questions.next() => self.list(question).await,
+                Some(farewell) = farewells.next() => {
+                    let answer = self.forget(&farewell).await;
+                    farewell.finish(answer).await;
+                }
+                // The access is ours, so it does not end.
+                _ = changes.changed() => self.relabel().await,
                 _ = sweep.tick() => self.sweep().await,
                 reason = session.closed() => return Ok(Some(reason)),
             }
@@ -153,6 +169,61 @@ impl Service {
                 tracing::warn!(node = %beat.node, %error, "a node did not describe itself");
             }
         }
+    }
+
+    /// Has all nodes be known by the labels that they have by now.
+    async fn relabel(&mut self) {
+        for NodeStatus { description, .. } in self.nodes.list() {
+            let node = description.id();
+            let Some(known) = self.access.node(node) else { continue };
+            let change = self.nodes.relabel(node, &known.labels);
+            self.tell(change).await;
+        }
+    }
+
+    /// Forgets a node that is gone for good, with its key.
+    async fn forget(&mut self, call: &Invocation) -> Answer {
+        let AccessName { name } = argument(call)?;
+        let known =
+            self.nodes.list().into_iter().map(|node| (Some(node.presence), node.description));
+        let known = known.map(|(presence, one)| (presence, one.id(), one.name));
+        let revoked = self.access.nodes().into_iter().map(|one| (None, one.node, one.name));
+        let id = name.parse::<NodeId>().ok();
+        let meant =
+            known.chain(revoked).filter(|(_, node, called)| Some(*node) == id || *called == name);
+        let meant: Vec<_> = meant.collect();
+        let wrong = |text| Err(refuse(ErrorCode::InvalidArguments, text));
+        let Some((_, node, _)) = meant.first().cloned() else {
+            return wrong(format!(
+                "there is no node `{name}`: `drover nodes` and `drover node list`"
+            ));
+        };
+        if meant.iter().any(|(_, other, _)| *other != node) {
+            return wrong(format!("more than one node is called `{name}`: use the number"));
+        }
+        if meant.iter().any(|(presence, ..)| *presence == Some(Presence::Present)) {
+            return wrong(format!(
+                "node {node} is there: end its agent, or put an end to it with `drover node revoke \
+                 {name}`"
+            ));
+        }
+        let access = self.access.clone();
+        let forgotten = tokio::task::spawn_blocking(move || access.forget(node)).await;
+        if let Err(error) = forgotten.map_err(anyhow::Error::new).flatten() {
+            tracing::error!(%node, "a node cannot be forgotten: {error:#}");
+            let text = "the controller cannot write that down: see its log".to_owned();
+            return Err(refuse(ErrorCode::Internal, text));
+        }
+        self.nodes.forget(node);
+        tracing::info!(%node, "node forgotten");
+        let told = async {
+            let options = PublishOptions::default();
+            self.session.publish(procedures::NODE_FORGOTTEN, Payload::one(&node)?, options).await
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%node, %error, "those who follow the nodes were not told of a change");
+        }
+        encode(&node)
     }
 
     async fn session_left(&mut self, event: &Event) {

@@ -161,6 +161,11 @@ impl Ledger {
         self.submissions.get(submission).map(|open| (&open.request, open.jobs.len()))
     }
 
+    /// The nodes of a submission on which it has not ended.
+    pub fn nodes_of(&self, submission: &JobId) -> impl Iterator<Item = NodeId> {
+        self.submissions.get(submission).into_iter().flat_map(|open| open.jobs.keys().copied())
+    }
+
     /// Jobs that a node has, or waits for.
     #[must_use]
     pub fn load_of(&self, node: NodeId) -> usize {
@@ -252,6 +257,25 @@ impl Ledger {
     /// A node has gone. What it has stays with it.
     pub fn node_left(&mut self, node: NodeId) {
         self.lane(node).is_present = false;
+    }
+
+    /// A node is gone for good, and so are its jobs.
+    pub fn node_forgotten(&mut self, node: NodeId, now: Timestamp) -> LedgerStep {
+        let is_there = |one: NodeId| match one == node {
+            true => Err("the node was forgotten"),
+            false => Ok(()),
+        };
+        let mut step = self.judge(|_, one| is_there(one).map_err(str::to_owned), now);
+        let sent = self.lanes.get(&node).map(|lane| lane.sent.clone()).unwrap_or_default();
+        for number in sent {
+            let Some(key) = self.sent.get(&number).copied() else { continue };
+            let message = "the node was forgotten: what became of it there is not known";
+            let (state, code) = (JobState::Error, ErrorCode::Interrupted);
+            let result = self.without_answer(key, state, code, message, now);
+            self.end(&mut step, key, result, now);
+        }
+        self.lane(node).is_present = false;
+        step
     }
 
     /// A node has answered a delivery, or not.

@@ -3,6 +3,8 @@
 mod backup;
 mod init;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use drover_controller::{Config, Ending};
 
@@ -45,13 +47,14 @@ pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let format = command.daemon.start_log(config.log_format)?;
-    daemon::told(serve(config), format)
+    let file = config_file::find(command.daemon.config.as_deref(), "controller");
+    daemon::told(serve(config, file), format)
 }
 
-fn serve(config: Config) -> Result<Exit, Failure> {
+fn serve(config: Config, file: Option<PathBuf>) -> Result<Exit, Failure> {
     daemon::runtime()?.block_on(async {
         let ending = Ending::default();
-        let controller = drover_controller::Controller::bind(config).await?;
+        let controller = drover_controller::Controller::bind(config).await?.following(file);
         output::answer(&format!("listening on {}", controller.url()))?;
         let Ending { drain, stop } = ending.clone();
         daemon::until_signalled(drain, stop, controller.run(ending)).await?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use drover_api::{
-    AccessName, Approve, Claim, Enrolled, JoinText, KnownNode, MadeToken, NewJoinToken, NodeId,
-    procedures,
+    AccessName, Approve, Claim, Enrolled, JoinText, KnownNode, LabelNode, MadeToken, NewJoinToken,
+    NodeId, procedures,
 };
 use serde_json::json;
 
@@ -18,7 +18,9 @@ Examples:
     drover node token --uses 10 --life 1h --label web > join.token
     drover agent --join @join.token       on each of ten hosts
     drover node approve 7KQ2-XH4M
-    drover node revoke web-3";
+    drover node label web-3 +zone=eu -db
+    drover node revoke web-3
+    drover node forget web-3";
 
 /// Lets agents in as nodes that prove who they are, and puts an end to that.
 #[derive(Debug, Args)]
@@ -40,8 +42,12 @@ enum NodeCommand {
     Approve(ApproveCode),
     /// Have a node make another key
     Rotate(Rotate),
+    /// Give a node labels, and take some from it
+    Label(Label),
     /// Put an end to a node: it is thrown out at once
     Revoke(Revoke),
+    /// Forget a node that is gone for good
+    Forget(Forget),
 }
 
 /// Makes a token with which agents join: `drover agent --join @FILE`. It has this
@@ -97,6 +103,29 @@ struct Rotate {
     address: Address,
 }
 
+/// Gives a node labels and takes some from it, wherever it got them; prints those that
+/// it has then. `+zone=eu` takes the place of another `zone=`.
+#[derive(Debug, Args)]
+struct Label {
+    #[command(flatten)]
+    address: Address,
+    /// The node, by name or number
+    node: String,
+    /// `+LABEL` gives one, `-LABEL` takes it; options come before the node
+    #[arg(required = true, value_name = "CHANGE", allow_hyphen_values = true)]
+    changes: Vec<String>,
+}
+
+/// Forgets a node that is lost or revoked: it is in no list any more, its jobs end, and
+/// its key is nobody's. Its number is free.
+#[derive(Debug, Args)]
+struct Forget {
+    /// The node, by name or number
+    node: String,
+    #[command(flatten)]
+    address: Address,
+}
+
 /// Puts an end to a node: its session ends at once, and its key counts no more.
 #[derive(Debug, Args)]
 struct Revoke {
@@ -113,7 +142,9 @@ pub(crate) fn run(command: &Node) -> Result<Exit, Failure> {
         NodeCommand::Claims(command) => claims(command),
         NodeCommand::Approve(command) => approve(command),
         NodeCommand::Rotate(command) => rotate(command),
+        NodeCommand::Label(command) => label(command),
         NodeCommand::Revoke(command) => revoke(command),
+        NodeCommand::Forget(command) => forget(command),
     }
 }
 
@@ -211,6 +242,34 @@ fn rotate(command: &Rotate) -> Result<Exit, Failure> {
         session.close().await;
         Ok(Exit::Done)
     })
+}
+
+fn label(command: &Label) -> Result<Exit, Failure> {
+    let (mut add, mut remove) = (Vec::new(), Vec::new());
+    for change in &command.changes {
+        match (change.strip_prefix('+'), change.strip_prefix('-')) {
+            (Some(label), _) => add.push(label.to_owned()),
+            (_, Some(label)) if !label.starts_with('-') => remove.push(label.to_owned()),
+            _ => {
+                let text = format!(
+                    "`{change}` is no change of a label: write `+{change}` to give it, `-{change}` \
+                     to take it, and options before the node"
+                );
+                return Err(Failure::text(Exit::Usage, text));
+            }
+        }
+    }
+    let asked = LabelNode { node: command.node.clone(), add, remove };
+    let labels: Vec<String> = access::ask(&command.address, procedures::ACCESS_LABEL, &asked)?;
+    output::answer(&labels.join(" "))?;
+    Ok(Exit::Done)
+}
+
+fn forget(command: &Forget) -> Result<Exit, Failure> {
+    let name = AccessName { name: command.node.clone() };
+    let node: NodeId = access::ask(&command.address, procedures::ACCESS_FORGET, &name)?;
+    output::note(&format!("node {node} is forgotten"));
+    Ok(Exit::Done)
 }
 
 fn revoke(command: &Revoke) -> Result<Exit, Failure> {

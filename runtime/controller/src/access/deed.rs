@@ -4,6 +4,8 @@ use drover_api::{NodeId, procedures};
 use drover_wamp::Payload;
 use serde::Deserialize;
 
+use super::roles::JUDGED_LATER;
+
 /// The longest text that is kept of a name that somebody sent.
 const MAX_NAME: usize = 120;
 
@@ -68,6 +70,8 @@ pub(crate) struct Deed {
     /// What the call names: a user, a version, a node.
     pub(crate) on: String,
     pub(crate) kind: DeedKind,
+    /// Whether the service that is called judges the nodes that are meant.
+    pub(crate) is_judged_later: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,16 @@ struct Names {
     code: Option<String>,
     id: Option<serde_json::Value>,
     command: Option<Command>,
+    /// What a schedule submits.
+    submit: Option<Submit>,
+}
+
+/// A submission inside of a call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Submit {
+    command: Option<Command>,
+    nodes: Option<serde_json::Value>,
 }
 
 /// A command inside of a call.
@@ -113,13 +127,14 @@ impl Deed {
             return Self::on_node(rest, payload);
         }
         if let Some(what) = procedure.strip_prefix("drover.controller.") {
-            return Self::on_controller(what, payload);
+            return Self::on_controller(procedure, what, payload);
         }
         let kind = match procedure.strip_prefix("wamp.") {
             Some(name) if name.starts_with("session.kill") => DeedKind::Doing,
             _ => DeedKind::Foreign,
         };
-        Self { what: shown(procedure), node: None, on: String::new(), kind }
+        let (what, on) = (shown(procedure), String::new());
+        Self { what, node: None, on, kind, is_judged_later: false }
     }
 
     fn on_node(rest: &str, payload: &Payload) -> Self {
@@ -131,7 +146,12 @@ impl Deed {
             procedures::RUN => payload.first::<Names>().ok().and_then(|names| names.cmd),
             word => Some(word.to_owned()),
         };
-        let what = shown(&what.unwrap_or_default());
+        Self::command(&what.unwrap_or_default(), node)
+    }
+
+    /// What a command of a node does.
+    pub(crate) fn command(cmd: &str, node: Option<NodeId>) -> Self {
+        let what = shown(cmd);
         let kind = if READING.contains(&what.as_str()) {
             DeedKind::Reading
         } else if STREAMING.contains(&what.as_str()) {
@@ -140,10 +160,10 @@ impl Deed {
             DeedKind::Doing
         };
         let on = node.map_or_else(String::new, |node| node.to_string());
-        Self { what, node, on, kind }
+        Self { what, node, on, kind, is_judged_later: false }
     }
 
-    fn on_controller(what: &str, payload: &Payload) -> Self {
+    fn on_controller(procedure: &str, what: &str, payload: &Payload) -> Self {
         let last = what.rsplit('.').next().unwrap_or_default();
         let kind = match ASKING.contains(&last) {
             true => DeedKind::Reading,
@@ -152,7 +172,9 @@ impl Deed {
         let (mut what, mut on) = (shown(what), String::new());
         if kind == DeedKind::Doing {
             let names = payload.first::<Names>().unwrap_or_default();
-            let cmd = names.cmd.or(names.command.and_then(|command| command.cmd));
+            let Submit { command, nodes } = names.submit.unwrap_or_default();
+            let command = names.command.or(command);
+            let cmd = names.cmd.or(command.and_then(|command| command.cmd));
             if let Some(cmd) = cmd {
                 what = format!("{what} {}", shown(&cmd));
             }
@@ -160,14 +182,15 @@ impl Deed {
                 serde_json::Value::String(text) => text,
                 other => other.to_string(),
             };
-            let named =
-                [names.selector, names.nodes, names.node, names.id].map(|one| one.map(text));
+            let named = [names.selector, names.nodes.or(nodes), names.node, names.id]
+                .map(|one| one.map(text));
             let named = named.into_iter().flatten();
             let texts = [names.user, names.name, names.version, names.channel, names.code];
             let named: Vec<_> = named.chain(texts.into_iter().flatten()).collect();
             on = shown(&named.join(" "));
         }
-        Self { what, node: None, on, kind }
+        let is_judged_later = JUDGED_LATER.contains(&procedure);
+        Self { what, node: None, on, kind, is_judged_later }
     }
 }
 
@@ -220,6 +243,24 @@ mod tests {
         ] {
             assert_eq!(deed(procedure, &json!(null)).kind, kind, "{procedure}");
         }
+    }
+
+    #[test]
+    fn what_is_done_later_is_named_as_what_is_done_at_once() {
+        let submit =
+            json!({"command": {"cmd": "hello.greet", "args": {"x": "hunter2"}}, "nodes": "web"});
+        let submitted = deed("drover.controller.job.submit", &submit);
+        assert_eq!(
+            (submitted.what.as_str(), submitted.on.as_str()),
+            ("job.submit hello.greet", "web")
+        );
+        let schedule = json!({"name": "nightly", "submit": submit});
+        let added = deed("drover.controller.schedule.add", &schedule);
+        assert_eq!(
+            (added.what.as_str(), added.on.as_str()),
+            ("schedule.add hello.greet", "web nightly")
+        );
+        assert!(submitted.is_judged_later && added.is_judged_later);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! the changes that it takes, which are written first and applied then.
 //!
 //! ```text
-//!   join token ── enrol ──> node ── revoke ──> revoked
+//!   join token ── enrol ──> node ── revoke ──> revoked ── forget ──> nobody
 //!   claim ────── approve ───^  └─ rotate: two keys, until the new one is used
 //! ```
 
@@ -77,6 +77,7 @@ pub(super) enum Change {
     JoinGone(String),
     UserGone(String),
     TokenGone(String),
+    NodeGone(NodeId),
 }
 
 /// Why something is not done, for programs and people.
@@ -133,6 +134,10 @@ impl Directory {
             Change::TokenGone(id) => {
                 self.tokens.remove(&id);
             }
+            Change::NodeGone(node) => {
+                self.by_key.retain(|_, owner| *owner != Owner::Node(node));
+                self.nodes.remove(&node);
+            }
         }
     }
 
@@ -178,6 +183,12 @@ impl Directory {
 }
 
 impl Change {
+    /// Whether somebody may do something else after it. One use less of a token takes
+    /// nothing from what was asked with it.
+    pub(super) fn matters(&self) -> bool {
+        !matches!(self, Self::Token(_) | Self::Join(_) | Self::JoinGone(_))
+    }
+
     /// The kind and the name under which the record is kept.
     pub(super) fn place(&self) -> (&'static str, String) {
         match self {
@@ -186,6 +197,7 @@ impl Change {
             Self::User(UserRecord { name, .. }) | Self::UserGone(name) => ("user", name.clone()),
             Self::Token(record) => ("token", record.token.id.clone()),
             Self::TokenGone(id) => ("token", id.clone()),
+            Self::NodeGone(node) => ("node", node.to_string()),
         }
     }
 
@@ -196,7 +208,9 @@ impl Change {
             Self::Join(join) => serde_json::to_string(join).map(Some),
             Self::User(user) => serde_json::to_string(user).map(Some),
             Self::Token(token) => serde_json::to_string(token).map(Some),
-            Self::JoinGone(_) | Self::UserGone(_) | Self::TokenGone(_) => Ok(None),
+            Self::JoinGone(_) | Self::UserGone(_) | Self::TokenGone(_) | Self::NodeGone(_) => {
+                Ok(None)
+            }
         }
     }
 

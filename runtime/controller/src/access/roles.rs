@@ -56,6 +56,22 @@ const VIEWERS: [&str; 18] = [
     procedures::CATALOG_STATEMENT,
 ];
 
+/// What services judge that know the nodes which are meant: whoever may run something
+/// may have it done later too, and nothing else.
+pub(super) const JUDGED_LATER: [&str; 11] = [
+    procedures::JOB_SUBMIT,
+    procedures::JOB_KILL,
+    procedures::JOB_RETRY,
+    procedures::SCHEDULE_ADD,
+    procedures::SCHEDULE_PAUSE,
+    procedures::SCHEDULE_RESUME,
+    procedures::SCHEDULE_REMOVE,
+    procedures::ROLLOUT_START,
+    procedures::ROLLOUT_CONTROL,
+    procedures::DESIRED_SET,
+    procedures::DESIRED_REMOVE,
+];
+
 /// A role of the site's own: `[roles.NAME]` in the controller's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -148,6 +164,9 @@ pub(crate) fn of(role: &str, own: Option<&OwnRole>) -> Option<Rights> {
         _ => {
             let own = own?;
             let mut rules = looking();
+            if !own.run.is_empty() {
+                rules = rules.calls(&JUDGED_LATER);
+            }
             for Permission { uri, policy, allow, .. } in &own.permissions {
                 rules = rules.rule(uri, *policy, *allow);
             }
@@ -174,10 +193,20 @@ impl Rights {
         }
         Err(format!("may not run `{}` on node {}", deed.what, node.id()))
     }
+
+    /// Whether a command may be run on some node.
+    pub(super) fn is_for(&self, cmd: &str) -> bool {
+        self.run.iter().any(|scope| covers_command(scope, cmd))
+    }
+
+    /// Whether it may be run on every node that there will ever be.
+    pub(super) fn is_for_all_nodes(&self, cmd: &str) -> bool {
+        self.run.iter().any(|scope| scope.nodes.is_none() && covers_command(scope, cmd))
+    }
 }
 
 /// Says why a token's scope does not allow a deed, if it does not. One that is
-/// for some commands or nodes is for commands of nodes alone.
+/// for some commands or nodes is for commands of nodes alone, now or later.
 pub(crate) fn judge_scope(
     scope: &Scope,
     deed: &Deed,
@@ -187,6 +216,9 @@ pub(crate) fn judge_scope(
         return Ok(());
     }
     if deed.node.is_none() {
+        if deed.is_judged_later {
+            return Ok(());
+        }
         return Err(format!("the token is not for `{}`", deed.what));
     }
     let is_part = deed.kind == DeedKind::Streaming;
@@ -200,7 +232,8 @@ fn covers_node(scope: &Scope, node: &NodeDescription) -> bool {
     scope.nodes.as_ref().is_none_or(|selector| selector.matches(node))
 }
 
-fn covers_command(scope: &Scope, cmd: &str) -> bool {
+/// Whether a scope has a command in it, whatever the node.
+pub(super) fn covers_command(scope: &Scope, cmd: &str) -> bool {
     let covers = |pattern: &String| match pattern.strip_suffix('*') {
         Some(start) => cmd.starts_with(start),
         None => cmd == pattern,

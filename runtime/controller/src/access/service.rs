@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{
-    AccessName, Approve, AuditQuery, Claim, ClaimCode, Enrol, Enrolled, ErrorCode, MadeToken,
-    NEWCOMER, NewApiToken, NewJoinToken, NodeId, PutUser, RotateKey, Timestamp, WhoAmI, procedures,
+    AccessName, Approve, AuditQuery, Claim, ClaimCode, Enrol, Enrolled, ErrorCode, LabelNode,
+    MadeToken, NEWCOMER, NewApiToken, NewJoinToken, NodeId, PutUser, RotateKey, Timestamp, WhoAmI,
+    procedures,
 };
 use drover_wamp::{
     ApplicationError, CallOptions, Client, CloseReason, Invocation, MatchPolicy, Payload,
@@ -182,6 +183,7 @@ impl Service {
             procedures::ACCESS_APPROVE => self.approve(argument(call)?, &name(caller)).await,
             procedures::ACCESS_NODES => encode(&self.access.directory().nodes()),
             procedures::ACCESS_REVOKE => self.revoke(argument(call)?).await,
+            procedures::ACCESS_LABEL => self.label(argument(call)?).await,
             procedures::ACCESS_ROTATE => self.rotate(caller, argument(call)?).await,
             procedures::ACCESS_USERS => encode(&self.access.directory().users()),
             procedures::ACCESS_PUT_USER => self.put_user(argument(call)?).await,
@@ -231,7 +233,7 @@ impl Service {
             tracing::info!(node = %enrolled.node, name, "an agent was let in as a node");
             return encode(&enrolled);
         }
-        if !self.access.0.policy.claims {
+        if !self.access.policy().claims {
             let text = "this controller lets nobody in without a join token: `drover node token` \
                         makes one, or its admin sets `access.claims = true`";
             return Err(refuse(ErrorCode::Denied, text.to_owned()));
@@ -311,6 +313,11 @@ impl Service {
         encode(&node)
     }
 
+    async fn label(&self, asked: LabelNode) -> Answer {
+        let access = self.access.clone();
+        encode(&blocking(move || access.change(|known| known.label(&asked))).await?)
+    }
+
     async fn rotate(&self, caller: Option<&Principal>, asked: RotateKey) -> Answer {
         let node = caller
             .filter(|caller| caller.authrole == roles::NODE)
@@ -329,7 +336,8 @@ impl Service {
         if let Some(role) = &asked.role
             && self.access.rights(role).is_none()
         {
-            let own = self.access.0.policy.roles.keys().map(String::as_str);
+            let policy = self.access.policy();
+            let own = policy.roles.keys().map(String::as_str);
             let known: Vec<_> = roles::BUILT_IN.into_iter().chain(own).collect();
             let text = format!("there is no role `{role}`, only {}", known.join(", "));
             return Err(refuse(ErrorCode::InvalidArguments, text));

@@ -1,6 +1,6 @@
 //! Who gets in, what they may do there, and what is written of it.
 
-use drover_api::{AuditQuery, Selector};
+use drover_api::{AuditQuery, Authority, Selector};
 use drover_wamp::SessionId;
 use serde_json::json;
 
@@ -145,7 +145,7 @@ async fn a_role_and_a_token_are_held_to_what_they_are_for() {
     for (procedure, argument) in [
         ("drover.node.1.7.hello.greet", json!(null)),
         ("drover.node.1.8.run", json!({"cmd": "df.run"})),
-        ("drover.controller.job.submit", json!({"cmd": "df.run"})),
+        ("drover.controller.log.delete", json!({"cmd": "df.run"})),
         ("drover.controller.access.new_token", json!({})),
         ("drover.controller.access.password", json!("longer than eight")),
     ] {
@@ -199,4 +199,84 @@ fn a_node_speaks_for_itself_and_others_as_the_realm_says() {
     assert!(!speaks_for(Some(&principal("node.1.70", "node")), node));
     assert!(!speaks_for(Some(&principal("node.2.7", "node")), node));
     assert!(speaks_for(None, node), "nobody is disclosed in an open realm");
+}
+
+/// On whose word it is what a guest asks for.
+fn authority(site: &Site, guest: &Guest) -> Option<Authority> {
+    let caller = Caller {
+        session: SessionId(1),
+        authid: guest.authid.clone(),
+        authrole: guest.role.clone(),
+        authmethod: "ticket".into(),
+        peer: None,
+        badge: Some(guest.badge.clone()),
+    };
+    site.access.authority(&caller, Some(&Badge::read(&guest.badge)))
+}
+
+#[tokio::test]
+async fn an_own_role_has_done_later_what_it_may_do_now_and_no_longer_than_it_may() {
+    let site = site();
+    site.put("gwen", "greeter", Some(ADA));
+    let gwen = site.join(Some("gwen"), ADA).await.unwrap();
+    let submit = json!({ "command": { "cmd": "hello.greet" }, "nodes": "*" });
+    for procedure in roles::JUDGED_LATER {
+        let may = gwen.permissions.iter().any(|rule| rule.uri == procedure && rule.allow.call);
+        assert!(may, "{procedure}");
+        let verdict = site.call(&gwen, procedure, &submit);
+        let Verdict::Watch(call) = verdict else { panic!("{procedure}: {verdict:?}") };
+        assert_eq!(site.access.callers().sessions.len(), 1);
+        site.access.ended(call, Ending::Answered);
+        assert!(site.access.callers().sessions.is_empty());
+    }
+    let word = authority(&site, &gwen).unwrap();
+    let node = NodeId::new(1, 7);
+    assert_eq!(site.access.may_run(&word, "hello.greet", node), Ok(()));
+    assert_eq!(site.access.may_run_everywhere(&word, "hello.greet"), Ok(()));
+    let refusal = site.access.may_run(&word, "process.execute", node).unwrap_err();
+    assert!(refusal.contains("`greeter` may not run `process.execute` on node 1.7"), "{refusal}");
+
+    let changes = site.access.changes();
+    site.put("gwen", "viewer", None);
+    assert!(changes.has_changed().unwrap());
+    assert!(site.access.may_run(&word, "hello.greet", node).is_err());
+    site.put("gwen", "greeter", None);
+    assert_eq!(site.access.may_run(&word, "hello.greet", node), Ok(()));
+    site.access.change(|known| known.remove_user("gwen")).unwrap();
+    let refusal = site.access.may_run(&word, "hello.greet", node).unwrap_err();
+    assert!(refusal.contains("`gwen` is not there any more"), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_was_asked_with_a_token_is_held_to_its_scope_until_it_is_withdrawn() {
+    let site = site();
+    let scope =
+        Scope { commands: vec!["hello.*".into()], nodes: Some("1.7".parse::<Selector>().unwrap()) };
+    let text = site.token(&NewApiToken { scope, life_ms: Some(60_000), ..Default::default() });
+    let guest = site.join(None, &text).await.unwrap();
+    let submit = json!({ "command": { "cmd": "hello.greet" }, "nodes": "1.7" });
+    assert!(matches!(
+        site.call(&guest, "drover.controller.job.submit", &submit),
+        Verdict::Watch(_)
+    ));
+    let word = authority(&site, &guest).unwrap();
+    let node = NodeId::new(1, 7);
+    assert_eq!(site.access.may_run(&word, "hello.greet", node), Ok(()));
+    for (cmd, node) in [("hello.greet", NodeId::new(1, 8)), ("process.execute", node)] {
+        assert!(site.access.may_run(&word, cmd, node).is_err(), "{cmd} on {node}");
+    }
+    let refusal = site.access.may_run_everywhere(&word, "hello.greet").unwrap_err();
+    assert!(refusal.contains("join later"), "{refusal}");
+    let id = word.token.clone().unwrap();
+    site.access.change(|known| known.remove_token(&id, None)).unwrap();
+    let refusal = site.access.may_run(&word, "hello.greet", node).unwrap_err();
+    assert!(refusal.contains("withdrawn"), "{refusal}");
+    // One that has expired was good when it was asked with.
+    let expired = Authority { expires: Some(Timestamp(1)), ..word };
+    assert_eq!(site.access.may_run(&expired, "hello.greet", node), Ok(()));
+
+    // A token that is for everything is a way to log in, and logging out takes nothing back.
+    let text = site.token(&NewApiToken::default());
+    let word = authority(&site, &site.join(None, &text).await.unwrap()).unwrap();
+    assert_eq!((word.token, word.user.as_str()), (None, "ada"));
 }

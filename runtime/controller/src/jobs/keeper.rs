@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{
-    ErrorCode, JobError, JobId, JobKilled, JobReport, JobReported, JobSubmit, JobSubmitted, NodeId,
-    NodeStatus, Presence, Selector, Timestamp,
+    Authority, ErrorCode, JobError, JobId, JobKilled, JobReport, JobReported, JobSubmit,
+    JobSubmitted, NodeDescription, NodeId, NodeStatus, Presence, Selector, Timestamp,
 };
 use drover_jobs::{Effect, Journal, Ledger, Step, Write};
 use drover_wamp::Client;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::outgoing::{Outgoing, Sent};
 use super::same;
 use super::store::StoreWrite;
+use crate::access::Access;
 use crate::vitals::Vitals;
 
 /// Requests that wait for the keeper; whoever has one more waits.
@@ -46,7 +47,7 @@ pub(super) struct Then {
 /// An answer that waits for the disk.
 enum Reply {
     Submitted(oneshot::Sender<Result<JobSubmitted, JobError>>, JobSubmitted),
-    Killed(oneshot::Sender<JobKilled>, JobKilled),
+    Killed(oneshot::Sender<Result<JobKilled, JobError>>, JobKilled),
     Reported(oneshot::Sender<Result<JobReported, JobError>>, JobReported),
     /// There is nothing to wait for.
     Over(oneshot::Sender<()>),
@@ -56,18 +57,24 @@ enum Request {
     Session(Client),
     Node(Box<NodeStatus>),
     Nodes(Vec<NodeStatus>),
+    Forgotten(NodeId),
     Report(JobReport, oneshot::Sender<Result<JobReported, JobError>>),
-    Kill {
-        id: JobId,
-        node: Option<NodeId>,
-        force: bool,
-        by: String,
-        reply: oneshot::Sender<JobKilled>,
-    },
+    Kill(Kill, oneshot::Sender<Result<JobKilled, JobError>>),
+    /// Whether somebody may have this done.
+    Judge(Box<JobSubmit>, Selector, oneshot::Sender<Result<(), JobError>>),
     Submit(Box<Submitting>),
     Wait(JobId, oneshot::Sender<()>),
     IsOpen(JobId, oneshot::Sender<bool>),
     Write(StoreWrite, oneshot::Sender<()>),
+}
+
+/// Somebody wants the jobs of a submission ended, or the one on `node`.
+pub(super) struct Kill {
+    pub(super) id: JobId,
+    pub(super) node: Option<NodeId>,
+    pub(super) force: bool,
+    pub(super) by: String,
+    pub(super) authority: Option<Authority>,
 }
 
 struct Submitting {
@@ -103,18 +110,26 @@ impl Asker {
         }
     }
 
+    /// A node is gone for good.
+    pub(super) async fn forgotten(&self, node: NodeId) {
+        let _ = self.urgent.send(Request::Forgotten(node)).await;
+    }
+
     pub(super) async fn report(&self, report: JobReport) -> Result<JobReported, JobError> {
         ask(&self.urgent, |reply| Request::Report(report, reply)).await?
     }
 
-    pub(super) async fn kill(
+    pub(super) async fn kill(&self, kill: Kill) -> Result<JobKilled, JobError> {
+        ask(&self.urgent, |reply| Request::Kill(kill, reply)).await?
+    }
+
+    /// Says why something would not be taken on the word that it has, if that is so.
+    pub(super) async fn judge(
         &self,
-        id: JobId,
-        node: Option<NodeId>,
-        force: bool,
-        by: String,
-    ) -> Result<JobKilled, JobError> {
-        ask(&self.urgent, |reply| Request::Kill { id, node, force, by, reply }).await
+        request: JobSubmit,
+        selector: Selector,
+    ) -> Result<(), JobError> {
+        ask(&self.others, |reply| Request::Judge(Box::new(request), selector, reply)).await?
     }
 
     pub(super) async fn submit(
@@ -153,8 +168,25 @@ async fn ask<T>(
     answer.await.map_err(|_| gone())
 }
 
+/// Whether a command may be run on all of these nodes on somebody's word.
+fn allowed(
+    access: &Access,
+    authority: &Authority,
+    cmd: &str,
+    mut nodes: impl Iterator<Item = NodeId>,
+) -> Result<(), JobError> {
+    let judged = nodes.try_for_each(|node| access.may_run(authority, cmd, node));
+    judged.map_err(|why| {
+        let message = format!("{why}: choose nodes on which you may");
+        JobError::new(ErrorCode::Denied, message)
+    })
+}
+
 /// The owner of the ledger.
 pub(super) struct Keeper {
+    access: Access,
+    /// Whether what people may do has changed.
+    rights: watch::Receiver<()>,
     ledger: Ledger,
     journal: Journal<StoreWrite, Then>,
     nodes: BTreeMap<NodeId, NodeStatus>,
@@ -167,11 +199,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(parts: Parts, vitals: Vitals) -> (Self, Asker) {
+    pub(super) fn new(parts: Parts, access: Access, vitals: Vitals) -> (Self, Asker) {
         let Parts { store_id, ledger, journal } = parts;
+        let mut rights = access.changes();
+        // It may have changed since these jobs were written down.
+        rights.mark_changed();
         let (urgent_requests, urgent) = mpsc::channel(BACKLOG);
         let (other_requests, others) = mpsc::channel(BACKLOG);
         let keeper = Self {
+            access,
+            rights,
             ledger,
             journal,
             nodes: BTreeMap::new(),
@@ -190,9 +227,12 @@ impl Keeper {
         let mut sweep: Interval = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.judge_again().await;
             let due = self.due();
             tokio::select! {
                 biased;
+                // The access is ours, so it does not end.
+                _ = self.rights.changed() => self.rights.mark_changed(),
                 request = self.urgent.recv() => match request {
                     Some(request) => self.take(request).await,
                     None => return self.journal,
@@ -237,6 +277,11 @@ impl Keeper {
                     self.node_changed(node, now).await;
                 }
             }
+            Request::Forgotten(node) => {
+                self.nodes.remove(&node);
+                let step = self.ledger.node_forgotten(node, now);
+                self.write(step, None).await;
+            }
             Request::Report(report, reply) if !self.outgoing.is_of_store(&report.store) => {
                 let message = "these jobs were submitted to a controller with another store, and \
                                this one knows nothing of them";
@@ -247,9 +292,9 @@ impl Keeper {
                 let (step, answer) = self.ledger.reported(report, now);
                 self.write(step, Some(Reply::Reported(reply, answer))).await;
             }
-            Request::Kill { id, node, force, by, reply } => {
-                let (step, killed) = self.ledger.kill(&id, node, force, &by, now);
-                self.write(step, Some(Reply::Killed(reply, killed))).await;
+            Request::Kill(kill, reply) => self.kill(kill, reply, now).await,
+            Request::Judge(request, selector, reply) => {
+                drop(reply.send(self.judge(&request, &selector)));
             }
             Request::Submit(submitting) => self.submit(*submitting, now).await,
             Request::Wait(id, reply) => self.wait(id, reply).await,
@@ -259,6 +304,52 @@ impl Keeper {
                 let _ = self.journal.write(vec![write], then).await;
             }
         }
+    }
+
+    /// Ends what waits on the word of somebody who may not have it done any more. This
+    /// comes before anything else, so none of it is delivered after such a change.
+    async fn judge_again(&mut self) {
+        if !self.rights.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.rights.mark_unchanged();
+        let access = &self.access;
+        let may = |request: &JobSubmit, node| match &request.authority {
+            Some(authority) => access.may_run(authority, &request.command.cmd, node),
+            None => Ok(()),
+        };
+        let step = self.ledger.judge(may, Timestamp::now());
+        self.write(step, None).await;
+    }
+
+    async fn kill(
+        &mut self,
+        kill: Kill,
+        reply: oneshot::Sender<Result<JobKilled, JobError>>,
+        now: Timestamp,
+    ) {
+        let Kill { id, node, force, by, authority } = kill;
+        if let (Some(authority), Some((request, _))) = (&authority, self.ledger.request(&id)) {
+            let nodes = self.ledger.nodes_of(&id);
+            let meant = nodes.filter(|one| node.is_none_or(|node| node == *one));
+            let judged = allowed(&self.access, authority, &request.command.cmd, meant);
+            if let Err(error) = judged {
+                return drop(reply.send(Err(error)));
+            }
+        }
+        let (step, killed) = self.ledger.kill(&id, node, force, &by, now);
+        self.write(step, Some(Reply::Killed(reply, killed))).await;
+    }
+
+    fn judge(&self, request: &JobSubmit, selector: &Selector) -> Result<(), JobError> {
+        let Some(authority) = &request.authority else { return Ok(()) };
+        let nodes = self.nodes.values().map(|node| &node.description);
+        let meant = nodes.filter(|node| selector.matches(node)).map(NodeDescription::id);
+        let cmd = &request.command.cmd;
+        self.access
+            .may_run_somewhere(authority, cmd)
+            .map_err(|why| JobError::new(ErrorCode::Denied, why))?;
+        allowed(&self.access, authority, cmd, meant)
     }
 
     async fn node_changed(&mut self, node: NodeStatus, now: Timestamp) {
@@ -310,6 +401,9 @@ impl Keeper {
             return Ok((Step::default(), same(&known, &request, nodes)?));
         }
         let nodes = self.choose(&request, selector)?;
+        if let Some(authority) = &request.authority {
+            allowed(&self.access, authority, &request.command.cmd, nodes.iter().copied())?;
+        }
         let count = nodes.len() as u64;
         let step = self.ledger.submit(request, &nodes, by, now).map_err(|refusal| {
             let wait = u64::try_from(refusal.wait.as_millis()).unwrap_or(u64::MAX);
@@ -397,7 +491,7 @@ impl Keeper {
         // Whoever has gone does not want the answer.
         match then.reply {
             Some(Reply::Submitted(reply, answer)) => drop(reply.send(Ok(answer))),
-            Some(Reply::Killed(reply, answer)) => drop(reply.send(answer)),
+            Some(Reply::Killed(reply, answer)) => drop(reply.send(Ok(answer))),
             Some(Reply::Reported(reply, answer)) => drop(reply.send(Ok(answer))),
             Some(Reply::Over(reply)) => drop(reply.send(())),
             None => {}

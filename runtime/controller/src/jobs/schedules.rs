@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_api::{
-    ErrorCode, JobError, JobId, JobSubmit, LastTime, Overlap, Schedule, ScheduleName,
+    Authority, ErrorCode, JobError, JobId, JobSubmit, LastTime, Overlap, Schedule, ScheduleName,
     ScheduleStatus, Timestamp, procedures,
 };
 use drover_jobs::{KeptSchedule, Timetable};
@@ -16,8 +16,10 @@ use drover_wamp::{ApplicationError, Invocation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::keeper::Kill;
 use super::store::StoreWrite;
 use super::{Service, checked};
+use crate::access::Access;
 use crate::calls::{Answer, argument, caller, encode};
 use crate::refusal::{refuse, refused};
 
@@ -39,8 +41,8 @@ pub(super) enum Request {
     Add(Box<Schedule>, String, Reply<ScheduleStatus>),
     /// All of them, by name.
     List(oneshot::Sender<Vec<ScheduleStatus>>),
-    /// Change one.
-    Change(String, Change, Reply<ScheduleStatus>),
+    /// Change one on somebody's word.
+    Change(String, Change, Option<Authority>, Reply<ScheduleStatus>),
 }
 
 /// What is changed.
@@ -113,8 +115,8 @@ impl Schedules {
             Request::List(reply) => {
                 drop(reply.send(self.entries.values().map(Entry::status).collect()));
             }
-            Request::Change(name, change, reply) => {
-                drop(reply.send(self.change(&name, change).await));
+            Request::Change(name, change, authority, reply) => {
+                drop(reply.send(self.change(&name, change, authority).await));
             }
         }
     }
@@ -123,8 +125,13 @@ impl Schedules {
         let timetable = Timetable::of(&schedule)
             .map_err(|error| JobError::new(ErrorCode::InvalidArguments, error.to_string()))?;
         let now = Timestamp::now();
-        submission(&schedule, now)?;
+        let request = submission(&schedule, now)?;
         let name = schedule.name.clone();
+        if let Some(former) = self.entries.get(&name) {
+            self.judge(&former.kept.schedule, request.authority.clone()).await?;
+        }
+        let selector = checked(&request)?;
+        self.service.keeper.judge(request, selector).await?;
         let kept = KeptSchedule {
             schedule,
             by,
@@ -140,7 +147,30 @@ impl Schedules {
         Ok(status)
     }
 
-    async fn change(&mut self, name: &str, change: Change) -> Result<ScheduleStatus, JobError> {
+    /// Whoever changes a schedule may have done what it has done.
+    async fn judge(
+        &self,
+        schedule: &Schedule,
+        authority: Option<Authority>,
+    ) -> Result<(), JobError> {
+        let request = JobSubmit { authority, ..schedule.submit.clone() };
+        let selector = request.nodes.parse().map_err(|error| {
+            JobError::new(ErrorCode::InvalidArguments, format!("`nodes` is no selector: {error}"))
+        })?;
+        self.service.keeper.judge(request, selector).await
+    }
+
+    async fn change(
+        &mut self,
+        name: &str,
+        change: Change,
+        authority: Option<Authority>,
+    ) -> Result<ScheduleStatus, JobError> {
+        if let Some(entry) = self.entries.get(name)
+            && change != Change::None
+        {
+            self.judge(&entry.kept.schedule, authority).await?;
+        }
         let Some(entry) = self.entries.get_mut(name) else {
             let known: Vec<_> = self.entries.keys().map(String::as_str).collect();
             let message = match known.is_empty() {
@@ -237,7 +267,8 @@ impl Schedules {
                 return Err(JobError::new(ErrorCode::Busy, message));
             }
             let by = format!("schedule {}", kept.schedule.name);
-            self.service.keeper.kill(before, None, false, by).await?;
+            let kill = Kill { id: before, node: None, force: false, by, authority: None };
+            self.service.keeper.kill(kill).await?;
         }
         let request = submission(&kept.schedule, time)?;
         Ok(self.service.accept(request, kept.by.clone()).await?.id)
@@ -269,10 +300,11 @@ fn submission(schedule: &Schedule, time: Timestamp) -> Result<JobSubmit, JobErro
 }
 
 /// Answers a call that is about schedules.
-pub(super) async fn answer(requests: &Requests, call: &Invocation) -> Answer {
+pub(super) async fn answer(requests: &Requests, access: &Access, call: &Invocation) -> Answer {
     let change = match call.procedure.as_str() {
         procedures::SCHEDULE_ADD => {
-            let (schedule, by): (Schedule, _) = (argument(call)?, caller(call));
+            let (mut schedule, by): (Schedule, _) = (argument(call)?, caller(call));
+            schedule.submit.authority = access.of_call(call)?;
             let added = ask(requests, |reply| Request::Add(Box::new(schedule), by, reply)).await?;
             return encode(&added.map_err(|error| refused(&error))?);
         }
@@ -287,7 +319,8 @@ pub(super) async fn answer(requests: &Requests, call: &Invocation) -> Answer {
         }
     };
     let ScheduleName { name } = argument(call)?;
-    let changed = ask(requests, |reply| Request::Change(name, change, reply)).await?;
+    let authority = if change == Change::None { None } else { access.of_call(call)? };
+    let changed = ask(requests, |reply| Request::Change(name, change, authority, reply)).await?;
     encode(&changed.map_err(|error| refused(&error))?)
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use drover_api::{
-    DesiredSet, ErrorCode, RolloutControl, RolloutDetail, RolloutId, RolloutStart, RolloutTarget,
-    Timestamp, procedures,
+    Authority, DesiredSet, ErrorCode, RolloutControl, RolloutDetail, RolloutId, RolloutStart,
+    RolloutTarget, Timestamp, procedures,
 };
-use drover_rollout::{Event, Outcome};
+use drover_rollout::{Event, Machine, Outcome};
 use drover_wamp::{ApplicationError, Invocation};
 use tokio::task::spawn_blocking;
 
-use super::errands::Owner;
+use super::errands::{self, Owner};
 use super::store::{Store, StoreError};
 use super::{Called, Found, Service, starting};
 use crate::calls::{Answer, argument, caller, encode};
@@ -39,7 +39,10 @@ impl Service {
                 Err(refused) => self.due.answers.push((call, Err(refused))),
             },
             procedures::ROLLOUT_CONTROL => {
-                let answer = argument(&call).and_then(|order| self.control(&order, &caller(&call)));
+                let answer = argument(&call).and_then(|order| {
+                    let authority = self.access.of_call(&call)?;
+                    self.control(&order, &caller(&call), authority.as_ref())
+                });
                 self.due.answers.push((call, answer));
             }
             procedures::ROLLOUT_LIST => self.read(call, Store::list),
@@ -87,18 +90,37 @@ impl Service {
     pub(super) fn found(&mut self, found: Found) {
         let Found { call, want, target } = found;
         let by = caller(&call);
-        let answer = target.and_then(|target| match want {
-            Want::Rollout(start) => self.admit(start, target, by),
-            Want::Rule(set) => self.set_rule(set, target, by),
+        let answer = target.and_then(|target| {
+            let authority = self.access.of_call(&call)?;
+            match want {
+                Want::Rollout(start) => self.admit(start, target, by, authority),
+                Want::Rule(set) => self.set_rule(set, target, by, authority),
+            }
         });
         self.due.answers.push((call, answer));
     }
 
-    fn admit(&mut self, start: RolloutStart, target: RolloutTarget, by: String) -> Answer {
+    fn admit(
+        &mut self,
+        start: RolloutStart,
+        target: RolloutTarget,
+        by: String,
+        authority: Option<Authority>,
+    ) -> Answer {
         let is_dry = start.dry_run;
+        if start.plan.keep && !is_dry {
+            self.judge_rule(authority.as_ref()).map_err(|mut refused| {
+                let hint = "; `--once` leaves no rule behind";
+                if let Some(text) = refused.message() {
+                    refused = refuse(ErrorCode::Denied, text + hint);
+                }
+                refused
+            })?;
+        }
         let id = RolloutId(if is_dry { 0 } else { self.last_id + 1 });
         let (nodes, others) = (self.nodes.values(), self.machines.values());
-        let machine = starting::admit(id, start, target, by, nodes, others)?;
+        let machine = starting::admit(id, start, target, (by, authority), nodes, others)?;
+        self.judge_nodes(machine.rollout().authority.as_ref(), &machine)?;
         let rollout = machine.rollout().clone();
         let answer = RolloutDetail { rollout, nodes: machine.nodes(), history: Vec::new() };
         if !is_dry {
@@ -118,8 +140,29 @@ impl Service {
         encode(&answer)
     }
 
-    fn control(&mut self, control: &RolloutControl, by: &str) -> Answer {
+    /// Whoever has something to say about a rollout may update each of its nodes.
+    fn judge_nodes(
+        &self,
+        authority: Option<&Authority>,
+        machine: &Machine,
+    ) -> Result<(), ApplicationError> {
+        let Some(authority) = authority else { return Ok(()) };
+        let mut nodes = machine.nodes().into_iter();
+        let judged =
+            nodes.try_for_each(|node| self.access.may_run(authority, errands::UPDATE, node.node));
+        judged.map_err(|why| refuse(ErrorCode::Denied, why))
+    }
+
+    fn control(
+        &mut self,
+        control: &RolloutControl,
+        by: &str,
+        authority: Option<&Authority>,
+    ) -> Answer {
         let RolloutControl { id, order } = *control;
+        if let Some(machine) = self.machines.get(&id) {
+            self.judge_nodes(authority, machine)?;
+        }
         let Some(machine) = self.machines.get_mut(&id) else {
             let message = match (1..=self.last_id).contains(&id.0) {
                 true => format!("rollout {id} is over: nothing about it changes any more"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_api::{
-    DesiredMode, DesiredRemove, DesiredRule, DesiredSet, Drift, DriftState, NodeId, NodeStatus,
-    Presence, Rollout, RolloutId, RolloutTarget, Selector, Timestamp,
+    Authority, DesiredMode, DesiredRemove, DesiredRule, DesiredSet, Drift, DriftState, NodeId,
+    NodeStatus, Presence, Rollout, RolloutId, RolloutTarget, Selector, Timestamp,
 };
 use drover_rollout::{Machine, Mender, Wish};
 use tokio::time::Instant;
@@ -43,6 +43,7 @@ pub(super) fn rule_of(rollout: &Rollout, now: Timestamp) -> DesiredRule {
             watch_ms: rollout.plan.watch_ms,
         },
         by: rollout.by.clone(),
+        authority: rollout.authority.clone(),
         since: now,
         rollout: Some(rollout.id),
         trouble: None,
@@ -114,11 +115,12 @@ impl Desired {
         tick.into_iter().chain(self.due).min()
     }
 
-    /// Which nodes are to be asked for what now.
+    /// Which nodes are to be asked for what now; `may` says that it still may be.
     pub(super) fn look(
         &mut self,
         nodes: &BTreeMap<NodeId, NodeStatus>,
         rollouts: &BTreeMap<RolloutId, Machine>,
+        may: impl Fn(Option<&Authority>, NodeId) -> bool,
     ) -> Vec<(Wish, RolloutTarget)> {
         self.due = None;
         let mut wishes = Vec::new();
@@ -127,6 +129,7 @@ impl Desired {
             if rule.set.mode == DesiredMode::Mend
                 && nodes.get(&node).is_some_and(|known| known.presence == Presence::Present)
                 && !is_in_rollout(rollouts, &target.plugin, node)
+                && may(rule.authority.as_ref(), node)
             {
                 let (plugin, hash) = (target.plugin.clone(), target.hash.clone());
                 wishes.push(Wish { node, plugin, hash, watch_ms: rule.set.watch_ms });

@@ -138,7 +138,8 @@ impl Mouth {
     }
 }
 
-const UPDATE: &str = "plugin.update";
+/// The command by which a node takes a version.
+pub(super) const UPDATE: &str = "plugin.update";
 
 /// Has a node take a version, and watch it for so long; `again`, even if it did badly
 /// there before.

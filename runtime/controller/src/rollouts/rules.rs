@@ -1,9 +1,10 @@
 //! How rules of what nodes are to have are set, and what follows from them.
 
 use drover_api::{
-    DesiredRemove, DesiredRule, DesiredSet, ErrorCode, RolloutTarget, Timestamp, procedures,
+    Authority, DesiredRemove, DesiredRule, DesiredSet, ErrorCode, RolloutTarget, Timestamp,
+    procedures,
 };
-use drover_wamp::{Invocation, uri};
+use drover_wamp::{ApplicationError, Invocation, uri};
 use tokio::time::sleep;
 
 use super::calls::Want;
@@ -21,9 +22,11 @@ impl Service {
                 Err(refused) => Err(refused),
             },
             procedures::DESIRED_LIST => encode(&self.desired.list()),
-            procedures::DESIRED_REMOVE => {
-                argument(&call).and_then(|remove| self.remove_rule(remove, &caller(&call)))
-            }
+            procedures::DESIRED_REMOVE => argument(&call).and_then(|remove| {
+                let authority = self.access.of_call(&call)?;
+                self.judge_rule(authority.as_ref())?;
+                self.remove_rule(remove, &caller(&call))
+            }),
             procedures::DESIRED_DRIFT => encode(&self.desired.drift(&self.nodes, &self.machines)),
             unknown => {
                 let message = format!("there is no procedure {unknown}");
@@ -38,15 +41,24 @@ impl Service {
         set: DesiredSet,
         target: RolloutTarget,
         by: String,
+        authority: Option<Authority>,
     ) -> Answer {
+        self.judge_rule(authority.as_ref())?;
         let (plugin, version) = (set.plugin.clone(), set.version.clone());
         tracing::info!(plugin, version, to = %set.to, by, "what nodes are to have was set");
         let since = Timestamp::now();
-        let rule = DesiredRule { set, by, since, rollout: None, trouble: None };
+        let rule = DesiredRule { set, by, authority, since, rollout: None, trouble: None };
         let answer = encode(&rule)?;
         self.desired.resolved(plugin, version, Ok(target));
         self.due.rules.push(RuleChange::Set(rule));
         Ok(answer)
+    }
+
+    /// A rule is about nodes that join later too, and goes before those of others.
+    pub(super) fn judge_rule(&self, authority: Option<&Authority>) -> Result<(), ApplicationError> {
+        let Some(authority) = authority else { return Ok(()) };
+        let judged = self.access.may_run_everywhere(authority, errands::UPDATE);
+        judged.map_err(|why| refuse(ErrorCode::Denied, why))
     }
 
     fn remove_rule(&mut self, remove: DesiredRemove, by: &str) -> Answer {
@@ -96,7 +108,10 @@ impl Service {
 
     /// Brings nodes to what they are to have, where that is due.
     pub(super) fn mend(&mut self) {
-        for (wish, target) in self.desired.look(&self.nodes, &self.machines) {
+        let may = |authority: Option<&Authority>, node| {
+            authority.is_none_or(|one| self.access.may_run(one, errands::UPDATE, node).is_ok())
+        };
+        for (wish, target) in self.desired.look(&self.nodes, &self.machines, may) {
             let (node, version) = (wish.node, &target.version);
             tracing::info!(%node, plugin = wish.plugin, version, "a node is brought to a version");
             let command = errands::update(node, &target, wish.watch_ms, false);

@@ -2,8 +2,9 @@
 //! are there, and none of them is in another rollout of the plugin.
 
 use drover_api::{
-    CatalogDetail, CatalogName, CatalogStatement, ErrorCode, NodeStatus, Presence, Rollout,
-    RolloutCounts, RolloutId, RolloutPhase, RolloutStart, RolloutTarget, Timestamp, procedures,
+    Authority, CatalogDetail, CatalogName, CatalogStatement, ErrorCode, NodeStatus, Presence,
+    Rollout, RolloutCounts, RolloutId, RolloutPhase, RolloutStart, RolloutTarget, Timestamp,
+    procedures,
 };
 use drover_rollout::{Candidate, Machine};
 use drover_signing::Statement;
@@ -47,7 +48,7 @@ pub(super) fn admit<'a>(
     id: RolloutId,
     start: RolloutStart,
     target: RolloutTarget,
-    by: String,
+    (by, authority): (String, Option<Authority>),
     nodes: impl Iterator<Item = &'a NodeStatus> + Clone,
     others: impl Iterator<Item = &'a Machine>,
 ) -> Result<Machine, ApplicationError> {
@@ -90,6 +91,7 @@ pub(super) fn admit<'a>(
         target,
         plan,
         by,
+        authority,
         started: now,
         phase: RolloutPhase::Running,
         since: now,

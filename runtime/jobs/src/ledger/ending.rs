@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use drover_api::{ErrorCode, JobError, JobResult, JobState, RetryCause, Timestamp, Transition};
+use drover_api::{
+    ErrorCode, JobError, JobResult, JobState, JobSubmit, NodeId, RetryCause, Timestamp, Transition,
+};
 
 use super::job::Phase;
 use super::saved::Write;
@@ -71,6 +73,44 @@ impl Ledger {
         for key in keys {
             let (state, code) = (JobState::Error, ErrorCode::Interrupted);
             let result = self.without_answer(key, state, code, &message, now);
+            self.end(&mut step, key, result, now);
+        }
+        step
+    }
+
+    /// Ends every job that `may` no longer allows, with the reason that it gives. What
+    /// its node has already, or may have, goes on.
+    pub fn judge(
+        &mut self,
+        may: impl Fn(&JobSubmit, NodeId) -> Result<(), String>,
+        now: Timestamp,
+    ) -> LedgerStep {
+        let mut step = LedgerStep::default();
+        let waiting = self.jobs.values().filter(|job| !job.is_with_node());
+        let judged = waiting.filter_map(|job| {
+            let why = may(&self.submissions[&job.submission].request, job.node).err()?;
+            Some((job.key, why))
+        });
+        let mut denied: Vec<_> = judged.collect();
+        denied.sort_unstable();
+        // None of them is to go because another one makes room.
+        for (key, _) in &denied {
+            let job = &self.jobs[key];
+            let (node, phase) = (job.node, job.phase);
+            let open = self.submissions.get_mut(&job.submission).expect("it is open");
+            match phase {
+                Phase::Held(_) => open.held.retain(|held| held != key),
+                Phase::Queued => {
+                    let by = Arc::clone(&open.by);
+                    self.lane(node).queue.remove(&by, key);
+                }
+                _ => {}
+            }
+        }
+        for (key, why) in denied {
+            let message = format!("it was not started: {why}");
+            let result =
+                self.without_answer(key, JobState::Error, ErrorCode::Denied, &message, now);
             self.end(&mut step, key, result, now);
         }
         step

@@ -181,6 +181,30 @@ fn a_kill_ends_what_was_not_sent_and_tells_the_node_of_what_was() {
 }
 
 #[test]
+fn what_may_not_be_done_any_more_ends_unless_its_node_has_it() {
+    let mut ledger = ledger(1);
+    let limited = JobSubmit { at_once: Some(2), ..request("s") };
+    let sent = delivered(&submit(&mut ledger, limited, &[1, 2, 3, 4], 0));
+    assert_eq!(sent.len(), 1);
+    // Node 1 has its job, node 2 is away, and 3 and 4 wait for their turn.
+    let may = |request: &JobSubmit, one: NodeId| match (request.command.id.as_str(), one.nid.0) {
+        ("s", 1 | 3 | 4) => Err(format!("not on {one}")),
+        _ => Ok(()),
+    };
+    let step = ledger.judge(may, at(1));
+    assert_eq!(states(&step), [JobState::Error, JobState::Error]);
+    assert!(delivered(&step).is_empty());
+    let Write::Ended { result, .. } = &step.writes[0] else { panic!("{step:?}") };
+    let error = result.error.as_ref().unwrap();
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (ErrorCode::Denied, "it was not started: not on 1.3")
+    );
+    assert_eq!(ledger.unfinished(), 2);
+    assert!(ledger.judge(may, at(2)).is_empty());
+}
+
+#[test]
 fn there_is_room_for_so_many_and_one_alone_has_half_of_a_nodes_queue() {
     let mut ledger = ledger(0);
     for id in ["a", "b"] {

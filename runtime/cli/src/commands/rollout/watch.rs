@@ -271,6 +271,7 @@ mod tests {
                 keep: false,
             },
             by: "ada".to_owned(),
+            authority: None,
             started: Timestamp(0),
             phase: RolloutPhase::Running,
             since: Timestamp(0),

@@ -1,6 +1,6 @@
 //! How agents become nodes, change their keys, and are no nodes any more.
 
-use drover_api::{Enrol, Enrolled, ErrorCode, KnownNode, NewJoinToken, NodeId, Timestamp};
+use drover_api::{Enrol, Enrolled, KnownNode, LabelNode, NewJoinToken, NodeId, Timestamp};
 
 use super::{Change, Decision, Directory, JoinToken, Owner, Refusal};
 use crate::access::secret::{NewSecret, Shown};
@@ -146,24 +146,66 @@ impl Directory {
 
     /// Puts an end to a node, by its number or its name.
     pub(crate) fn revoke(&self, name: &str, now: Timestamp) -> Decision<NodeId> {
+        let node = self.meant(name)?;
+        let revoked = KnownNode { revoked: Some(now), ..node.clone() };
+        Ok((node.node, vec![Change::Node(revoked)]))
+    }
+
+    /// Changes the labels of a node; answers with all that it has then.
+    pub(crate) fn label(&self, asked: &LabelNode) -> Decision<Vec<String>> {
+        let node = self.meant(&asked.node)?;
+        check_labels(&asked.add)?;
+        let key = |label: &str| label.split_once('=').map(|(key, _)| key.to_owned());
+        let mut labels = node.labels.clone();
+        for gone in &asked.remove {
+            let before = labels.len();
+            labels.retain(|label| label != gone && key(label).as_ref() != Some(gone));
+            if labels.len() == before {
+                let text = format!(
+                    "node {} has no label `{gone}`, only: {}",
+                    node.node,
+                    node.labels.join(" ")
+                );
+                return Err(Refusal::wrong(text));
+            }
+        }
+        for new in &asked.add {
+            let key_of_new = key(new);
+            labels
+                .retain(|label| label != new && (key_of_new.is_none() || key(label) != key_of_new));
+            labels.push(new.clone());
+        }
+        check_labels(&labels)?;
+        let changes = match labels == node.labels {
+            true => vec![],
+            false => vec![Change::Node(KnownNode { labels: labels.clone(), ..node.clone() })],
+        };
+        Ok((labels, changes))
+    }
+
+    /// Forgets a node and its keys, so that its number is free.
+    pub(crate) fn forget(&self, node: NodeId) -> Decision<()> {
+        let change = self.node(node).map(|known| Change::NodeGone(known.node));
+        Ok(((), change.into_iter().collect()))
+    }
+
+    /// The one node that has a number or a name and was not revoked.
+    fn meant(&self, name: &str) -> Result<&KnownNode, Refusal> {
         let id = name.parse::<NodeId>().ok();
         let mut meant = self
             .nodes
             .values()
             .filter(|node| node.revoked.is_none() && (id == Some(node.node) || node.name == name));
         match (meant.next(), meant.next()) {
-            (Some(node), None) => {
-                let revoked = KnownNode { revoked: Some(now), ..node.clone() };
-                Ok((node.node, vec![Change::Node(revoked)]))
-            }
+            (Some(node), None) => Ok(node),
             (Some(_), Some(_)) => {
                 let text = format!("more than one node is named `{name}`: use the number");
                 Err(Refusal::wrong(text))
             }
-            (None, _) => Err(Refusal {
-                code: ErrorCode::InvalidArguments,
-                text: format!("no node `{name}` has joined with a key: `drover node list`"),
-            }),
+            (None, _) => {
+                let text = format!("no node `{name}` has joined with a key: `drover node list`");
+                Err(Refusal::wrong(text))
+            }
         }
     }
 

@@ -106,3 +106,35 @@ fn what_is_kept_is_read_again() {
         assert!(!record.contains(&token));
     }
 }
+
+#[test]
+fn labels_are_given_and_taken_and_one_of_a_key_takes_the_place_of_another() {
+    let (mut directory, token) = with_token(&wanted(1));
+    enrol(&mut directory, "k1", &token).unwrap();
+    let mut label = |add: &[&str], remove: &[&str]| {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let asked = LabelNode { node: "a".into(), add: words(add), remove: words(remove) };
+        let (labels, changes) = directory.label(&asked).map_err(|refusal| refusal.text)?;
+        changes.into_iter().for_each(|change| directory.apply(change));
+        Ok::<_, String>(labels.join(" "))
+    };
+    assert_eq!(label(&["zone=eu", "db"], &[]).unwrap(), "web zone=eu db");
+    assert_eq!(label(&["zone=us"], &["web"]).unwrap(), "db zone=us");
+    assert_eq!(label(&["db"], &["zone"]).unwrap(), "db");
+    let refusal = label(&[], &["zone"]).unwrap_err();
+    assert!(refusal.contains("no label `zone`, only: db"), "{refusal}");
+    assert!(label(&["a\nb"], &[]).is_err());
+}
+
+#[test]
+fn a_node_that_is_forgotten_leaves_its_key_and_its_number() {
+    let (mut directory, token) = with_token(&wanted(2));
+    let node = enrol(&mut directory, "k1", &token).unwrap().node;
+    let (_, changes) = directory.revoke("a", NOW).unwrap();
+    changes.into_iter().for_each(|change| directory.apply(change));
+    assert!(enrol(&mut directory, "k1", &token).is_err());
+    let ((), changes) = directory.forget(node).unwrap();
+    changes.into_iter().for_each(|change| directory.apply(change));
+    assert_eq!((directory.node(node), directory.owner("k1")), (None, None));
+    assert_eq!(enrol(&mut directory, "k1", &token).unwrap().node, node);
+}
