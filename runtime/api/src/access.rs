@@ -324,6 +324,9 @@ pub struct AuditVerdict {
     pub lines: u64,
     /// The hash of the last of them.
     pub head: String,
+    /// In how many files they are.
+    #[serde(default)]
+    pub files: u32,
     /// What is wrong with the first that is not.
     pub fault: Option<String>,
 }

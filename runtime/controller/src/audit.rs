@@ -1,12 +1,13 @@
 //! The audit log: who did what, from where, to what, and what came of it.
 //!
-//! One file of lines that are only ever added. Each says what the hash of the one
-//! before is, so that none can be changed, taken out or moved unnoticed
-//! ([`chain`]); a second file says how far the log goes, so that none can be
-//! taken from its end either.
+//! Lines that are only ever added. Each says what the hash of the one before is, so
+//! that none can be changed, taken out or moved unnoticed ([`chain`]); a file beside
+//! them says how far the log goes, so that none can be taken from its end either. A
+//! file that is full is put away and the chain goes on in the next ([`files`]).
 //!
 //! ```text
 //!   guard ── begin, end ──> queue ──> writer (a thread) ──> audit.log, audit.head
+//!                                           when it is full ──> audit-<line>.log
 //! ```
 //!
 //! A line is written when something is begun, and another one when it has ended;
@@ -15,6 +16,7 @@
 //! because the disk is, nothing is begun.
 
 mod chain;
+mod files;
 mod read;
 mod writer;
 
@@ -25,6 +27,7 @@ use anyhow::Context;
 use drover_api::{AuditEntry, AuditQuery, AuditVerdict, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use files::full_before as full_files_before;
 use writer::{Queue, Writer};
 
 /// What is done, as it is begun.
@@ -74,16 +77,17 @@ pub(crate) struct AuditCounts {
 pub(crate) struct Full;
 
 impl Audit {
-    /// Opens the log in `dir`, or begins one there.
+    /// Opens the log in `dir`, or begins one there. A file that has `max_file` bytes is
+    /// full.
     ///
     /// # Errors
     ///
     /// If it cannot be read or written, or its end is not as it was written.
-    pub(crate) fn open(dir: &Path) -> anyhow::Result<(Self, AuditTask)> {
+    pub(crate) fn open(dir: &Path, max_file: u64) -> anyhow::Result<(Self, AuditTask)> {
         std::fs::create_dir_all(dir)
             .with_context(|| format!("cannot make the directory {}", dir.display()))?;
         let path = dir.join("audit.log");
-        let writer = Writer::open(&path)
+        let writer = Writer::open(&path, max_file)
             .with_context(|| format!("cannot open the audit log {}", path.display()))?;
         Ok((Self { queue: writer.queue(), path }, AuditTask(writer)))
     }
@@ -113,7 +117,7 @@ impl Audit {
     }
 
     /// What is in it, the newest last. Waits until what was said before is written;
-    /// reads the whole log.
+    /// reads as many files, the newest first, as it takes.
     pub(crate) fn list(&self, query: &AuditQuery) -> anyhow::Result<Vec<AuditEntry>> {
         self.queue.settle();
         read::list(&self.path, query)

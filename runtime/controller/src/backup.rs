@@ -37,6 +37,7 @@ pub use restore::{Existing, restore};
 pub use unpack::verify;
 
 use crate::Config;
+use crate::audit::full_files_before;
 
 /// How long one waits for a controller that has a database.
 const BUSY: Duration = Duration::from_secs(10);
@@ -164,7 +165,8 @@ fn contents(catalog: &Path, index: &Path) -> anyhow::Result<Vec<Source>> {
 }
 
 /// Copies the audit log up to its last whole line. How far it goes is read first: then
-/// there are at least so many lines, as a log has that goes on.
+/// there are at least so many lines, as a log has that goes on. Files that are full
+/// never change; the one that is written may become full meanwhile.
 fn copy_audit(audit: &Path, staging: &Path) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
     let (head, log) = (audit.join("audit.head"), audit.join("audit.log"));
@@ -187,6 +189,12 @@ fn copy_audit(audit: &Path, staging: &Path) -> anyhow::Result<Vec<Source>> {
         copied.flush()
     };
     copy().with_context(|| format!("cannot copy {}", log.display()))?;
+    for path in
+        full_files_before(&to, audit).with_context(|| format!("cannot read {}", audit.display()))?
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        sources.push(Source { name: format!("audit/{name}"), path });
+    }
     sources.push(Source { name: AUDIT.to_owned(), path: to });
     Ok(sources)
 }

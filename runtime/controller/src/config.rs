@@ -1,6 +1,7 @@
 //! The controller's configuration, read once from a TOML file.
 
 mod access;
+mod audit;
 mod catalog;
 mod drain;
 mod jobs;
@@ -20,6 +21,7 @@ use drover_wamp::{HttpBridge, HttpConfig, RealmConfig, RouterConfig};
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessSettings;
+pub use audit::AuditSettings;
 pub use catalog::CatalogSettings;
 pub use drain::DrainSettings;
 pub use jobs::JobSettings;
@@ -72,6 +74,8 @@ pub struct Config {
     /// The roles of operators, beside `viewer`, `operator` and `admin`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, OwnRole>,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// The log of all nodes.
     pub logs: LogSettings,
     /// The catalog of plugins.
@@ -114,6 +118,7 @@ impl Default for Config {
             tls: None,
             access: AccessSettings::default(),
             roles: BTreeMap::new(),
+            audit: AuditSettings::default(),
             logs: LogSettings::default(),
             catalog: CatalogSettings::default(),
             jobs: JobSettings::default(),
@@ -249,6 +254,13 @@ impl Config {
                 "max_queued",
                 self.max_queued.to_string(),
                 "must not be below `max_message`",
+            );
+        }
+        if self.audit.max_file < ByteSize::kb(100) {
+            return range(
+                "audit.max_file",
+                self.audit.max_file.to_string(),
+                "must be at least 100 kB",
             );
         }
         if self.logs.max_file < ByteSize::kb(100) {

@@ -48,7 +48,8 @@ use audit::{Audit, AuditTask};
 pub use backup::{BackupPart, Existing, Manifest, TlsKeys, back_up, restore, verify};
 use catalog::Catalog;
 pub use config::{
-    AccessSettings, Bridge, CatalogSettings, Config, ConfigError, DrainSettings, JobSettings,
+    AccessSettings, AuditSettings, Bridge, CatalogSettings, Config, ConfigError, DrainSettings,
+    JobSettings,
     LogSettings, TlsSettings,
 };
 pub use drain::Ending;
@@ -122,8 +123,9 @@ impl Controller {
             "the controller cannot keep its rollouts: set another `data_dir` in its configuration",
         )?;
         let (data_dir, policy) = (config.data_dir.clone(), config.policy());
+        let max_file = config.audit.max_file.as_u64();
         let opened = tokio::task::spawn_blocking(move || {
-            let (audit, auditing) = Audit::open(&data_dir.join("audit"))?;
+            let (audit, auditing) = Audit::open(&data_dir.join("audit"), max_file)?;
             let access = Access::open(&data_dir.join(ACCESS_FILE), policy, audit)?;
             anyhow::Ok((access, auditing))
         });

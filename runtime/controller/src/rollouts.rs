@@ -343,7 +343,7 @@ impl Service {
                 let DesiredSet { plugin, version, .. } = &rule.set;
                 let target = Ok(rollout.target.clone());
                 self.desired.resolved(plugin.clone(), version.clone(), target);
-                self.due.rules.push(RuleChange::Set(rule));
+                self.due.rules.push(RuleChange::Set(Box::new(rule)));
             }
             self.due.changes.push(change);
         }

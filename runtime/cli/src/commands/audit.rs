@@ -95,7 +95,9 @@ fn verify(command: &Verify) -> Result<Exit, Failure> {
     if command.json {
         output::json(&verdict)?;
     } else {
-        output::answer(&format!("{} lines, hash {}", verdict.lines, verdict.head))?;
+        let files =
+            if verdict.files > 1 { format!(" in {} files", verdict.files) } else { String::new() };
+        output::answer(&format!("{} lines{files}, hash {}", verdict.lines, verdict.head))?;
     }
     match verdict.fault {
         None => Ok(Exit::Done),

@@ -7,6 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::audit::AuditTask;
 
+/// More than any test writes.
+const MAX_FILE: u64 = 1 << 20;
+
 const ADA: &str = "correct horse";
 
 struct Site {
@@ -18,7 +21,7 @@ struct Site {
 /// A controller that knows Ada, an operator with a password.
 fn site() -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let (audit, task) = Audit::open(&dir.path().join("audit")).unwrap();
+    let (audit, task) = Audit::open(&dir.path().join("audit"), MAX_FILE).unwrap();
     let run = vec![Scope { commands: vec!["hello.*".into()], nodes: None }];
     let roles = [("greeter".to_owned(), OwnRole { run, permissions: vec![] })].into();
     let policy = Policy { claims: true, roles };
@@ -171,7 +174,7 @@ async fn a_session_whose_token_is_withdrawn_may_do_nothing_more() {
 #[tokio::test]
 async fn what_is_known_is_known_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let (audit, task) = Audit::open(&dir.path().join("audit")).unwrap();
+    let (audit, task) = Audit::open(&dir.path().join("audit"), MAX_FILE).unwrap();
     let open =
         || Access::open(&dir.path().join("access.db"), Policy::default(), audit.clone()).unwrap();
     let user = PutUser {

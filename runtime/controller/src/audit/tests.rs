@@ -4,6 +4,9 @@ use std::fs;
 
 use super::*;
 
+/// More than any test writes.
+const MAX_FILE: u64 = 1 << 20;
+
 fn act(what: &str) -> Act {
     Act {
         who: "ada".into(),
@@ -16,7 +19,7 @@ fn act(what: &str) -> Act {
 
 /// A log of some acts, closed, and its file.
 fn log(dir: &Path) -> PathBuf {
-    let (audit, task) = Audit::open(dir).unwrap();
+    let (audit, task) = Audit::open(dir, MAX_FILE).unwrap();
     for (nth, what) in ["hello.greet", "agent.restart", "hello.greet"].iter().enumerate() {
         let number = audit.begin(act(what)).unwrap();
         if nth != 1 {
@@ -31,7 +34,7 @@ fn log(dir: &Path) -> PathBuf {
 fn what_was_done_is_there_with_what_came_of_it() {
     let dir = tempfile::tempdir().unwrap();
     log(dir.path());
-    let (audit, task) = Audit::open(dir.path()).unwrap();
+    let (audit, task) = Audit::open(dir.path(), MAX_FILE).unwrap();
     audit.done(Act { who: "bob".into(), ..act("user.add") }, "denied");
     let all = audit.list(&AuditQuery::default()).unwrap();
     let results: Vec<_> = all.iter().map(|entry| entry.result.as_deref()).collect();
@@ -103,10 +106,15 @@ fn a_line_that_was_not_whole_is_cut_off_and_the_log_goes_on() {
     let mut text = fs::read(&path).unwrap();
     text.extend(b"0123 {\"number\":6,");
     fs::write(&path, text).unwrap();
-    let (audit, task) = Audit::open(dir.path()).unwrap();
+    let (audit, task) = Audit::open(dir.path(), MAX_FILE).unwrap();
     audit.done(act("hello.greet"), "ok");
     let verdict = audit.verify().unwrap();
-    assert_eq!((verdict.lines, verdict.fault), (7, None));
+    // What became of it is in the log itself.
+    assert_eq!((verdict.lines, verdict.fault), (9, None));
+    let repair = AuditQuery { what: Some("audit.repair".into()), ..Default::default() };
+    let repair = audit.list(&repair).unwrap().remove(0);
+    assert_eq!((repair.who.as_str(), repair.result.as_deref()), ("controller", Some("ok")));
+    assert!(repair.on.contains("17 bytes of a line"), "{}", repair.on);
     task.close();
 }
 
@@ -117,9 +125,106 @@ fn lines_that_are_missing_are_still_missing_when_the_log_has_gone_on() {
     let text = fs::read_to_string(&path).unwrap();
     let kept: String = text.lines().take(3).map(|line| format!("{line}\n")).collect();
     fs::write(&path, kept).unwrap();
-    let (audit, task) = Audit::open(dir.path()).unwrap();
+    let (audit, task) = Audit::open(dir.path(), MAX_FILE).unwrap();
     audit.done(act("hello.greet"), "ok");
     let verdict = audit.verify().unwrap();
     assert!(verdict.fault.unwrap().contains("line 4"), "the first that does not follow");
+    task.close();
+}
+
+/// A log of 40 acts over some files, closed, and all its files in order.
+fn rotated(dir: &Path) -> Vec<PathBuf> {
+    for _ in 0..4 {
+        let (audit, task) = Audit::open(dir, 1000).unwrap();
+        for _ in 0..10 {
+            let number = audit.begin(act("hello.greet")).unwrap();
+            // Each is written by itself, so that files are full soon.
+            audit.queue.settle();
+            audit.end(number, "ok");
+            audit.queue.settle();
+        }
+        task.close();
+    }
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().unwrap() == "log").collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_log_goes_on_over_files_and_is_read_and_checked_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = rotated(dir.path());
+    assert!(files.len() > 5, "{files:?}");
+    assert!(files[0].ends_with("audit-000000000001.log"), "{files:?}");
+    let (audit, task) = Audit::open(dir.path(), 1000).unwrap();
+    let verdict = audit.verify().unwrap();
+    assert_eq!((verdict.lines, verdict.fault), (80, None));
+    assert_eq!(verdict.files as usize, files.len());
+    let all = audit.list(&AuditQuery::default()).unwrap();
+    let numbers: Vec<_> = all.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, (0..40).map(|nth| 2 * nth + 1).collect::<Vec<_>>());
+    // Also of those that ended in another file than they were begun in.
+    assert!(all.iter().all(|entry| entry.result.as_deref() == Some("ok")), "{all:?}");
+    let last = audit.list(&AuditQuery { limit: Some(7), ..Default::default() }).unwrap();
+    assert_eq!(last, all[33..]);
+    task.close();
+}
+
+#[test]
+fn a_file_that_is_gone_cut_off_or_another_is_found_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = rotated(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    let others = rotated(other.path());
+    let path = dir.path().join("audit.log");
+    let check = |what: &str| {
+        let fault = read::verify(&path).unwrap().fault;
+        assert!(fault.is_some(), "{what}");
+        fault.unwrap()
+    };
+    assert_eq!(read::verify(&path).unwrap().fault, None);
+    for (nth, file) in files.iter().enumerate().filter(|(_, file)| **file != path) {
+        let kept = fs::read(file).unwrap();
+        fs::remove_file(file).unwrap();
+        assert!(check("gone").contains("are missing"), "{nth}");
+        // Cut off at a line and within one.
+        let end = kept.iter().rposition(|byte| *byte == b'\n').unwrap();
+        let line = kept[..end].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        for length in [line, end, end - 10] {
+            fs::write(file, &kept[..length]).unwrap();
+            check("cut off");
+        }
+        fs::write(file, fs::read(&others[nth]).unwrap()).unwrap();
+        check("another");
+        fs::write(file, kept).unwrap();
+        assert_eq!(read::verify(&path).unwrap().fault, None);
+    }
+    // The last one, and what says how far the log goes.
+    let head = path.with_extension("head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    assert!(check("head").contains("audit.head"));
+    fs::write(&head, kept).unwrap();
+    fs::write(&path, "").unwrap();
+    let (audit, task) = Audit::open(dir.path(), 1000).unwrap();
+    audit.done(act("hello.greet"), "ok");
+    // Without its lines, it began where the former one had ended.
+    let fault = audit.verify().unwrap().fault.unwrap();
+    assert!(fault.contains("are missing"), "{fault}");
+    task.close();
+}
+
+#[test]
+fn a_crash_between_two_files_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = log(dir.path());
+    // It was put away, and the next one was not there yet.
+    fs::rename(&path, dir.path().join("audit-000000000001.log")).unwrap();
+    let (audit, task) = Audit::open(dir.path(), MAX_FILE).unwrap();
+    audit.done(act("hello.greet"), "ok");
+    let verdict = audit.verify().unwrap();
+    assert_eq!((verdict.lines, verdict.files, verdict.fault), (7, 2, None));
+    assert_eq!(audit.list(&AuditQuery::default()).unwrap().len(), 4);
     task.close();
 }

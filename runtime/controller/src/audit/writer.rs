@@ -1,8 +1,8 @@
 //! The thread that writes the audit log, and what waits for it.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use drover_api::Timestamp;
 use drover_snapshot::Found;
 
 use super::chain::Head;
-use super::{AuditCounts, Full, Line};
+use super::{AuditCounts, Full, Line, files};
 
 /// The version of the file that says how far the log goes.
 const HEAD_VERSION: u32 = 1;
@@ -53,15 +54,22 @@ pub(super) struct Writer {
 
 /// The files.
 struct Log {
+    path: PathBuf,
     file: File,
+    /// What stands before the file's first line.
+    after: Head,
     head: Head,
     head_path: PathBuf,
     /// The length of the file up to the end of the last line that is whole.
     length: u64,
+    /// The length at which the next file is begun.
+    max_file: u64,
     /// When what is not on disk yet has to be there.
     due: Option<Instant>,
     /// Whether a part of a line may be behind that.
     is_torn: bool,
+    /// Whether the next file could not be begun, and that was told.
+    cannot_begin: bool,
 }
 
 impl Queue {
@@ -152,8 +160,8 @@ impl Queue {
 }
 
 impl Writer {
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let log = Log::open(path)?;
+    pub(super) fn open(path: &Path, max_file: u64) -> anyhow::Result<Self> {
+        let log = Log::open(path, max_file)?;
         let queue = Arc::new(Queue {
             state: Mutex::new(State {
                 lines: VecDeque::new(),
@@ -217,32 +225,70 @@ fn write(mut log: Log, queue: &Queue) {
 }
 
 impl Log {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .context("cannot open the file")?;
+    fn open(path: &Path, max_file: u64) -> anyhow::Result<Self> {
         let head_path = path.with_extension("head");
         let noted = match drover_snapshot::read::<Head>(&head_path, HEAD_VERSION)? {
-            Found::Whole(head) => head,
-            Found::Nothing | Found::PutAside(_) => Head::start(),
+            Found::Whole(head) => Some(head),
+            Found::Nothing | Found::PutAside(_) => None,
         };
-        // The head is written after the lines, so there may be some behind it.
-        let (head, length) = follow_from(&mut file, &noted)?;
-        if file.metadata()?.len() > length {
-            tracing::warn!("the last line of the audit log was not whole, and is cut off");
-            file.set_len(length)?;
+        let mut file = open(path)?;
+        let is_first = !files::has_full(path).context("cannot see which files there are")?;
+        if file.metadata()?.len() == 0 && !is_first {
+            // It ended after it had put the last file away and before it began this one.
+            let head = noted.clone().context("audit.head is missing: put it back")?;
+            file.write_all(&beginning(&head)?)?;
         }
-        Ok(Self { file, head, head_path, length, due: None, is_torn: false })
+        // The head is written after the lines, so there may be some behind it.
+        let Written { after, head, length } = follow_from(&mut file, noted.as_ref())?;
+        let torn = file.metadata()?.len() - length;
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+            after,
+            head,
+            head_path,
+            length,
+            max_file,
+            due: None,
+            is_torn: torn > 0,
+            cannot_begin: false,
+        };
+        if torn > 0 {
+            tracing::warn!(
+                bytes = torn,
+                "the last line of the audit log was not whole, and is cut off"
+            );
+            log.note_repair(torn)?;
+        }
+        // From here on a missing head is one that somebody took away.
+        log.due = Some(Instant::now());
+        log.settle()?;
+        Ok(log)
+    }
+
+    /// Says in the log itself that the end of a line was cut off.
+    fn note_repair(&mut self, bytes: u64) -> io::Result<()> {
+        let time = Timestamp::now();
+        let on = format!("{bytes} bytes of a line that a crash had left");
+        let begun = Line::Begun {
+            time,
+            who: "controller".to_owned(),
+            role: String::new(),
+            from: String::new(),
+            what: "audit.repair".to_owned(),
+            on,
+        };
+        let ended = Line::Ended { time, of: self.head.lines + 1, result: "ok".to_owned() };
+        self.append(&[begun, ended])
     }
 
     /// Adds lines, all or none.
     fn append(&mut self, lines: &[Line]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
+        }
+        if self.length >= self.max_file {
+            self.begin_file();
         }
         let (mut text, mut head) = (String::new(), self.head.clone());
         for line in lines {
@@ -265,6 +311,39 @@ impl Log {
         Ok(())
     }
 
+    /// Puts a full file away and begins the next. While that fails, the full one is
+    /// written further.
+    fn begin_file(&mut self) {
+        match self.try_begin_file() {
+            Ok(()) => self.cannot_begin = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.cannot_begin, true) {
+                    tracing::warn!(%error, "the next file of the audit log cannot be begun");
+                }
+            }
+        }
+    }
+
+    fn try_begin_file(&mut self) -> io::Result<()> {
+        // How far it goes has to be on disk before it is put away.
+        self.due.get_or_insert_with(Instant::now);
+        self.settle()?;
+        let fresh = self.path.with_extension("new");
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+        let text = beginning(&self.head)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&self.path, files::full_name(&self.path, &self.after))?;
+        fs::rename(&fresh, &self.path)?;
+        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        // Opened again to add to it, as after a start.
+        self.file = open(&self.path).map_err(io::Error::other)?;
+        self.after = self.head.clone();
+        self.length = text.len() as u64;
+        Ok(())
+    }
+
     fn settle_if_due(&mut self) -> io::Result<()> {
         if self.due.is_some_and(|due| due <= Instant::now()) { self.settle() } else { Ok(()) }
     }
@@ -280,38 +359,69 @@ impl Log {
     }
 }
 
-/// Where the log ends, read from its start: the head of the last line that is
-/// whole, and the bytes up to its end. What is wrong in between is for
-/// `drover audit verify` to tell; the log goes on from what stands there.
-fn follow_from(file: &mut File, noted: &Head) -> anyhow::Result<(Head, u64)> {
-    let (mut head, mut length) = (Head::start(), 0);
+fn open(path: &Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).append(true).create(true).mode(0o600);
+    options.open(path).context("cannot open the file")
+}
+
+/// The line that a file begins with which is not the first.
+fn beginning(after: &Head) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(after)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// What a file of the log has.
+struct Written {
+    /// What stands before its first line.
+    after: Head,
+    /// The last line that is whole.
+    head: Head,
+    /// The bytes up to its end.
+    length: u64,
+}
+
+/// Where the log ends, read from the start of its last file. What is wrong in between
+/// is for `drover audit verify` to tell; the log goes on from what stands there.
+fn follow_from(file: &mut File, noted: Option<&Head>) -> anyhow::Result<Written> {
+    file.rewind()?;
+    let (mut after, mut length) = (Head::start(), 0);
+    let mut head = after.clone();
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
         let read = reader.read_until(b'\n', &mut bytes)?;
         let Some((b'\n', line)) = bytes.split_last() else { break };
+        if length == 0
+            && let Ok(before) = serde_json::from_slice::<Head>(line)
+        {
+            (after, head) = (before.clone(), before);
+        } else {
+            let text = String::from_utf8_lossy(line);
+            let found = text.split_once(' ').map_or(String::new(), |(hash, _)| hash.to_owned());
+            head = Head { lines: head.lines + 1, hash: found };
+        }
         length += read as u64;
-        let text = String::from_utf8_lossy(line);
-        let found = text.split_once(' ').map_or(String::new(), |(hash, _)| hash.to_owned());
-        head = Head { lines: head.lines + 1, hash: found };
     }
-    if head.lines < noted.lines {
+    if let Some(noted) = noted.filter(|noted| head.lines < noted.lines) {
         tracing::error!(
             there = head.lines,
             written = noted.lines,
             "lines are missing at the end of the audit log: somebody has taken them out"
         );
         // So that it stays visible, the chain goes on from what was written.
-        return Ok((noted.clone(), length));
+        head = noted.clone();
     }
-    Ok((head, length))
+    Ok(Written { after, head, length })
 }
 
-/// How far the log went when it was last written.
-pub(super) fn noted(path: &Path) -> io::Result<Head> {
-    Ok(match drover_snapshot::read::<Head>(&path.with_extension("head"), HEAD_VERSION)? {
-        Found::Whole(head) => head,
-        Found::Nothing | Found::PutAside(_) => Head::start(),
-    })
+/// How far the log went when it was last written; none if that is not there.
+pub(super) fn noted(path: &Path) -> io::Result<Option<Head>> {
+    let text = match fs::read(path.with_extension("head")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    Ok(serde_json::from_slice(&text).ok())
 }

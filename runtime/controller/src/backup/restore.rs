@@ -12,6 +12,7 @@ use super::manifest::Manifest;
 use super::unpack::{give_to_owner, unpack, verify};
 use super::{AUDIT, JOBS};
 use crate::audit::{Act, Audit};
+use crate::config::AuditSettings;
 use crate::jobs;
 
 /// What becomes of a directory that has something in it.
@@ -118,7 +119,8 @@ fn make(file: &Path, dir: &Path) -> anyhow::Result<Manifest> {
 
 /// Has the audit log say that it goes on from a backup.
 fn note(log: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    let (audit, task) = Audit::open(log.parent().unwrap_or(log))?;
+    let max_file = AuditSettings::default().max_file.as_u64();
+    let (audit, task) = Audit::open(log.parent().unwrap_or(log), max_file)?;
     let uid = nix::unistd::getuid();
     let act = Act {
         who: format!("uid {uid}"),

@@ -24,7 +24,7 @@ async fn site(dir: &Path) -> Config {
     fs::write(catalog.join("content").join(&hash), "abc").unwrap();
     // On its way, and nothing to keep.
     fs::write(catalog.join("incoming/x"), "x").unwrap();
-    let (audit, task) = Audit::open(&config.data_dir.join("audit")).unwrap();
+    let (audit, task) = Audit::open(&config.data_dir.join("audit"), 1 << 20).unwrap();
     audit.done(
         crate::audit::Act {
             who: "ada".into(),
@@ -68,7 +68,7 @@ async fn a_backup_has_everything_and_becomes_a_directory_again() {
     let config = Config::parse(&text).unwrap();
     let stored = config.catalog.dir.join("content").join("ab".repeat(32));
     assert_eq!(fs::read_to_string(stored).unwrap(), "abc");
-    let (audit, task) = Audit::open(&again.join("audit")).unwrap();
+    let (audit, task) = Audit::open(&again.join("audit"), 1 << 20).unwrap();
     assert_eq!(audit.verify().unwrap().fault, None);
     let said = audit.list(&AuditQuery::default()).unwrap();
     let said: Vec<_> = said.iter().map(|entry| entry.what.as_str()).collect();

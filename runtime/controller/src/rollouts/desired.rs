@@ -28,7 +28,7 @@ pub(super) struct Desired {
 /// A change of the rules, to be on disk before anything follows from it.
 #[derive(Debug, Clone)]
 pub(super) enum RuleChange {
-    Set(DesiredRule),
+    Set(Box<DesiredRule>),
     Remove(DesiredRemove),
 }
 
@@ -97,7 +97,7 @@ impl Desired {
         };
         self.rules.retain(|rule| rule.set.plugin != plugin || rule.set.to != to);
         if let RuleChange::Set(rule) = change {
-            self.rules.insert(0, rule);
+            self.rules.insert(0, *rule);
         }
         self.look_soon();
         self.mender.forget(&plugin)

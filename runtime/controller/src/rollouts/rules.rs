@@ -50,7 +50,7 @@ impl Service {
         let rule = DesiredRule { set, by, authority, since, rollout: None, trouble: None };
         let answer = encode(&rule)?;
         self.desired.resolved(plugin, version, Ok(target));
-        self.due.rules.push(RuleChange::Set(rule));
+        self.due.rules.push(RuleChange::Set(Box::new(rule)));
         Ok(answer)
     }
 

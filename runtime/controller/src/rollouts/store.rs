@@ -328,7 +328,7 @@ mod tests {
             trouble: None,
         };
         for (to, version) in [("web", "1.0.0"), ("db", "1.0.0"), ("web", "2.0.0")] {
-            store.save(&[], &[RuleChange::Set(rule(to, version))]).unwrap();
+            store.save(&[], &[RuleChange::Set(Box::new(rule(to, version)))]).unwrap();
         }
         assert_eq!(store.rules().unwrap(), [rule("web", "2.0.0"), rule("db", "1.0.0")]);
         let remove = DesiredRemove { plugin: "hello".to_owned(), to: "web".parse().unwrap() };
