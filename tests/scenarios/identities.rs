@@ -3,8 +3,11 @@
 
 use std::fs;
 
-use drover_api::Presence;
-use drover_tests::Site;
+use drover_api::{AuditEntry, Presence};
+use drover_tests::{Site, http, wait_for};
+
+use drover_api::procedures;
+use drover_wamp::{Authentication, Client, ClientConfig, Secret};
 
 use crate::DROVER;
 
@@ -111,6 +114,80 @@ fn an_agent_without_a_key_or_with_an_unknown_one_says_what_to_do() {
     let vic = site.start_agent(3, "c", &vic);
     vic.process.wait_for_log("does not let this agent be node 1.3");
     assert!(site.nodes().is_empty());
+}
+
+#[test]
+fn a_principal_that_proves_nothing_is_written_down_and_has_to_wait() {
+    let config = format!(
+        "{CONFIG}\n[realms.drover.principals.ci]\nrole = \"operator\"\n\
+                          ticket = \"open sesame\"\n"
+    );
+    let mut site = Site::start_with(DROVER, &config);
+    let token = site.path("ticket");
+    fs::write(&token, "open the door").unwrap();
+    let wrong = token.to_str().unwrap().to_owned();
+    site.key_file = None;
+    // The command line names nobody by ticket, so a program does.
+    let try_it = || ticket(&site, "ci", &wrong);
+    let told = wait_for("to be held up", || {
+        let told = try_it();
+        if told.contains("come back in") { Ok(told) } else { Err(told) }
+    });
+    assert!(told.contains("127.0.0.1"), "{told}");
+    // Whoever is right has to wait as well, for nobody can tell.
+    fs::write(&token, "open sesame").unwrap();
+    assert!(ticket(&site, "ci", &wrong).contains("come back in"));
+
+    site.key_file = Some(key(&site, ADA));
+    // So does everybody else who comes from there, until a failure is forgiven.
+    let audit: Vec<AuditEntry> = wait_for("Ada", || {
+        let ran = site.drover(&["audit", "list", "--who", "ci", "--json"]);
+        serde_json::from_str(&ran.stdout).map_err(|_| ran.stderr)
+    });
+    assert!(audit.len() >= 10, "{audit:?}");
+    let first = &audit[0];
+    assert_eq!((first.what.as_str(), first.from.as_str()), ("join by ticket", "127.0.0.1"));
+    assert_eq!(first.result.as_deref(), Some("denied"));
+    assert!(!format!("{audit:?}").contains("open"), "{audit:?}");
+}
+
+/// What a program is told that joins as `name` with the ticket in a file.
+fn ticket(site: &Site, name: &str, file: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut config = ClientConfig::new(&site.url, procedures::REALM);
+        let ticket = Secret::new(fs::read_to_string(file).unwrap());
+        config.authentication = Authentication::Ticket { authid: name.to_owned(), ticket };
+        match Client::connect(&config).await {
+            Ok(_) => "joined".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    })
+}
+
+#[test]
+fn content_of_the_catalog_is_for_those_who_may_read_it() {
+    let root = CONFIG.replace("role = \"operator\"\npublic_keys", "role = \"root\"\npublic_keys")
+        + "\n[[realms.drover.roles.root]]\nuri = \"\"\nmatch = \"prefix\"\nallow = { call = true }\n";
+    let mut site = Site::start_with(DROVER, &root);
+    site.key_file = Some(key(&site, ADA));
+    let address = site.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    let content = site.path("controller/catalog");
+    let hash = "a".repeat(64);
+    let dir = fs::read_dir(&content).unwrap().map(|entry| entry.unwrap().path());
+    let dir = dir.into_iter().find(|path| path.is_dir()).unwrap_or(content);
+    fs::write(dir.join(&hash), "a plugin").unwrap();
+    let get = |headers: &str| http(&address, &format!("GET /catalog/{hash}"), headers, "");
+    let answer = get("");
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.body.contains("Authorization: Bearer TOKEN"), "{answer:?}");
+    assert_eq!(get("Authorization: Bearer drt_no_token\n").status, 401);
+    assert_eq!(get("Authorization: Bearer drf_99999999999999_00\n").status, 401);
+
+    let _ = site.drover(&["user", "add", "vic", "--role", "viewer", "--no-password"]).ok();
+    let token = site.drover(&["token", "new", "--user", "vic"]).ok();
+    let answer = get(&format!("Authorization: Bearer {}\n", token.trim()));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "a plugin"));
 }
 
 #[test]

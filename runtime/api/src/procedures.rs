@@ -51,6 +51,7 @@
 //! | `drover.controller.access.claims`, `….approve` | lists [`Claim`](crate::Claim)s; lets one in, an [`Approve`](crate::Approve) |
 //! | `drover.controller.access.nodes`, `….revoke` | lists [`KnownNode`](crate::KnownNode)s; puts an end to the one of that [`AccessName`](crate::AccessName) |
 //! | `drover.controller.access.label`, `….forget` | changes the labels of a node, a [`LabelNode`](crate::LabelNode), and answers with them; forgets the one of that [`AccessName`](crate::AccessName), which is lost or revoked |
+//! | `drover.controller.access.ticket` | for nodes: answers with a [`MadeToken`](crate::MadeToken) that is good for an hour, and for nothing but the content of the catalog over HTTP |
 //! | `drover.controller.access.rotate` | takes another key of the node that calls, a [`RotateKey`](crate::RotateKey) |
 //! | `drover.controller.access.users`, `….put_user`, `….remove_user` | lists [`User`](crate::User)s; takes a [`PutUser`](crate::PutUser); removes one by [`AccessName`](crate::AccessName) |
 //! | `drover.controller.access.tokens`, `….new_token`, `….remove_token` | lists [`ApiToken`](crate::ApiToken)s; makes a [`MadeToken`](crate::MadeToken) of a [`NewApiToken`](crate::NewApiToken); removes one by [`AccessName`](crate::AccessName) |
@@ -220,6 +221,9 @@ pub const ACCESS_LABEL: &str = "drover.controller.access.label";
 
 /// The procedure that forgets a node that is gone for good.
 pub const ACCESS_FORGET: &str = "drover.controller.access.forget";
+
+/// The procedure that makes a ticket with which content is fetched over HTTP.
+pub const ACCESS_TICKET: &str = "drover.controller.access.ticket";
 
 /// The procedure by which a node changes its key.
 pub const ACCESS_ROTATE: &str = "drover.controller.access.rotate";

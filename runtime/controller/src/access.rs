@@ -25,7 +25,7 @@ pub(crate) mod service;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
@@ -47,7 +47,7 @@ pub(crate) use counts::AccessCounts;
 use deed::{Deed, DeedKind};
 use directory::{Change, Decision, Directory, Owner, Refusal};
 use password::PasswordHash;
-use secret::NewSecret;
+use secret::{NewSecret, Tickets};
 use store::Store;
 
 pub use roles::OwnRole;
@@ -88,6 +88,7 @@ struct Inner {
     /// The zero of the attempts' time.
     began: Instant,
     hashing: Semaphore,
+    tickets: Tickets,
     audit: Audit,
     counts: AccessCounts,
     /// Calls that count against their peer when they fail.
@@ -121,6 +122,7 @@ impl Access {
             attempts: Mutex::default(),
             began: Instant::now(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
+            tickets: Tickets::default(),
             audit,
             counts: AccessCounts::default(),
             risky: Mutex::default(),
@@ -153,6 +155,11 @@ impl Access {
     /// Every node that was let in, revoked ones included.
     pub(crate) fn nodes(&self) -> Vec<KnownNode> {
         self.directory().nodes()
+    }
+
+    /// A ticket for the content of the catalog, and until when it counts.
+    pub(crate) fn ticket(&self) -> (Secret, Timestamp) {
+        self.0.tickets.make(Timestamp::now())
     }
 
     /// Forgets a node with its keys. Blocks on the disk.
@@ -245,17 +252,16 @@ impl Access {
             Err(refused) => {
                 counted.refused.one();
                 self.failed(peer.ip());
-                let act = Act {
-                    who,
-                    role: String::new(),
-                    from: peer.ip().to_string(),
-                    what: what.to_owned(),
-                    on: String::new(),
-                };
-                self.0.audit.done(act, "denied");
+                self.denied_to_join(who, what, peer.ip());
                 Err(refused)
             }
         }
+    }
+
+    /// Notes that somebody may not join.
+    fn denied_to_join(&self, who: String, what: &str, from: IpAddr) {
+        let (role, from, on) = (String::new(), from.to_string(), String::new());
+        self.0.audit.done(Act { who, role, from, what: what.to_owned(), on }, "denied");
     }
 
     async fn admit_key(&self, key: &PublicKey, role: Option<&str>) -> Result<Guest, Refused> {
@@ -472,6 +478,20 @@ impl Guard for Access {
         }
     }
 
+    fn may_try(&self, peer: SocketAddr) -> Result<(), Refused> {
+        self.check_attempts(peer.ip())
+    }
+
+    fn failed(&self, peer: SocketAddr, authid: &str, method: &str) {
+        Self::failed(self, peer.ip());
+        let what = format!("join by {method}");
+        self.denied_to_join(shown_name(authid), &what, peer.ip());
+    }
+
+    fn opens_files(&self, ticket: &Secret) -> bool {
+        self.0.tickets.is(ticket, Timestamp::now())
+    }
+
     fn ended(&self, call: u64, ending: Ending<'_>) {
         let peer = self.risky().remove(&call);
         self.callers().remove(call);
@@ -556,12 +576,19 @@ fn denied(text: String) -> Refused {
 
 /// Who somebody says they are, for the audit log. A token is nothing to be shown.
 fn claimed_name(applicant: &Applicant) -> String {
-    let name = match (&applicant.authid, &applicant.proof) {
+    match (&applicant.authid, &applicant.proof) {
         (_, Proof::Key(key)) => key.to_string(),
-        (Some(authid), _) if secret::Shown::read(authid).is_none() => authid.clone(),
+        (Some(authid), _) => shown_name(authid),
         _ => "?".to_owned(),
-    };
-    name.chars().take(100).filter(|letter| !letter.is_control()).collect()
+    }
+}
+
+/// A name that somebody sent, fit to be shown. A token is none.
+fn shown_name(authid: &str) -> String {
+    if secret::Shown::read(authid).is_some() {
+        return "?".to_owned();
+    }
+    authid.chars().take(100).filter(|letter| !letter.is_control()).collect()
 }
 
 fn way_in(proof: &Proof) -> &'static str {

@@ -37,6 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use drover_api::procedures;
 use drover_logs::store::Collector;
 use drover_wamp::{Guarded, HttpFiles, Router, TlsIdentity};
 use tokio::net::TcpListener;
@@ -49,8 +50,7 @@ pub use backup::{BackupPart, Existing, Manifest, TlsKeys, back_up, restore, veri
 use catalog::Catalog;
 pub use config::{
     AccessSettings, AuditSettings, Bridge, CatalogSettings, Config, ConfigError, DrainSettings,
-    JobSettings,
-    LogSettings, TlsSettings,
+    JobSettings, LogSettings, TlsSettings,
 };
 pub use drain::Ending;
 use jobs::Jobs;
@@ -184,7 +184,8 @@ impl Controller {
         } = self;
         let mut parts = config.router()?;
         let (dir, pace) = catalog.content();
-        parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace });
+        let procedure = Some(procedures::CATALOG_READ.to_owned());
+        parts.http.files = Some(HttpFiles { path: "/catalog/".to_owned(), dir, pace, procedure });
         parts.guarded = Some(Guarded { realm: config.realm.clone(), guard: access.guard() });
         let router = Router::new(parts).context("the realms cannot be served")?;
         let vitals = Vitals::default();

@@ -42,6 +42,7 @@ pub use http::{HttpBridge, HttpConfig, HttpFiles, HttpPage};
 pub(crate) use realm::Standing;
 pub(crate) use seat::{Hall, Seat};
 
+use crate::auth::Secret;
 use crate::client::{Client, ConnectError};
 use crate::tls::TlsIdentity;
 use entrance::{Entrance, Entrances};
@@ -292,6 +293,23 @@ impl Router {
             Err(refused) => return Some(Err(refused)),
         };
         Some(Ok(Client::attach(realm, &entrance.hall, admission, &self.limits)))
+    }
+
+    /// Has the guard decide on somebody with a ticket, who opens no session; `None` if
+    /// no realm has a guard.
+    async fn admit_guest(&self, applicant: Applicant) -> Option<Result<Admission, Refused>> {
+        let entrance = self.entrances.values().find(|one| one.has_guard())?;
+        Some(entrance.ask_guard(applicant, crate::auth::method::TICKET).await)
+    }
+
+    /// Whether a ticket is for files that are handed out.
+    fn opens_files(&self, ticket: &Secret) -> bool {
+        self.entrances.values().any(|entrance| entrance.opens_files(ticket))
+    }
+
+    /// Whether somebody in a role of a realm may call a procedure.
+    fn may_call(&self, realm: &str, role: &str, procedure: &str) -> bool {
+        self.entrances.get(realm).is_some_and(|entrance| entrance.may_call(role, procedure))
     }
 
     fn has_guard(&self) -> bool {

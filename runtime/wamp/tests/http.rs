@@ -155,6 +155,7 @@ async fn site_with_files(content: &[u8]) -> (Site, tempfile::TempDir) {
         path: "/catalog/".to_owned(),
         dir: dir.path().to_owned(),
         pace: Pace::new(1 << 30),
+        procedure: None,
     };
     let config = RouterConfig {
         realms: vec![RealmConfig::open(kit::REALM)],
@@ -197,7 +198,8 @@ async fn a_download_goes_on_where_it_stopped() {
     let (site, _dir) = site_with_files(&content).await;
     let url = |name: &str| format!("http://{}/catalog/{name}", site.address);
     let begin = async |name: &str, offset| {
-        Download::begin(&url(name), &TlsOptions::default(), offset, Duration::from_secs(30)).await
+        Download::begin(&url(name), &TlsOptions::default(), None, offset, Duration::from_secs(30))
+            .await
     };
     for from in [0, 70_000, 200_000] {
         let mut download = begin("abc123", from).await.unwrap();

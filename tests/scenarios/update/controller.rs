@@ -72,7 +72,7 @@ impl Controller {
         let realms = vec![RealmConfig::open(procedures::REALM)];
         let files = TempDir::new().unwrap();
         let (path, dir) = ("/catalog/".to_owned(), files.path().to_owned());
-        let handed_out = HttpFiles { path, dir, pace: Pace::new(1 << 30) };
+        let handed_out = HttpFiles { path, dir, pace: Pace::new(1 << 30), procedure: None };
         let http = HttpConfig { files: Some(handed_out), ..HttpConfig::default() };
         let router = Router::new(RouterConfig { realms, http, ..RouterConfig::default() }).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use drover_api::{CatalogPiece, CatalogRead, CatalogStatement, procedures};
+use drover_api::{CatalogPiece, CatalogRead, CatalogStatement, MadeToken, procedures};
 use drover_update::{Files, FilesError, Version};
-use drover_wamp::{Backoff, CallError, CallOptions, Link, Payload, PayloadError, uri};
+use drover_wamp::{Backoff, CallError, CallOptions, Link, Payload, PayloadError, Secret, uri};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -121,7 +121,8 @@ impl Delivery {
         let mut intake = Intake { version, files, here, began, fetched, rate, told };
         loop {
             if let Some(http) = &self.http {
-                http.rest(&mut intake).await?;
+                let ticket = if http.is_controllers { self.ticket().await } else { None };
+                http.rest(&mut intake, ticket.as_ref()).await?;
             }
             self.rest(&mut intake).await?;
             match blocking(files, version, Files::finish).await {
@@ -130,6 +131,21 @@ impl Delivery {
                     (intake.here, was_here) = (0, false);
                 }
                 finished => return finished,
+            }
+        }
+    }
+
+    /// What the controller's port asks for; none where it knows of no tickets, as it
+    /// may be open to all.
+    async fn ticket(&self) -> Option<Secret> {
+        let options = CallOptions::within(ANSWER);
+        let link = self.linked().await;
+        let answer = link.call(procedures::ACCESS_TICKET, Payload::empty(), options).await;
+        match answer.and_then(|made| Ok(made.first::<MadeToken>()?)) {
+            Ok(made) => Some(Secret::new(made.token)),
+            Err(error) => {
+                tracing::debug!(%error, "the controller gives no ticket for content");
+                None
             }
         }
     }

@@ -130,9 +130,11 @@ impl Updates {
             .with_context(|| format!("cannot read {}", dir.join("seen.json").display()))?;
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let link = watch::Sender::new(None);
-        let http = config
-            .content_address()
-            .map(|address| HttpSource { address, tls: crate::link::tls(config) });
+        let http = config.content_address().map(|address| HttpSource {
+            address,
+            is_controllers: config.updates.from == "http",
+            tls: crate::link::tls(config),
+        });
         let concerns = watch::Sender::new(Vec::new());
         let concerning = concerns.subscribe();
         let means = Means {

@@ -33,7 +33,7 @@ const READING: [&str; 16] = [
 const STREAMING: [&str; 4] = ["job.input", "job.taken", "process.stdin", "process.taken"];
 
 /// The last words of the controller's procedures that change nothing.
-const ASKING: [&str; 24] = [
+const ASKING: [&str; 25] = [
     "claims",
     "diff",
     "drift",
@@ -52,6 +52,7 @@ const ASKING: [&str; 24] = [
     "show",
     "statement",
     "status",
+    "ticket",
     "tokens",
     "users",
     "verify",

@@ -17,12 +17,13 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const BUILT_IN: [&str; 3] = ["viewer", "operator", ADMIN];
 
 /// What a node may call of the controller's: what it forwards, and what it fetches.
-const NODES_CALLS: [&str; 5] = [
+const NODES_CALLS: [&str; 6] = [
     procedures::RECORDS,
     procedures::JOB_REPORT,
     procedures::CATALOG_READ,
     procedures::CATALOG_STATEMENT,
     procedures::ACCESS_ROTATE,
+    procedures::ACCESS_TICKET,
 ];
 
 /// What everybody may call who has a role.

@@ -183,6 +183,11 @@ impl Service {
             procedures::ACCESS_APPROVE => self.approve(argument(call)?, &name(caller)).await,
             procedures::ACCESS_NODES => encode(&self.access.directory().nodes()),
             procedures::ACCESS_REVOKE => self.revoke(argument(call)?).await,
+            procedures::ACCESS_TICKET => {
+                let (ticket, expires) = self.access.ticket();
+                let (id, token) = ("files".to_owned(), ticket.reveal().to_owned());
+                encode(&MadeToken { id, token, expires: Some(expires) })
+            }
             procedures::ACCESS_LABEL => self.label(argument(call)?).await,
             procedures::ACCESS_ROTATE => self.rotate(caller, argument(call)?).await,
             procedures::ACCESS_USERS => encode(&self.access.directory().users()),

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST, HeaderMap, HeaderName, RANGE};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
@@ -18,6 +20,7 @@ use tokio::time::timeout;
 use super::dial::{Destination, TlsOptions, dial};
 use super::error::ConnectError;
 use super::options::ClientConfig;
+use crate::auth::Secret;
 
 /// Content on its way here.
 #[derive(Debug)]
@@ -80,8 +83,8 @@ pub enum DownloadError {
 
 impl Download {
     /// Asks for the content at an `http://` or `https://` address from `offset` on,
-    /// which must be less than its length. Nothing of it is waited for longer than
-    /// `patience`.
+    /// which must be less than its length, with a ticket where the server wants one.
+    /// Nothing of it is waited for longer than `patience`.
     ///
     /// # Errors
     ///
@@ -89,22 +92,33 @@ impl Download {
     pub async fn begin(
         url: &str,
         tls: &TlsOptions,
+        ticket: Option<&Secret>,
         offset: u64,
         patience: Duration,
     ) -> Result<Self, DownloadError> {
         let stalled = || DownloadError::Stalled { url: url.to_owned(), patience };
-        let beginning = Self::ask(url, tls, offset, patience);
+        let beginning = Self::ask(url, tls, ticket, offset, patience);
         timeout(patience, beginning).await.map_err(|_| stalled())?
     }
 
     async fn ask(
         url: &str,
         tls: &TlsOptions,
+        ticket: Option<&Secret>,
         offset: u64,
         patience: Duration,
     ) -> Result<Self, DownloadError> {
         let broken = |source| DownloadError::Broken { url: url.to_owned(), source };
-        let (destination, request) = request(url, offset)?;
+        let (destination, mut request) = request(url, offset)?;
+        if let Some(ticket) = ticket {
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", ticket.reveal()));
+            let mut bearer = bearer.map_err(|_| DownloadError::Url {
+                url: url.to_owned(),
+                reason: "the ticket cannot be sent".to_owned(),
+            })?;
+            bearer.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
         let mut config = ClientConfig::new(url, "");
         config.tls = tls.clone();
         let stream = TokioIo::new(dial(&config, destination).await?);

@@ -141,7 +141,7 @@ impl Connection {
     /// Lets the peer join, if it says who it is in time.
     async fn shake_hands(&self, wire: &mut Wire, outbox: &Arc<Outbox>) -> Result<Seat, Finish> {
         let deadline = Instant::now() + self.limits().handshake_timeout;
-        let mut handshake = Handshake::new(&self.router.entrances);
+        let mut handshake = Handshake::new(&self.router.entrances, self.peer);
         loop {
             let incoming = tokio::select! {
                 incoming = timeout_at(deadline, wire.next()) => incoming,
@@ -184,7 +184,8 @@ impl Connection {
                     };
                 }
                 Step::Abort { uri, text } => return Err(Finish::Abort { uri, text }),
-                Step::Deny { authid, method, uri, text } => {
+                Step::Deny { entrance, authid, method, uri, text } => {
+                    entrance.failed(self.peer, &authid, method);
                     return Err(Finish::Denied { authid, method, uri, text });
                 }
                 Step::Left => return Err(Finish::Left),

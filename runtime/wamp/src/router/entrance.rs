@@ -9,7 +9,8 @@ use super::auth::{Authenticator, Refusal};
 use super::config::{Permission, RealmConfig};
 use super::guard::{Applicant, Caller, Guard, Guest, Refused};
 use super::identity::Identity;
-use super::permissions::Permissions;
+use super::permissions::{Action, Permissions};
+use crate::auth::Secret;
 use crate::id::SessionId;
 use crate::uri;
 
@@ -59,6 +60,29 @@ impl Entrance {
     /// Whether somebody decides on those who are not in the configuration.
     pub(super) fn has_guard(&self) -> bool {
         self.guard.is_some()
+    }
+
+    /// Says no to somebody from whose address too much has failed.
+    pub(super) fn may_try(&self, peer: SocketAddr) -> Result<(), Refused> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.may_try(peer))
+    }
+
+    /// Tells the guard of a proof that was wrong.
+    pub(super) fn failed(&self, peer: SocketAddr, authid: &str, method: &str) {
+        if let Some(guard) = &self.guard {
+            guard.failed(peer, authid, method);
+        }
+    }
+
+    /// Whether a ticket is for reading files.
+    pub(super) fn opens_files(&self, ticket: &Secret) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.opens_files(ticket))
+    }
+
+    /// Whether somebody in a role may call a procedure.
+    pub(super) fn may_call(&self, role: &str, procedure: &str) -> bool {
+        let permissions = self.roles.get(role);
+        permissions.is_some_and(|one| one.check(Action::Call, procedure).is_ok())
     }
 
     /// Lets somebody in whom the realm's guard does.
@@ -125,6 +149,11 @@ impl Admission {
     /// The same, which came from there.
     pub(super) fn with_peer(self, peer: SocketAddr) -> Self {
         Self { peer: Some(peer), ..self }
+    }
+
+    /// Whether it may call a procedure.
+    pub(super) fn may_call(&self, procedure: &str) -> bool {
+        self.permissions.check(Action::Call, procedure).is_ok()
     }
 
     /// How the realm's guard hears of it, if it does.

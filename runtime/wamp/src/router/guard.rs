@@ -6,9 +6,9 @@
 //!   CALL ──> call ──> its role's rules ──> callee ──> ended
 //! ```
 //!
-//! Who is in the configuration needs no guard to join. That a client has the
-//! key that it names is checked before a guard is asked; what a ticket is worth
-//! is the guard's own affair.
+//! Who is in the configuration needs no guard to join, but it hears of those who
+//! fail at that, and may have them wait. That a client has the key that it names is
+//! checked before a guard is asked; what a ticket is worth is the guard's own affair.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,6 +41,30 @@ pub trait Guard: fmt::Debug + Send + Sync {
     /// Hears of a call before the caller's role is asked, and may refuse it.
     /// Called from the sessions' tasks, so it must not block.
     fn call(&self, caller: &Caller, procedure: &str, payload: &Payload) -> Verdict;
+
+    /// Says no to somebody who is about to prove something to the router itself, if
+    /// too much from there has failed. Must not block.
+    ///
+    /// # Errors
+    ///
+    /// When to come back.
+    fn may_try(&self, peer: SocketAddr) -> Result<(), Refused> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// Hears that a proof was wrong that the router has checked itself: of somebody
+    /// with this name, or who says so. Must not block.
+    fn failed(&self, peer: SocketAddr, authid: &str, method: &str) {
+        let _ = (peer, authid, method);
+    }
+
+    /// Whether a ticket is for reading files that are handed out over HTTP, and for
+    /// nothing else. Must not block.
+    fn opens_files(&self, ticket: &Secret) -> bool {
+        let _ = ticket;
+        false
+    }
 
     /// Hears how a call ended of which it said [`Verdict::Watch`]; once each.
     /// Must not block, nor call the router.

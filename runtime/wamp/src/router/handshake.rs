@@ -22,6 +22,7 @@ use crate::uri::error;
 #[derive(Debug)]
 pub(super) struct Handshake<'a> {
     entrances: &'a Entrances,
+    peer: SocketAddr,
     asked: Option<Asked<'a>>,
 }
 
@@ -66,14 +67,20 @@ pub(super) enum Step<'a> {
     /// Tell the client why it cannot join.
     Abort { uri: &'static str, text: String },
     /// The same, for somebody who has not proved to be who they say they are.
-    Deny { authid: String, method: &'static str, uri: &'static str, text: String },
+    Deny {
+        entrance: &'a Entrance,
+        authid: String,
+        method: &'static str,
+        uri: &'static str,
+        text: String,
+    },
     /// The client gave up.
     Left,
 }
 
 impl<'a> Handshake<'a> {
-    pub(super) fn new(entrances: &'a Entrances) -> Self {
-        Self { entrances, asked: None }
+    pub(super) fn new(entrances: &'a Entrances, peer: SocketAddr) -> Self {
+        Self { entrances, peer, asked: None }
     }
 
     /// What is waited for, for people.
@@ -120,12 +127,17 @@ impl<'a> Handshake<'a> {
                 Message::Authenticate { signature, .. },
             ) => {
                 let (authid, method) = (pending.authid(), pending.method());
+                if let Err(Refused { uri, text, .. }) = entrance.may_try(self.peer) {
+                    return Step::Abort { uri, text };
+                }
                 match pending.answer(&signature) {
                     Ok(identity) => {
                         let admission = entrance.admit(identity);
                         join(entrance, roles, admission.map(|one| one.with_session(session)))
                     }
-                    Err(Refusal { uri, text }) => Step::Deny { authid, method, uri, text },
+                    Err(Refusal { uri, text }) => {
+                        Step::Deny { entrance, authid, method, uri, text }
+                    }
                 }
             }
             (
@@ -142,7 +154,9 @@ impl<'a> Handshake<'a> {
                         introduction,
                         session,
                     })),
-                    Err(Refusal { uri, text }) => Step::Deny { authid, method, uri, text },
+                    Err(Refusal { uri, text }) => {
+                        Step::Deny { entrance, authid, method, uri, text }
+                    }
                 }
             }
             (_, Message::Abort { .. } | Message::Goodbye { .. }) => Step::Left,

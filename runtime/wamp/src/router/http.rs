@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::server::conn::http1;
@@ -79,7 +79,7 @@ pub struct HttpConfig {
     /// The bridge at `/call` and `/publish`; there is none unless it is
     /// configured, for whoever reaches the port can use it.
     pub bridge: Option<HttpBridge>,
-    /// Files that are handed out to whoever reaches the port and knows their names.
+    /// Files that are handed out.
     pub files: Option<HttpFiles>,
     /// Pages that procedures answer with, for those who may call them; they read them
     /// as they would use the bridge.
@@ -216,7 +216,10 @@ impl Visit<'_> {
         if let Some(files) = site.files.as_ref().filter(|_| self.has_room)
             && let Some(name) = files.name(path)
         {
-            return files.answer(name, &request).await;
+            return match self.may_read(files, request.headers()).await {
+                Ok(()) => files.answer(name, &request).await,
+                Err(refusal) => *refusal,
+            };
         }
         let mut pages = site.pages.iter().filter(|_| self.has_room);
         if let Some((page, procedure)) = pages.find_map(|page| Some((page, page.procedure(path)?)))
@@ -245,6 +248,12 @@ impl Visit<'_> {
                 }
             },
         }
+    }
+
+    /// Whether somebody may have files.
+    async fn may_read(self, files: &HttpFiles, headers: &HeaderMap) -> Result<(), Box<Reply>> {
+        let Some(procedure) = &files.procedure else { return Ok(()) };
+        self.router.http.bridge.may_call(procedure, headers, self).await
     }
 
     fn upgrade(self, request: &Request<Incoming>, agreed: &OnceLock<Serializer>) -> Reply {

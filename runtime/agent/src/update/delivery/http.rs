@@ -1,7 +1,7 @@
 //! Content by HTTP: from the controller's own port, or from a mirror of the site.
 
 use bytes::BytesMut;
-use drover_wamp::{Download, DownloadError, TlsOptions};
+use drover_wamp::{Download, DownloadError, Secret, TlsOptions};
 
 use super::{ANSWER, Intake, Undelivered};
 
@@ -13,6 +13,8 @@ const PIECE: usize = 256 << 10;
 pub(in crate::update) struct HttpSource {
     /// What comes before a hash in an address.
     pub(in crate::update) address: String,
+    /// Whether that is the controller's own port, which asks who is there.
+    pub(in crate::update) is_controllers: bool,
     pub(in crate::update) tls: TlsOptions,
 }
 
@@ -32,12 +34,16 @@ enum Failure {
 
 impl HttpSource {
     /// Gets what is missing, as far as it comes.
-    pub(super) async fn rest(&self, intake: &mut Intake<'_>) -> Result<(), Undelivered> {
+    pub(super) async fn rest(
+        &self,
+        intake: &mut Intake<'_>,
+        ticket: Option<&Secret>,
+    ) -> Result<(), Undelivered> {
         if intake.is_whole() {
             return Ok(());
         }
         let url = format!("{}{}", self.address, intake.version.hash);
-        match self.take(&url, intake).await {
+        match self.take(&url, intake, ticket).await {
             Ok(()) => Ok(()),
             Err(Failure::Here(error)) => Err(error),
             Err(error) => {
@@ -48,8 +54,13 @@ impl HttpSource {
         }
     }
 
-    async fn take(&self, url: &str, intake: &mut Intake<'_>) -> Result<(), Failure> {
-        let mut download = Download::begin(url, &self.tls, intake.here, ANSWER).await?;
+    async fn take(
+        &self,
+        url: &str,
+        intake: &mut Intake<'_>,
+        ticket: Option<&Secret>,
+    ) -> Result<(), Failure> {
+        let mut download = Download::begin(url, &self.tls, ticket, intake.here, ANSWER).await?;
         let (found, stated) = (download.length(), intake.version.length);
         if found != stated {
             return Err(Failure::Length { found, stated });

@@ -51,6 +51,10 @@ type Denied = (StatusCode, String);
 /// What a request without a token is told where it needs one.
 const NO_TOKEN: &str = "the bridge wants to know who you are: send `Authorization: Bearer TOKEN`";
 
+/// What a request for a file without one is told.
+const NO_TOKEN_FOR_FILES: &str =
+    "this is only for those who may read it: send `Authorization: Bearer TOKEN`";
+
 impl Bridge {
     pub(in crate::router) fn new(config: Option<HttpBridge>) -> Self {
         Self { config, session: Mutex::new(None), requests: Semaphore::new(MAX_REQUESTS) }
@@ -97,6 +101,37 @@ impl Bridge {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         cors::allow(asker, &head.headers, headers);
         reply
+    }
+
+    /// Refuses whoever may not call a procedure, nor has a ticket for files.
+    pub(super) async fn may_call(
+        &self,
+        procedure: &str,
+        headers: &HeaderMap,
+        visit: Visit<'_>,
+    ) -> Result<(), Box<Reply>> {
+        let denied = |(status, text): Denied| Box::new(failure(status, &text));
+        let may = match token(headers).map_err(denied)? {
+            Some(ticket) if visit.router.opens_files(&ticket) => true,
+            Some(token) => {
+                let proof = Proof::Ticket(token);
+                let applicant = Applicant { peer: visit.peer, authid: None, role: None, proof };
+                let admission = visit.router.admit_guest(applicant).await;
+                let admission = admission.unwrap_or_else(|| Err(knows_no_tokens()));
+                admission.map_err(|refused| Box::new(refusal(&refused)))?.may_call(procedure)
+            }
+            None => match &self.config {
+                Some(HttpBridge { realm, role }) => visit.router.may_call(realm, role, procedure),
+                None => {
+                    return Err(denied((StatusCode::UNAUTHORIZED, NO_TOKEN_FOR_FILES.to_owned())));
+                }
+            },
+        };
+        if may {
+            return Ok(());
+        }
+        let text = format!("you may not have this, as you may not call {procedure}");
+        Err(denied((StatusCode::FORBIDDEN, text)))
     }
 
     async fn serve(
@@ -169,10 +204,12 @@ fn token(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
 async fn guest(token: Secret, visit: Visit<'_>) -> Result<Client, Refused> {
     let proof = Proof::Ticket(token);
     let applicant = Applicant { peer: visit.peer, authid: None, role: None, proof };
-    visit.router.attach_guest(applicant).await.unwrap_or_else(|| {
-        let text = "this router knows no tokens: leave the header `Authorization` out".to_owned();
-        Err(Refused { uri: uri::error::NO_AUTH_METHOD, text, retry_in: None })
-    })
+    visit.router.attach_guest(applicant).await.unwrap_or_else(|| Err(knows_no_tokens()))
+}
+
+fn knows_no_tokens() -> Refused {
+    let text = "this router knows no tokens: leave the header `Authorization` out".to_owned();
+    Refused { uri: uri::error::NO_AUTH_METHOD, text, retry_in: None }
 }
 
 /// Says why a token does not count, and when to come back if that helps.

@@ -1,4 +1,7 @@
-//! Files that never change, for whoever knows their names.
+//! Files that never change, for whoever may call what tells of them.
+//!
+//! A request has a token that the guard admits, or a ticket that is for files alone;
+//! without either it is as good as the bridge's role.
 //!
 //! They are read piece by piece as they are sent, so a large one takes no more
 //! memory than a small one, whoever asks.
@@ -35,6 +38,8 @@ pub struct HttpFiles {
     pub dir: PathBuf,
     /// What limits all readers together.
     pub pace: Pace,
+    /// The procedure that whoever reads them may call; without it everybody may.
+    pub procedure: Option<String>,
 }
 
 impl HttpFiles {
