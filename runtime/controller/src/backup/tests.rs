@@ -1,7 +1,6 @@
 //! That all comes back, and nothing that is not whole.
 
 use drover_api::AuditQuery;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::Controller;
@@ -13,9 +12,9 @@ async fn site(dir: &Path) -> Config {
     let text = format!("listen = \"127.0.0.1:0\"\ndata_dir = {:?}", dir.join("data"));
     let config = Config::parse(&text).unwrap();
     let controller = Controller::bind(config.clone()).await.unwrap();
-    let stop = CancellationToken::new();
-    stop.cancel();
-    controller.run(stop).await.unwrap();
+    let ending = crate::Ending::default();
+    ending.stop.cancel();
+    controller.run(ending).await.unwrap();
     let catalog = &config.catalog.dir;
     let index = Connection::open(catalog.join("index.db")).unwrap();
     let hash = "ab".repeat(32);
