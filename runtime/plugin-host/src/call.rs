@@ -32,7 +32,7 @@ pub(crate) struct Call {
     /// Its ends of the job's streams, until the plugin asks for them.
     pub(crate) streams: Ends,
     /// What it may touch: nothing while a plugin describes itself.
-    pub(crate) allowance: Allowance,
+    pub(crate) allowance: Arc<Allowance>,
     /// None: it may run for ever.
     pub(crate) deadline: Option<Instant>,
     pub(crate) progress: Option<mpsc::Sender<Value>>,
@@ -60,7 +60,7 @@ impl Call {
             caller: None,
             data: Vec::new(),
             streams: Ends::default(),
-            allowance: Allowance::default(),
+            allowance: Arc::default(),
             deadline: Some(deadline),
             progress: None,
             cancellation: Cancellation::new(CancellationToken::new()),

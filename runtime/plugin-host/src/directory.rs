@@ -131,7 +131,7 @@ fn watcher() -> Option<Arc<Watcher>> {
 }
 
 /// A load that has ended: of what, with which grants, and how.
-type Ended = (Choice, Receiver<Grants>, Result<Result<Loaded, LoadFailure>, LoadError>);
+type Ended = (Choice, Receiver<Arc<Grants>>, Result<Result<Loaded, LoadFailure>, LoadError>);
 
 struct Keeper {
     host: Host,

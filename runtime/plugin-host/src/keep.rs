@@ -15,6 +15,8 @@ const KEY: usize = 512;
 const ENTRY: u64 = 64;
 /// Keys in one answer; see `wit/state.wit`.
 const KEYS: i64 = 1_000;
+/// Values that are remembered, and how long they are at most, in bytes.
+const REMEMBERED: (usize, usize) = (64, 4 << 10);
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -48,7 +50,17 @@ pub(crate) struct Keeps {
 }
 
 /// What one plugin keeps. Callers wait for each other.
-pub(crate) struct Keep(Mutex<Connection>);
+pub(crate) struct Keep(Mutex<Open>);
+
+/// The file, and what was read of it.
+struct Open {
+    connection: Connection,
+    /// As long as nobody writes.
+    remembered: HashMap<String, Option<Vec<u8>>>,
+    /// The number that SQLite gives the state in which another process has left the
+    /// file.
+    version: i64,
+}
 
 impl Keeps {
     /// Keeps in a directory, which is made when the first plugin keeps something.
@@ -76,6 +88,12 @@ impl Keeps {
         open.insert(plugin.to_owned(), Arc::clone(&keep));
         Ok(keep)
     }
+
+    /// The value of a plugin's key, if it can be said at once.
+    pub(crate) fn get_now(&self, plugin: &str, key: &str) -> Option<Option<Vec<u8>>> {
+        let keep = Arc::clone(self.open.try_lock().ok()?.get(plugin)?);
+        keep.get_now(key)
+    }
 }
 
 impl Keep {
@@ -83,14 +101,37 @@ impl Keep {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         connection.execute_batch(SCHEMA)?;
-        Ok(Self(Mutex::new(connection)))
+        let version = version(&connection)?;
+        Ok(Self(Mutex::new(Open { connection, remembered: HashMap::new(), version })))
     }
 
     pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KeepError> {
         check_key(key)?;
-        let connection = self.lock();
+        let mut open = self.lock();
+        // Before the value, so that one that is changed meanwhile is not remembered.
+        open.look_for_others()?;
+        let Open { connection, remembered, .. } = &mut *open;
         let mut select = connection.prepare_cached("SELECT value FROM entries WHERE key = ?")?;
-        Ok(select.query_row([key], |row| row.get(0)).optional()?)
+        let value: Option<Vec<u8>> = select.query_row([key], |row| row.get(0)).optional()?;
+        let (count, length) = REMEMBERED;
+        if value.as_ref().is_none_or(|value| value.len() <= length) {
+            if remembered.len() >= count {
+                remembered.clear();
+            }
+            remembered.insert(key.to_owned(), value.clone());
+        }
+        Ok(value)
+    }
+
+    /// The value of a key, if it can be said without reading the file; none if it
+    /// cannot.
+    pub(crate) fn get_now(&self, key: &str) -> Option<Option<Vec<u8>>> {
+        let mut open = self.0.try_lock().ok()?;
+        if !open.remembered.contains_key(key) {
+            return None;
+        }
+        open.look_for_others().ok()?;
+        open.remembered.get(key).cloned()
     }
 
     /// `room` is what all entries together may take.
@@ -124,8 +165,8 @@ impl Keep {
     }
 
     pub(crate) fn keys(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, KeepError> {
-        let connection = self.lock();
-        let mut select = connection.prepare_cached(
+        let open = self.lock();
+        let mut select = open.connection.prepare_cached(
             "SELECT key FROM entries WHERE key >= ?1 AND key > ?2 AND substr(key, 1, length(?1)) = ?1 \
              ORDER BY key LIMIT ?3",
         )?;
@@ -139,17 +180,34 @@ impl Keep {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, KeepError>,
     ) -> Result<T, KeepError> {
-        let mut connection = self.lock();
+        let mut open = self.lock();
+        open.remembered.clear();
         // At once, so that nobody writes between what is read and what is written.
-        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let change = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&change)?;
         change.commit()?;
         Ok(value)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Open {
+    /// Forgets what was read if another process has written since.
+    fn look_for_others(&mut self) -> rusqlite::Result<()> {
+        let version = version(&self.connection)?;
+        if version != self.version {
+            (self.version, self.remembered) = (version, HashMap::new());
+        }
+        Ok(())
+    }
+}
+
+/// See <https://sqlite.org/pragma.html#pragma_data_version>; it reads shared memory.
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
 /// Gives a key a value, or takes it away. Whether it was there.
@@ -258,6 +316,31 @@ mod tests {
         assert_eq!(keep.keys("p/", Some("p/0999")).unwrap(), ["p/1000"]);
         assert_eq!(keep.keys("ä", None).unwrap(), ["ä%"]);
         assert_eq!(keep.keys("%", None).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_read_is_said_at_once_until_anybody_writes() {
+        let directory = TempDir::new().unwrap();
+        let keep = keep(&directory);
+        assert_eq!(keep.get_now("k"), None);
+        assert_eq!(keep.get("k").unwrap(), None);
+        assert_eq!(keep.get_now("k"), Some(None));
+        keep.set("k", b"1", ROOM).unwrap();
+        assert_eq!(keep.get_now("k"), None);
+        assert_eq!(keep.get("k").unwrap().unwrap(), b"1");
+        assert_eq!(keep.get_now("k"), Some(Some(b"1".to_vec())));
+        let other = Keeps::new(directory.path().join("state")).of("a").unwrap();
+        other.set("k", b"2", ROOM).unwrap();
+        assert_eq!(keep.get_now("k"), None);
+        assert_eq!(keep.get("k").unwrap().unwrap(), b"2");
+        let (count, length) = REMEMBERED;
+        keep.set("long", &vec![0; length + 1], ROOM).unwrap();
+        keep.get("long").unwrap();
+        assert_eq!(keep.get_now("long"), None);
+        for index in 0..=count {
+            keep.get(&format!("{index}")).unwrap();
+        }
+        assert!(keep.lock().remembered.len() <= count);
     }
 
     #[test]

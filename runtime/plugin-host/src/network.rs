@@ -2,13 +2,15 @@
 //!
 //! A [`Courier`] is an instance's way out. Each request goes through its
 //! [`gate`], which asks the allowance and takes down what is denied; then it is
-//! [`send`](mod@send)-ed over a connection of the [`pool`] or one that is
+//! [`send`](mod@send)-ed over a [`connection`] of the [`pool`] or one that is
 //! [`dial`]-ed. Connections of one plugin are never another's. A connection in
 //! use belongs to the job that uses it and ends with it. One that is asked to
-//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`]. A
-//! long answer in small pieces is [`gather`]-ed.
+//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`]. An
+//! [`answer`] that is long and in small pieces is [`gather`]-ed.
 
 mod address;
+mod answer;
+mod connection;
 mod dial;
 mod duplex;
 mod gate;

@@ -7,7 +7,7 @@ use crate::threads::Start;
 
 /// A run up to this long is short: it may hold up a caller's thread, for a tenth of
 /// a tick. A full batch of log lines is.
-const SHORT: Duration = Duration::from_millis(1);
+pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
 /// So many short runs in a row prove an operation to be short. A long one
 /// begins the count anew, so one call in this many may keep a caller's thread

@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drover_api::{Operation, OperationKind, Plugin};
-use drover_grants::{Asks, Decision, Manifest, Missing, SectionError, decide, read_manifest};
+use drover_grants::{
+    Allowance, Asks, Decision, Grants, Manifest, Missing, SectionError, decide, read_manifest,
+};
 use nix::fcntl::OFlag;
 use semver::Version;
 use tempfile::NamedTempFile;
@@ -51,6 +53,13 @@ pub(crate) struct Loaded {
     pub(crate) asks: Asks,
     pub(crate) account: Arc<Account>,
     counts: Counts,
+    decided: Mutex<Option<Decided>>,
+}
+
+/// What grants give a plugin, which takes longer to find out than many a job.
+struct Decided {
+    grants: Arc<Grants>,
+    allowance: Result<Arc<Allowance>, Missing>,
 }
 
 impl Loaded {
@@ -69,6 +78,23 @@ impl Loaded {
     /// How the jobs of this version ended so far.
     pub(crate) fn tally(&self) -> Tally {
         self.counts.read()
+    }
+
+    /// What it may touch by these grants; an error says which are missing.
+    pub(crate) fn allowance(&self, grants: &Arc<Grants>) -> Result<Arc<Allowance>, Missing> {
+        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*decided {
+            Some(decided) if Arc::ptr_eq(&decided.grants, grants) => decided.allowance.clone(),
+            _ => {
+                let allowance = match decide(&self.name, &self.asks, grants) {
+                    Decision::Allowed { allowance, .. } => Ok(Arc::new(allowance)),
+                    Decision::Missing(missing) => Err(missing),
+                };
+                let grants = Arc::clone(grants);
+                *decided = Some(Decided { grants, allowance: allowance.clone() });
+                allowance
+            }
+        }
     }
 
     /// How long an operation takes; none if there is no such operation.
@@ -302,8 +328,18 @@ impl Code {
         let operations = all;
         let Manifest { version, asks, .. } = self.manifest;
         let version = version.map(|version| version.to_string().into());
-        let counts = Counts::default();
-        Ok(Loaded { name, version, operations, formats, description, asks, account, counts })
+        let (counts, decided) = (Counts::default(), Mutex::default());
+        Ok(Loaded {
+            name,
+            version,
+            operations,
+            formats,
+            description,
+            asks,
+            account,
+            counts,
+            decided,
+        })
     }
 
     fn check_manifest(&self, name: &str) -> Result<(), Refusal> {

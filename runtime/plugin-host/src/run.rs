@@ -35,7 +35,7 @@ pub(crate) struct Run {
     pub(crate) shared: Arc<Shared>,
     pub(crate) plugin: Arc<Loaded>,
     pub(crate) job: Job,
-    pub(crate) allowance: Allowance,
+    pub(crate) allowance: Arc<Allowance>,
     pub(crate) bounds: Bounds,
     pub(crate) entrance: Entrance,
     /// None: it may run for ever, as a service.

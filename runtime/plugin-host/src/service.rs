@@ -26,7 +26,7 @@ use crate::threads::Start;
 pub struct Footing {
     /// SHA-256 of the plugin's file, in hexadecimal.
     pub hash: String,
-    allowance: Allowance,
+    allowance: Arc<Allowance>,
     felt: Felt,
 }
 
@@ -55,7 +55,7 @@ impl Memory {
 }
 
 impl Footing {
-    fn new(plugin: &Loaded, allowance: Allowance, terms: &Terms) -> Self {
+    fn new(plugin: &Loaded, allowance: Arc<Allowance>, terms: &Terms) -> Self {
         let hash = plugin.description.hash.clone();
         Self { hash, allowance, felt: Felt::of(&terms.limits) }
     }
@@ -138,7 +138,7 @@ impl Host {
             JobError::new(ErrorCode::Busy, message)
         })?;
         let terms = plugin.account.terms();
-        let footing = Footing::new(&plugin, allowance.clone(), &terms);
+        let footing = Footing::new(&plugin, Arc::clone(&allowance), &terms);
         let version = self.version(&plugin.name);
         let memory = Arc::<AtomicU64>::default();
         let run = Run {

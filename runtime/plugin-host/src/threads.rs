@@ -2,24 +2,28 @@
 //! here delays nobody who only asks and waits.
 //!
 //! Handing work over and waiting for it wakes two threads, which takes as long
-//! as a short job. So work that has proved to be short may begin where it is
-//! asked for: one piece at a time, and only until it first gives way, which an
-//! instance does at the next tick of the epoch. The rest of it runs here.
+//! as a short job. So work that has proved to be short may stay where it is
+//! asked for, also while it waits for an answer: one piece at a time, and only
+//! until it has computed for longer than a short job does, which is seen at the
+//! next tick of the epoch at the latest. The rest of it runs here.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::pace::SHORT;
 
 /// Threads for work that blocks: reading files and `/proc`.
 const BLOCKING_THREADS: usize = 16;
@@ -29,8 +33,8 @@ pub(crate) struct Threads {
     runtime: Option<Runtime>,
     tasks: Mutex<JoinSet<()>>,
     stopping: CancellationToken,
-    /// Held by the one who works on a caller's thread.
-    outside: Mutex<()>,
+    /// One permit, for the one who works on a caller's thread.
+    outside: Semaphore,
 }
 
 /// Where work begins.
@@ -38,8 +42,14 @@ pub(crate) struct Threads {
 pub(crate) enum Start {
     /// On these threads.
     Here,
-    /// On the thread that asks, if nothing else works outside at the moment.
+    /// With the one who asks, if nothing else works outside at the moment.
     WithCaller,
+}
+
+/// Work that ended with its caller.
+struct Ended<T> {
+    output: T,
+    has_waited: bool,
 }
 
 impl Threads {
@@ -55,7 +65,7 @@ impl Threads {
             runtime: Some(runtime),
             tasks: Mutex::default(),
             stopping: CancellationToken::new(),
-            outside: Mutex::default(),
+            outside: Semaphore::new(1),
         })
     }
 
@@ -76,9 +86,14 @@ impl Threads {
     ) -> Option<T> {
         let mut work = Box::pin(work);
         if start == Start::WithCaller
-            && let Poll::Ready(output) = self.begin_outside(work.as_mut())
+            && let ControlFlow::Break(ended) = self.begin_outside(work.as_mut()).await
         {
-            return output.map(|(output, _remains)| output);
+            let Ended { output: (output, remains), has_waited } = ended?;
+            // To wake somebody is worth it where the caller was woken as well.
+            if has_waited {
+                self.spawn(async move { drop(remains) });
+            }
+            return Some(output);
         }
         let (mut reply, answer) = oneshot::channel();
         let task = async move {
@@ -95,21 +110,38 @@ impl Threads {
         answer.await.ok()
     }
 
-    /// Works on the caller's thread until `work` is done or gives way. It is
-    /// polled again when it is handed over, so nobody need be woken before.
-    fn begin_outside<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Poll<Option<T>> {
-        let Ok(_alone) = self.outside.try_lock() else { return Poll::Pending };
-        let Some(runtime) = &self.runtime else { return Poll::Pending };
-        if self.stopping.is_cancelled() {
-            return Poll::Pending;
+    /// Works as a part of the caller until `work` is done, or has computed for too
+    /// long and is to be handed over. What it waits for wakes the caller, and
+    /// timers and tasks that it makes belong to the caller's threads.
+    async fn begin_outside<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> ControlFlow<Option<Ended<T>>> {
+        let Ok(_alone) = self.outside.try_acquire() else { return ControlFlow::Continue(()) };
+        if self.stopping.is_cancelled() || Handle::try_current().is_err() {
+            return ControlFlow::Continue(());
         }
-        // Timers and tasks that it makes belong to the threads here.
-        let _context = runtime.enter();
-        let mut context = Context::from_waker(Waker::noop());
-        catch_unwind(AssertUnwindSafe(|| work.poll(&mut context).map(Some))).unwrap_or_else(|_| {
-            tracing::error!("a task of the plugin host panicked");
-            Poll::Ready(None)
+        let (mut computed, mut has_waited) = (Duration::ZERO, false);
+        poll_fn(|context| {
+            let resumed = Instant::now();
+            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                Ok(Poll::Ready(output)) => {
+                    let ended = Ended { output, has_waited };
+                    return Poll::Ready(ControlFlow::Break(Some(ended)));
+                }
+                Ok(Poll::Pending) => has_waited = true,
+                Err(_) => {
+                    tracing::error!("a task of the plugin host panicked");
+                    return Poll::Ready(ControlFlow::Break(None));
+                }
+            }
+            computed += resumed.elapsed();
+            match computed > SHORT {
+                true => Poll::Ready(ControlFlow::Continue(())),
+                false => Poll::Pending,
+            }
         })
+        .await
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<()> {
@@ -135,7 +167,11 @@ impl Threads {
             self.stopping.cancel();
             std::mem::take(&mut *tasks)
         };
-        let all_ended = async { while tasks.join_next().await.is_some() {} };
+        let all_ended = async {
+            while tasks.join_next().await.is_some() {}
+            // The semaphore is never closed.
+            let _outside = self.outside.acquire().await;
+        };
         if timeout(grace, all_ended).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "ending what did not end by itself");
             tasks.abort_all();
@@ -165,20 +201,59 @@ mod tests {
 
     use super::*;
 
-    async fn where_it_ends(yields: usize) -> (ThreadId, ()) {
+    async fn where_it_ends(yields: usize, computes: Duration) -> (ThreadId, ()) {
         for _ in 0..yields {
+            let begun = Instant::now();
+            while begun.elapsed() < computes {}
             yield_now().await;
         }
         (current().id(), ())
     }
 
     #[tokio::test]
-    async fn what_begins_with_the_caller_ends_there_unless_it_gives_way() {
+    async fn what_begins_with_the_caller_ends_there_unless_it_computes_for_long() {
         let threads = Threads::start(1).unwrap();
         let caller = current().id();
-        assert_eq!(threads.run(where_it_ends(0), Start::WithCaller).await, Some(caller));
-        assert_ne!(threads.run(where_it_ends(1), Start::WithCaller).await, Some(caller));
-        assert_ne!(threads.run(where_it_ends(0), Start::Here).await, Some(caller));
+        let short = || where_it_ends(2, Duration::ZERO);
+        assert_eq!(threads.run(short(), Start::WithCaller).await, Some(caller));
+        let long = where_it_ends(1, 2 * SHORT);
+        assert_ne!(threads.run(long, Start::WithCaller).await, Some(caller));
+        assert_ne!(threads.run(short(), Start::Here).await, Some(caller));
+    }
+
+    #[tokio::test]
+    async fn only_one_is_with_its_caller() {
+        let threads = Threads::start(1).unwrap();
+        let (release, released) = oneshot::channel::<()>();
+        let waiting = async { (released.await.is_ok(), ()) };
+        let mut waiting = std::pin::pin!(threads.run(waiting, Start::WithCaller));
+        tokio::select! {
+            biased;
+            ended = &mut waiting => panic!("{ended:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let second = threads.run(where_it_ends(0, Duration::ZERO), Start::WithCaller).await;
+        assert_ne!(second, Some(current().id()));
+        release.send(()).unwrap();
+        assert_eq!(waiting.await, Some(true));
+    }
+
+    #[tokio::test]
+    async fn what_is_with_its_caller_is_waited_for_at_the_end() {
+        let threads = Threads::start(1).unwrap();
+        let stopping = threads.stopping().clone();
+        let work = async move {
+            stopping.cancelled().await;
+            yield_now().await;
+            (true, ())
+        };
+        let stopped = async {
+            yield_now().await;
+            threads.stop(Duration::from_secs(30)).await;
+            threads.outside.available_permits()
+        };
+        let (ended, free) = tokio::join!(threads.run(work, Start::WithCaller), stopped);
+        assert_eq!((ended, free), (Some(true), 1));
     }
 
     #[tokio::test]
@@ -189,6 +264,6 @@ mod tests {
         let threads = Threads::start(1).unwrap();
         assert_eq!(threads.run(broken(), Start::WithCaller).await, None);
         assert_eq!(threads.run(broken(), Start::Here).await, None);
-        assert!(threads.run(where_it_ends(0), Start::WithCaller).await.is_some());
+        assert!(threads.run(where_it_ends(0, Duration::ZERO), Start::WithCaller).await.is_some());
     }
 }

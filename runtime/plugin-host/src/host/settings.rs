@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drover_api::{ErrorCode, JobError};
-use drover_grants::{Allowance, Decision, Grants, decide};
+use drover_grants::{Allowance, Grants};
 use tokio::sync::watch;
 
 use super::Host;
@@ -18,7 +18,7 @@ impl Host {
     /// plugin that is no longer granted what it asks for gets no more jobs,
     /// until it is again.
     pub fn set_grants(&self, grants: Grants) {
-        self.0.shared.grants.send_replace(grants);
+        self.0.shared.grants.send_replace(Arc::new(grants));
         self.changed();
     }
 
@@ -66,18 +66,16 @@ impl Host {
     }
 
     /// The grants in force, and what tells when they change.
-    pub(crate) fn grants(&self) -> watch::Receiver<Grants> {
+    pub(crate) fn grants(&self) -> watch::Receiver<Arc<Grants>> {
         self.0.shared.grants.subscribe()
     }
 
     /// What the plugin may touch at present.
-    pub(crate) fn allowance(&self, plugin: &Loaded) -> Result<Allowance, JobError> {
-        match decide(&plugin.name, &plugin.asks, &self.0.shared.grants.borrow()) {
-            Decision::Allowed { allowance, .. } => Ok(allowance),
-            Decision::Missing(missing) => {
-                let message = format!("`{}` cannot run: {missing}", plugin.name);
-                Err(JobError::new(ErrorCode::Denied, message))
-            }
-        }
+    pub(crate) fn allowance(&self, plugin: &Loaded) -> Result<Arc<Allowance>, JobError> {
+        let grants = Arc::clone(&self.0.shared.grants.borrow());
+        plugin.allowance(&grants).map_err(|missing| {
+            let message = format!("`{}` cannot run: {missing}", plugin.name);
+            JobError::new(ErrorCode::Denied, message)
+        })
     }
 }

@@ -8,6 +8,11 @@ use crate::keep::{Keep, KeepError};
 
 impl Host for State {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
+        if self.call.allowance.state_bytes.is_some()
+            && let Some(value) = self.keeps.get_now(&self.call.plugin, &key)
+        {
+            return Ok(value);
+        }
         self.keep("state.get", key, |keep, key, _| keep.get(key)).await
     }
 

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use drover_grants::{BodyRule, HttpAllowance, HttpRequest, HttpTarget, Scheme};
+use drover_grants::{Allowance, BodyRule, HttpRequest, HttpTarget, Scheme};
 
 use crate::call::{Call, Witness};
 
 /// What an instance may send, and who hears of what it may not.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    allowed: Vec<HttpAllowance>,
+    allowance: Arc<Allowance>,
     witness: Witness,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Pass {
 
 impl Gate {
     pub(crate) fn new(call: &Call) -> Self {
-        Self { allowed: call.allowance.http.clone(), witness: call.witness() }
+        Self { allowance: Arc::clone(&call.allowance), witness: call.witness() }
     }
 
     pub(crate) fn witness(&self) -> &Witness {
@@ -42,7 +42,7 @@ impl Gate {
     /// [`Gate::deny`] takes it down.
     pub(crate) fn judge(&self, passenger: &Passenger<'_>) -> Result<Pass, String> {
         let Passenger { scheme, authority, request, .. } = passenger;
-        let place = self.allowed.iter().find(|allowed| allowed.is_at(*scheme, authority));
+        let place = self.allowance.http.iter().find(|place| place.is_at(*scheme, authority));
         let Some(place) = place else {
             return Err(format!(
                 "{}://{authority} is not both asked for and granted",

@@ -4,22 +4,30 @@
 //! engine sends each line of a log as one. A plugin that had to ask for each of
 //! them would spend its time at the border. So a body that comes in small pieces
 //! is read by a task of its own from then on, and the plugin gets everything that
-//! has come since it asked the last time.
+//! has come since it asked the last time. The task looks at such a trickle a few
+//! hundred times a second, so that neither it nor the server is woken for each
+//! line of many.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
+
+use super::answer::Pouring;
 
 /// How much is gathered before the server has to wait.
 const GATHERED: usize = 64 << 10;
 /// A piece that is not worth a call of the plugin.
 const SMALL: usize = 4 << 10;
+/// How long to let more come when less than [`TRICKLE`] has.
+const PAUSE: Duration = Duration::from_millis(1);
+/// What is more than this was worth a look.
+const TRICKLE: usize = 32 << 10;
 /// So many small pieces in a row, and the body is gathered.
 const PATIENCE: u32 = 4;
 
@@ -28,7 +36,7 @@ type Piece = Result<Frame<Bytes>, hyper::Error>;
 /// The body of an answer.
 pub(super) enum Gathered {
     /// It is read when the plugin asks, and had so many small pieces in a row.
-    Direct(Incoming, u32),
+    Direct(Pouring, u32),
     /// It is read by a task, which ends with it.
     Ahead { pieces: mpsc::Receiver<Piece>, _reader: AbortOnDropJoinHandle<()> },
     /// It broke off, or is about to be read by a task.
@@ -36,7 +44,7 @@ pub(super) enum Gathered {
 }
 
 impl Gathered {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: Pouring) -> Self {
         Self::Direct(body, 0)
     }
 
@@ -44,10 +52,10 @@ impl Gathered {
         matches!(self, Self::Direct(body, _) if body.is_end_stream())
     }
 
-    pub(super) fn size_hint(&self) -> http_body::SizeHint {
+    pub(super) fn size_hint(&self) -> SizeHint {
         match self {
             Self::Direct(body, _) => body.size_hint(),
-            Self::Ahead { .. } | Self::Gone => http_body::SizeHint::default(),
+            Self::Ahead { .. } | Self::Gone => SizeHint::default(),
         }
     }
 
@@ -55,7 +63,7 @@ impl Gathered {
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let piece = match self {
             Self::Direct(body, small) => {
-                let piece = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let piece = ready!(body.poll_piece(cx));
                 let is_small =
                     |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() < SMALL);
                 *small = match &piece {
@@ -79,12 +87,12 @@ impl Gathered {
 
 /// Hands a body on: what is there if the plugin waits, and else what comes until
 /// it asks again.
-async fn gather(mut body: Incoming, pieces: mpsc::Sender<Piece>) {
+async fn gather(mut body: Pouring, pieces: mpsc::Sender<Piece>) {
     let mut gathered = BytesMut::new();
     loop {
         let end = tokio::select! {
             biased;
-            piece = body.frame(), if gathered.len() < GATHERED => match piece {
+            piece = poll_fn(|cx| body.poll_piece(cx)), if gathered.len() < GATHERED => match piece {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         gathered.extend_from_slice(&data);
@@ -97,7 +105,11 @@ async fn gather(mut body: Incoming, pieces: mpsc::Sender<Piece>) {
             },
             room = pieces.reserve(), if !gathered.is_empty() => {
                 let Ok(room) = room else { return };
+                let is_trickle = gathered.len() < TRICKLE;
                 room.send(Ok(Frame::data(gathered.split().freeze())));
+                if is_trickle {
+                    sleep(PAUSE).await;
+                }
                 continue;
             }
         };

@@ -1,16 +1,15 @@
 //! Connections that wait for the next request of the same plugin.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_grants::{Authority, HttpPlace, HttpTarget};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
-use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::io::TokioIo;
+use tokio::runtime::{self, Handle};
+use tokio::time::timeout;
 
-use super::dial::Stream;
+use super::connection::Connection;
 
 /// Connections of a plugin that wait for one place.
 const WAITING: usize = 4;
@@ -19,40 +18,24 @@ const ALL_WAITING: usize = 64;
 /// How long one waits. Servers wait longer, as a rule.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to look at whether a connection is done with its last request,
-/// which it is as soon as its own task has had a turn.
+/// which it is as soon as what moves its bytes has had a turn.
 const SETTLING: Duration = Duration::from_millis(20);
 
-/// For whom, and where to, a connection is.
+/// For whom, and where to, a connection is, and on which threads: those that it was
+/// made on look after it, and to wait for it from others would wake both.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     plugin: Arc<str>,
     authority: Authority,
     place: HttpPlace,
+    threads: Option<runtime::Id>,
 }
 
 impl Key {
     pub(super) fn new(plugin: &Arc<str>, target: &HttpTarget) -> Self {
         let (authority, place) = (target.authority.clone(), target.place.clone());
-        Self { plugin: Arc::clone(plugin), authority, place }
-    }
-}
-
-/// A connection that speaks HTTP. It ends when it is dropped.
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<WasiBody>,
-    _driver: AbortOnDropJoinHandle<()>,
-}
-
-impl Connection {
-    pub(super) async fn over(stream: Stream) -> hyper::Result<Self> {
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        let driver = spawn(async move {
-            // Whoever waits for an answer gets the error as well.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a plugin's connection ended");
-            }
-        });
-        Ok(Self { sender, _driver: driver })
+        let threads = Handle::try_current().ok().map(|runtime| runtime.id());
+        Self { plugin: Arc::clone(plugin), authority, place, threads }
     }
 }
 
@@ -70,8 +53,8 @@ impl Pool {
     pub(super) async fn take(&self, key: &Key) -> Option<Connection> {
         loop {
             let mut connection = self.pop(key)?;
-            let is_ready = tokio::time::timeout(SETTLING, connection.sender.ready()).await;
-            if matches!(is_ready, Ok(Ok(()))) {
+            let is_ready = poll_fn(|context| connection.poll_ready(context));
+            if matches!(timeout(SETTLING, is_ready).await, Ok(Ok(()))) {
                 return Some(connection);
             }
         }
@@ -85,7 +68,7 @@ impl Pool {
 
     /// Takes a connection back after a whole answer.
     pub(super) fn put(&self, key: Key, connection: Connection) {
-        if connection.sender.is_closed() {
+        if connection.is_closed() {
             return;
         }
         let mut waiting = self.lock();
@@ -104,7 +87,7 @@ impl Pool {
 
 fn forget_old(waiting: &mut HashMap<Key, Vec<Idle>>) {
     waiting.retain(|_, own| {
-        own.retain(|idle| idle.since.elapsed() < PATIENCE && !idle.connection.sender.is_closed());
+        own.retain(|idle| idle.since.elapsed() < PATIENCE && !idle.connection.is_closed());
         !own.is_empty()
     });
 }

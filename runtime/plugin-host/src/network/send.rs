@@ -2,29 +2,27 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use drover_grants::{BODY_LIMIT, BodyRule, HttpRequest, HttpTarget, Scheme};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::timeout;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody,
     WasiHttpHooks,
 };
 
 use super::Network;
+use super::answer::{Answer, Lent, Pouring};
+use super::connection::Connection;
 use super::dial::{Stream, dial};
 use super::gate::{Gate, Pass, Passenger};
-use super::gather::Gathered;
-use super::pool::{Connection, Key};
+use super::pool::Key;
 use crate::call::Call;
 
 /// Requests and streams of one instance that are under way at the same time.
@@ -165,7 +163,7 @@ impl Courier {
             None => (self.connect(target, options).await?, true),
         };
         loop {
-            let answer = connection.sender.try_send_request(request);
+            let answer = connection.send(request);
             let answer = match options.first_byte_timeout {
                 Some(limit) => {
                     timeout(limit, answer).await.map_err(|_| HttpError::HttpResponseTimeout)?
@@ -174,14 +172,11 @@ impl Courier {
             };
             let mut error = match answer {
                 Ok(answer) => {
-                    let ending = Ending {
-                        network: Arc::clone(&self.network),
-                        key,
-                        connection,
-                        _place: place,
-                    };
+                    let network = Arc::clone(&self.network);
+                    let lent = Lent { network, key, connection, _place: place };
                     return Ok(answer.map(|body| {
-                        Answer::new(body, ending, options.between_bytes_timeout).boxed_unsync()
+                        let body = Pouring::new(body, lent);
+                        Answer::new(body, options.between_bytes_timeout).boxed_unsync()
                     }));
                 }
                 Err(error) => error,
@@ -320,84 +315,5 @@ fn of_answer(error: &hyper::Error) -> HttpError {
         HttpError::HttpResponseIncomplete
     } else {
         HttpError::ConnectionTerminated
-    }
-}
-
-/// What becomes of a connection after its answer.
-struct Ending {
-    network: Arc<Network>,
-    key: Key,
-    connection: Connection,
-    _place: OwnedSemaphorePermit,
-}
-
-/// The body of an answer. Read to its end, it gives its connection back; else
-/// the connection ends with it.
-struct Answer {
-    body: Gathered,
-    ending: Option<Ending>,
-    /// How long to wait for the next bytes.
-    patience: Option<(Duration, Pin<Box<Sleep>>)>,
-}
-
-impl Answer {
-    fn new(body: Incoming, ending: Ending, patience: Option<Duration>) -> Self {
-        let patience = patience.map(|limit| (limit, Box::pin(sleep(limit))));
-        let mut answer = Self { body: Gathered::new(body), ending: Some(ending), patience };
-        if answer.body.is_end_stream() {
-            answer.give_back();
-        }
-        answer
-    }
-
-    fn give_back(&mut self) {
-        if let Some(Ending { network, key, connection, .. }) = self.ending.take() {
-            network.pool.put(key, connection);
-        }
-    }
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let answer = &mut *self;
-        match answer.body.poll_piece(cx) {
-            Poll::Ready(None) => {
-                answer.give_back();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                if answer.body.is_end_stream() {
-                    answer.give_back();
-                }
-                if let Some((limit, sleep)) = &mut answer.patience {
-                    sleep.as_mut().reset(Instant::now() + *limit);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(_))) => {
-                answer.ending = None;
-                Poll::Ready(Some(Err(HttpError::HttpResponseIncomplete)))
-            }
-            Poll::Pending => {
-                let Some((_, sleep)) = &mut answer.patience else { return Poll::Pending };
-                std::task::ready!(sleep.as_mut().poll(cx));
-                answer.ending = None;
-                Poll::Ready(Some(Err(HttpError::ConnectionReadTimeout)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
