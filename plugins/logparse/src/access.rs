@@ -4,7 +4,7 @@
 mod template;
 
 use drover_sdk::lines::{Event, Level, Name};
-use memchr::{memchr, memrchr};
+use memchr::memrchr;
 
 use crate::levels::LevelName;
 use crate::time;
@@ -168,9 +168,12 @@ impl RequestNames {
     /// Takes `GET /path?query HTTP/1.1`, and whatever else clients send.
     #[inline]
     fn take(self, request: &[u8], event: &mut Event<'_>) {
-        let is_method = |length: usize| {
-            (1..=32).contains(&length)
-                && request[..length].iter().all(|c| c.is_ascii_alphabetic() || *c == b'-')
+        let is_method = |length: usize| match &request[..length] {
+            b"GET" | b"POST" | b"HEAD" | b"PUT" => true,
+            word @ [_, ..] if length <= 32 => {
+                word.iter().all(|c| c.is_ascii_alphabetic() || *c == b'-')
+            }
+            _ => false,
         };
         let method = find_byte(b' ', request).filter(|length| is_method(*length));
         let Some(method) = method else { return text_unless_dash(event, self.request, request) };
@@ -188,7 +191,7 @@ impl RequestNames {
             },
         };
         event.text(self.method, &request[..method]);
-        match memchr(b'?', target) {
+        match find_byte(b'?', target) {
             Some(mark) => {
                 event.text(self.path, &target[..mark]);
                 event.text(self.query, &target[mark + 1..]);

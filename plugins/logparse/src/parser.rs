@@ -113,6 +113,10 @@ impl LineParser for Parser {
 
     fn parse(&mut self, batch: &mut Batch<'_>) {
         self.clock.now_ms = now_ms();
+        // The longest of all logs have a loop of their own.
+        if let (Form::Access { template, levels }, None) = (&self.form, &self.joiner) {
+            return batch.each_line(|line, event| template.parse(line, *levels, event));
+        }
         while let Some((line, line_length)) = batch.line() {
             let length = match &self.joiner {
                 None => line_length,

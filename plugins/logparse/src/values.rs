@@ -10,22 +10,66 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each of eight bytes.
 const HIGHEST: u64 = 0x8080_8080_8080_8080;
 
-/// Where `byte` is. Most values are shorter than what a fast search needs to get
-/// going, and a loop over bytes is slow where each round is counted: so the first
-/// bytes are looked at by eights.
+/// Which of eight bytes are zero: the highest bit of the first of them is set, and
+/// none of those before it.
 #[inline]
-pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
-    let (words, _) = text.as_chunks::<8>();
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHEST
+}
+
+/// Eight bytes of a text with those that are `byte` zero.
+#[inline]
+fn differing(word: [u8; 8], byte: u8) -> u64 {
+    u64::from_le_bytes(word) ^ (u64::from(byte) * ONES)
+}
+
+/// Looks at the first bytes of a text by eights, up to three times, and then at
+/// its last eight if that is all there is: most values are shorter than what a fast
+/// search needs to get going, and a loop over bytes is slow where each round is
+/// counted. Where the first byte is that `marks` marks with its highest bit, or
+/// from where on to search.
+#[inline]
+fn find_early(text: &[u8], marks: impl Fn([u8; 8]) -> u64) -> Result<Option<usize>, usize> {
+    let (words, rest) = text.as_chunks::<8>();
     for (number, word) in words.iter().take(3).enumerate() {
-        let differing = u64::from_le_bytes(*word) ^ (u64::from(byte) * ONES);
-        // The lowest bit of it is in the first byte that is zero.
-        let zeros = differing.wrapping_sub(ONES) & !differing & HIGHEST;
-        if zeros != 0 {
-            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        let marked = marks(*word);
+        if marked != 0 {
+            return Ok(Some(number * 8 + marked.trailing_zeros() as usize / 8));
         }
     }
-    let seen = words.len().min(3) * 8;
-    memchr(byte, &text[seen..]).map(|index| seen + index)
+    match text.last_chunk::<8>() {
+        Some(word) if words.len() <= 3 => {
+            let marked = marks(*word);
+            let place = marked.trailing_zeros() as usize / 8;
+            Ok((marked != 0).then_some(text.len() - word.len() + place))
+        }
+        Some(_) => Err(3 * 8),
+        None => {
+            // The bytes that are not there are nobody's mark.
+            let marked = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            let marked = marks(marked.to_le_bytes()) & ((1 << (8 * rest.len())) - 1);
+            Ok((marked != 0).then_some(marked.trailing_zeros() as usize / 8))
+        }
+    }
+}
+
+/// Where `byte` is.
+#[inline]
+pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
+    match find_early(text, |word| zeros(differing(word, byte))) {
+        Ok(found) => found,
+        Err(seen) => memchr(byte, &text[seen..]).map(|index| seen + index),
+    }
+}
+
+/// Where the first of two bytes is.
+#[inline]
+fn find_either(byte: u8, other: u8, text: &[u8]) -> Option<usize> {
+    let marks = |word| zeros(differing(word, byte)) | zeros(differing(word, other));
+    match find_early(text, marks) {
+        Ok(found) => found,
+        Err(seen) => memchr2(byte, other, &text[seen..]).map(|index| seen + index),
+    }
 }
 
 /// Where `stop` is; an empty one is at the end.
@@ -46,14 +90,20 @@ pub(crate) fn find(stop: &[u8], text: &[u8]) -> Option<usize> {
 /// of what compares long texts.
 #[inline]
 pub(crate) fn begins_with(text: &[u8], stop: &[u8]) -> bool {
-    text.len() >= stop.len() && text.iter().zip(stop).all(|(byte, wanted)| byte == wanted)
+    match (text, stop) {
+        (_, []) => true,
+        ([first, ..], [a]) => first == a,
+        ([first, second, ..], [a, b]) => first == a && second == b,
+        ([first, second, third, ..], [a, b, c]) => first == a && second == b && third == c,
+        _ => text.starts_with(stop),
+    }
 }
 
 /// What is before the closing quotation mark of a text that begins after the
 /// opening one, and whether there are escapes in it.
 #[inline]
 pub(crate) fn quoted(text: &[u8]) -> Option<(&[u8], bool)> {
-    let first = memchr2(b'"', b'\\', text)?;
+    let first = find_either(b'"', b'\\', text)?;
     if text[first] == b'"' {
         return Some((&text[..first], false));
     }
@@ -138,15 +188,26 @@ pub(crate) fn integer(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || digits.len() > 18 {
         return None;
     }
-    let mut number = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + i64::from(digit);
-    }
+    let number = match *digits {
+        // Statuses and sizes, without a round for each digit.
+        [a, b, c] => joined([b'0', b'0', a, b, c])?,
+        [a, b, c, d] => joined([b'0', a, b, c, d])?,
+        [a, b, c, d, e] => joined([a, b, c, d, e])?,
+        _ => digits.iter().try_fold(0, |number, digit| Some(number * 10 + value(*digit)?))?,
+    };
     Some(if is_negative { -number } else { number })
+}
+
+#[inline]
+fn value(digit: u8) -> Option<i64> {
+    let value = digit.wrapping_sub(b'0');
+    (value <= 9).then_some(i64::from(value))
+}
+
+#[inline]
+fn joined([a, b, c, d, e]: [u8; 5]) -> Option<i64> {
+    let thousands = value(a)? * 10_000 + value(b)? * 1_000;
+    Some(thousands + value(c)? * 100 + value(d)? * 10 + value(e)?)
 }
 
 /// A number with a fraction, all of the text.
@@ -219,6 +280,9 @@ mod tests {
             }
             let first = text.iter().position(|other| *other == byte);
             proptest::prop_assert_eq!(find_byte(byte, &text), first);
+            let other = byte.wrapping_add(1);
+            let either = text.iter().position(|found| *found == byte || *found == other);
+            proptest::prop_assert_eq!(find_either(byte, other, &text), either);
         }
     }
 
@@ -244,8 +308,11 @@ mod tests {
     #[test]
     fn numbers_are_numbers_only_as_a_whole() {
         assert_eq!(integer(b"-12"), Some(-12));
+        for number in [0, 7, 42, 304, 5120, 99_999, 123_456] {
+            assert_eq!(integer(number.to_string().as_bytes()), Some(number));
+        }
         assert_eq!(integer(b"999999999999999999"), Some(999_999_999_999_999_999));
-        for text in ["", "-", "1x", "9999999999999999999", "1.5", " 1"] {
+        for text in ["", "-", "1x", "40x", "-4040/", "9999999999999999999", "1.5", " 1"] {
             assert_eq!(integer(text.as_bytes()), None, "{text}");
         }
         assert_eq!(float(b"0.25"), Some(0.25));

@@ -52,6 +52,8 @@
 //! place goes to the host. Anything else is copied.
 
 mod batch;
+mod ends;
+mod marks;
 mod trial;
 
 use schemars::JsonSchema;
@@ -115,13 +117,7 @@ pub trait LineParser: Sized {
     /// Parses a batch: each line alone, unless this is overridden by who has
     /// events of several lines.
     fn parse(&mut self, batch: &mut Batch<'_>) {
-        while let Some((line, length)) = batch.line() {
-            let mut event = batch.event(length);
-            match self.parse_line(line, &mut event) {
-                Some(()) => event.finish(),
-                None => event.unparsed(),
-            }
-        }
+        batch.each_line(|line, event| self.parse_line(line, event));
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use memchr::memchr;
-
 use super::contract::{Event as EventSpan, Field, Parsed};
+use super::ends::Ends;
 use crate::log::Level;
 
 /// The kinds of fields; see `wit/line-parsing.wit`.
@@ -33,6 +32,7 @@ pub struct Batch<'a> {
     is_last: bool,
     /// Where the events so far end.
     end: usize,
+    ends: Ends,
     answer: Parsed,
     lookup: HashMap<String, u16>,
     /// Where the next name probably is: lines resemble each other.
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
             names,
             rewritten: Vec::new(),
         };
-        Self { lines, is_last, end: 0, answer, lookup: HashMap::new(), guess: 0 }
+        Self { lines, is_last, end: 0, ends: Ends::new(), answer, lookup: HashMap::new(), guess: 0 }
     }
 
     /// The lines that are not yet part of an event.
@@ -78,8 +78,28 @@ impl<'a> Batch<'a> {
     /// The next line that is not yet part of an event, without its end, and how
     /// long it is with it.
     #[must_use]
+    #[inline]
     pub fn line(&self) -> Option<(&'a [u8], usize)> {
-        first_line(self.rest())
+        let rest = self.rest();
+        let (line, length) = match self.ends.next(self.lines, self.end) {
+            Some(end) => (&self.lines[self.end..end], end + 1 - self.end),
+            None if rest.is_empty() => return None,
+            None => (rest, rest.len()),
+        };
+        Some((line.strip_suffix(b"\r").unwrap_or(line), length))
+    }
+
+    /// Makes an event of each line that is left. `parse` says by `None` that a line
+    /// is none of its format; what it found so far is forgotten then.
+    #[inline]
+    pub fn each_line(&mut self, mut parse: impl FnMut(&[u8], &mut Event<'_>) -> Option<()>) {
+        while let Some((line, length)) = self.line() {
+            let mut event = self.event(length);
+            match parse(line, &mut event) {
+                Some(()) => event.finish(),
+                None => event.unparsed(),
+            }
+        }
     }
 
     /// Whether all lines have to become events now, as none may come for long.
@@ -90,6 +110,7 @@ impl<'a> Batch<'a> {
 
     /// Begins an event of the next `length` bytes, or of as many as there are.
     /// Its level is [`Level::Text`].
+    #[inline]
     pub fn event(&mut self, length: usize) -> Event<'_> {
         Event {
             start: self.end,
@@ -108,16 +129,6 @@ impl<'a> Batch<'a> {
     pub(super) fn into_answer(self) -> Parsed {
         self.answer
     }
-}
-
-/// The first line of a text without its end, and its length with it.
-pub(super) fn first_line(text: &[u8]) -> Option<(&[u8], usize)> {
-    let (line, length) = match memchr(b'\n', text) {
-        Some(end) => (&text[..end], end + 1),
-        None if text.is_empty() => return None,
-        None => (text, text.len()),
-    };
-    Some((line.strip_suffix(b"\r").unwrap_or(line), length))
 }
 
 impl Event<'_> {
