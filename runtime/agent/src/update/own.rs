@@ -141,7 +141,7 @@ impl Own {
         while let Err(error) = node.processes().hand_over().await {
             if error == ManagerError::ShuttingDown {
                 // The agent ends already, for another reason.
-                break;
+                std::future::pending::<()>().await;
             }
             tracing::error!(
                 error = in_words(&error),

@@ -213,13 +213,55 @@ async fn what_is_the_agents_own_stays_and_nothing_else_begins() {
     node.submit("own", own("exec sleep 3600")).await;
     let pid = node.pid("own", 1).await;
     assert_eq!(node.manager.hand_over().await.unwrap(), []);
-    assert_eq!(node.manager.hand_over().await, Err(ManagerError::ShuttingDown));
+    assert_eq!(node.manager.hand_over().await.unwrap(), [], "once more is the same");
     assert!(is_alive(pid));
     assert!(is_ok(&node.run("another", own("true")).await));
     let refused = node.manager.submit(id("job"), shell("true", &json!({}))).await;
     assert_eq!(refused, Err(ManagerError::ShuttingDown));
     node.shutdown().await;
     assert!(!is_alive(pid));
+}
+
+#[tokio::test]
+async fn whoever_ends_the_manager_in_the_middle_of_it_ends_what_has_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    // It is being killed for as long as it likes, and the hand-over waits for that.
+    let line = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    node.submit("slow", shell(line, &json!({"queue": "q", "grace": 3600}))).await;
+    node.output_with("slow", "ready").await;
+    node.submit("gone", shell("exit 1", &json!({"max_restart": -1, "restart_delay": "10ms"})))
+        .await;
+    let pid = node.pid("slow", 1).await;
+    let slow = id("slow");
+    let (tell, asked) = tokio::sync::oneshot::channel();
+    let hand_over = async {
+        node.until("gone", |events| {
+            let again = events.iter().filter(|event| matches!(event, JobEvent::Restarting { .. }));
+            (again.count() >= 2).then_some(())
+        })
+        .await;
+        tell.send(()).unwrap();
+        node.manager.hand_over().await
+    };
+    let end = async {
+        asked.await.unwrap();
+        while !matches!(phase(&node, "slow").await, Some(Phase::Stopping))
+            || !matches!(phase(&node, "gone").await, Some(Phase::Starting))
+        {
+            tokio::task::yield_now().await;
+        }
+        let last = async {
+            node.end_of("gone").await;
+            let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        };
+        tokio::join!(node.manager.shutdown(), last).0.unwrap();
+    };
+    let all = async { tokio::join!(node.manager.kill(&slow), hand_over, end) };
+    let (killed, handed, ()) = tokio::time::timeout(super::kit::PATIENCE, all).await.unwrap();
+    assert_eq!(handed, Err(ManagerError::ShuttingDown));
+    assert_eq!(killed.unwrap().left, []);
 }
 
 #[tokio::test]

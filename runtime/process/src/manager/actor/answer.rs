@@ -294,6 +294,7 @@ impl Actor {
             replies.extend(reply);
             return;
         }
+        let held = self.give_up_hand_over();
         self.mode = Mode::Closing(reply.into_iter().collect());
         for key in self.jobs.keys().copied().collect::<Vec<_>>() {
             let Some(job) = self.jobs.get(&key).filter(|job| job.outcome.is_none()) else {
@@ -310,6 +311,7 @@ impl Actor {
                 self.apply(key, Event::Kill);
             }
         }
+        self.end_unbegun(held);
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct HandOver {
     step: Step,
     /// Jobs that the scheduler has launched since; they are not begun.
     held: HashSet<Key>,
-    reply: Reply<Vec<JobId>>,
+    replies: Vec<Reply<Vec<JobId>>>,
 }
 
 enum Step {
@@ -68,25 +68,43 @@ impl Entry {
 impl Actor {
     /// Begins to hand all jobs over.
     pub(super) fn hand_over(&mut self, reply: Reply<Vec<JobId>>) {
-        match self.mode {
+        match &mut self.mode {
             Mode::Serving => {
-                let (step, held) = (Step::Settling, HashSet::new());
-                self.mode = Mode::HandingOver(HandOver { step, held, reply });
+                let (step, held, replies) = (Step::Settling, HashSet::new(), vec![reply]);
+                self.mode = Mode::HandingOver(HandOver { step, held, replies });
             }
+            Mode::HandingOver(HandOver { replies, .. }) => replies.push(reply),
+            Mode::HandedOver => drop(reply.send(Ok(self.handed.iter().cloned().collect()))),
             // The keeper cannot be reached: what is on disk stays there as it is.
             Mode::Restoring(_) => {
                 self.mode = Mode::HandedOver;
                 drop(reply.send(Ok(Vec::new())));
             }
-            Mode::HandingOver(_) | Mode::HandedOver | Mode::Closing(_) => {
-                drop(reply.send(Err(ManagerError::ShuttingDown)));
-            }
+            Mode::Closing(_) => drop(reply.send(Err(ManagerError::ShuttingDown))),
         }
     }
 
     /// Whether nothing may change, since it is being written down.
     pub(super) fn is_frozen(&self) -> bool {
         matches!(&self.mode, Mode::HandingOver(HandOver { step: Step::Writing(_), .. }))
+    }
+
+    /// Gives a hand-over up, since the manager ends: what it holds has not begun.
+    pub(super) fn give_up_hand_over(&mut self) -> HashSet<Key> {
+        match &mut self.mode {
+            Mode::HandingOver(HandOver { held, .. }) => std::mem::take(held),
+            _ => HashSet::new(),
+        }
+    }
+
+    /// Has jobs end that were told to, and were not begun.
+    pub(super) fn end_unbegun(&mut self, held: impl IntoIterator<Item = Key>) {
+        for key in held {
+            if let Some(run) = self.scheduler.life(key).map(Life::run) {
+                let message = "it was ended before it began".to_owned();
+                self.apply(key, Event::NotLaunched { run, message });
+            }
+        }
     }
 
     /// Whether a job is not to begin any more. It begins with the next manager.
@@ -127,12 +145,7 @@ impl Actor {
             !life.is_some_and(|life| matches!(life.stage(), Stage::Starting { stop: None }))
         };
         let stopped: Vec<_> = held.extract_if(is_stopped).collect();
-        for key in stopped {
-            if let Some(run) = self.scheduler.life(key).map(Life::run) {
-                let message = "it was ended before it began".to_owned();
-                self.apply(key, Event::NotLaunched { run, message });
-            }
-        }
+        self.end_unbegun(stopped);
     }
 
     /// Writes all jobs down, once each is where it can be handed over.
@@ -183,7 +196,7 @@ impl Actor {
     /// Lets all jobs go that are written down, or none.
     pub(super) fn let_go(&mut self, outcome: Result<(), ManagerError>) {
         let mode = std::mem::replace(&mut self.mode, Mode::Serving);
-        let Mode::HandingOver(HandOver { step: Step::Writing(keys), held, reply }) = mode else {
+        let Mode::HandingOver(HandOver { step: Step::Writing(keys), held, replies }) = mode else {
             self.mode = mode;
             return;
         };
@@ -191,7 +204,9 @@ impl Actor {
             for key in keys {
                 self.take_back(key);
             }
-            drop(reply.send(Err(error)));
+            for reply in replies {
+                drop(reply.send(Err(error.clone())));
+            }
             for key in held {
                 if let Some(run) = self.scheduler.life(key).map(Life::run) {
                     self.launch(key, run);
@@ -213,7 +228,7 @@ impl Actor {
             }
         }
         let step = Step::LettingGo { ids, tasks };
-        self.mode = Mode::HandingOver(HandOver { step, held: HashSet::new(), reply });
+        self.mode = Mode::HandingOver(HandOver { step, held: HashSet::new(), replies });
     }
 
     /// Has the disk say of a job what it said before. What does not come off a full disk
@@ -233,9 +248,12 @@ impl Actor {
 
     fn finish_hand_over(&mut self) {
         let mode = std::mem::replace(&mut self.mode, Mode::Serving);
-        if let Mode::HandingOver(HandOver { step: Step::LettingGo { ids, .. }, reply, .. }) = mode {
+        if let Mode::HandingOver(HandOver { step: Step::LettingGo { ids, .. }, replies, .. }) = mode
+        {
             self.mode = Mode::HandedOver;
-            drop(reply.send(Ok(ids)));
+            for reply in replies {
+                drop(reply.send(Ok(ids.clone())));
+            }
         }
     }
 
