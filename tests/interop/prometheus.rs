@@ -23,7 +23,6 @@ fn both_programs_tell_of_themselves_as_open_metrics_says() {
     let site = site();
     let _a = site.agent(1, "a");
     let _ = site.drover(&["call", "a", "hello.greet", "name=Ada"]).ok();
-    let _ = site.drover(&["service", "list", "a"]).ok();
     let _ = site.drover(&["job", "submit", "a", "hello.greet", "name=Ada", "--wait"]).ok();
     for (arguments, families) in [
         (

@@ -229,6 +229,16 @@ fn a_program_that_speaks_http_is_let_in_by_its_token() {
     let answer = http(address, "POST /call", "", &body);
     assert_eq!(answer.status, 401, "{answer:?}");
     assert!(answer.head.to_lowercase().contains("www-authenticate: bearer"), "{answer:?}");
+
+    // A Prometheus reads as the viewer that it is.
+    let page = http(address, "GET /metrics", &bearer, "");
+    assert_eq!(page.status, 200, "{page:?}");
+    let admitted = "drover_log_ins_total{way=\"ticket\",result=\"admitted\"}";
+    assert!(page.body.contains(admitted), "{page:?}");
+    assert_eq!(http(address, "GET /metrics/nodes/1.1", &bearer, "").status, 404);
+    for headers in ["", "Authorization: Bearer nonsense\n"] {
+        assert_eq!(http(address, "GET /metrics", headers, "").status, 401, "{headers}");
+    }
 }
 
 #[test]

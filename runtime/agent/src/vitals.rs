@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn names_that_callers_think_of_are_counted_but_not_by_name() {
         let vitals = Vitals::default();
-        let ending = |error| Ending {
+        let ending = |error: Option<ErrorCode>| Ending {
             state: if error.is_none() { JobState::Ok } else { JobState::Error },
             error,
             took: Duration::from_millis(2),

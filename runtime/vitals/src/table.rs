@@ -11,6 +11,9 @@ const STEPS: usize = 32;
 /// The name of what found no place.
 const OTHERS: &str = "other";
 
+/// A name and what is counted under it, once there is one; most are never used.
+type Place<T> = OnceLock<Box<(Box<str>, T)>>;
+
 /// What is counted under each name. Names stay for the life of the program, and those
 /// beyond the capacity share one place, so that nobody can make a program grow, or
 /// Prometheus, by names of their own.
@@ -18,8 +21,7 @@ const OTHERS: &str = "other";
 /// Finding a name takes no lock, and allocates the first time only.
 #[derive(Debug)]
 pub struct Table<T> {
-    /// Behind a box each: most are never used.
-    places: Box<[OnceLock<Box<(Box<str>, T)>>]>,
+    places: Box<[Place<T>]>,
     others: T,
     has_others: OnceLock<()>,
 }
