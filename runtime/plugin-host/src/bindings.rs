@@ -57,3 +57,18 @@ pub(crate) mod parsing {
         exports: { default: async },
     });
 }
+
+/// The same for those whose answers are packed.
+pub(crate) mod packing {
+    wasmtime::component::bindgen!({
+        inline: "
+            package drover:host;
+            world packed-line-parser {
+                export drover:plugin/packed-lines@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:host/packed-line-parser",
+        exports: { default: async },
+    });
+}

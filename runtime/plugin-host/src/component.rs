@@ -159,6 +159,8 @@ fn section_header(file: &mut impl Read) -> io::Result<(u8, u64, u32)> {
 const OPERATIONS: &str = "drover:plugin/operations";
 const ASYNC_OPERATIONS: &str = "drover:plugin/async-operations";
 const LINE_PARSING: &str = "drover:plugin/line-parsing";
+/// What is exported beside that, or not.
+const PACKED_LINES: &str = "drover:plugin/packed-lines";
 
 /// What plugins may import, and in which version.
 const OFFERED: &[(&str, &str)] = &[
@@ -233,6 +235,11 @@ pub(crate) fn is_async_operations(export: &str) -> bool {
 /// Whether this export makes a component a plugin that parses log lines.
 pub(crate) fn is_line_parsing(export: &str) -> bool {
     is_of(export, LINE_PARSING)
+}
+
+/// Whether this export makes the answers of such a plugin packed.
+pub(crate) fn is_packed_lines(export: &str) -> bool {
+    is_of(export, PACKED_LINES)
 }
 
 /// Whether this export would make a component a plugin in some version.

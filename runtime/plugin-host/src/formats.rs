@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use drover_api::LogFormat;
 use tokio::time::{Instant, timeout_at};
+use wasmtime::component::InstancePre;
+use wasmtime::{Engine, Store};
 
 use crate::Limits;
-use crate::bindings::parsing::LineParserPre;
+use crate::bindings::packing::{PackedLineParser, PackedLineParserPre};
 use crate::bindings::parsing::exports::drover::plugin::line_parsing;
+use crate::bindings::parsing::{LineParser, LineParserPre};
 use crate::describe::{DescribeError, Describing, check_length, check_name, compile, parse_schema};
 use crate::host::Shared;
 use crate::instance::{Base, State};
@@ -19,9 +22,46 @@ const FORMATS: usize = 256;
 /// The longest doc text, in bytes.
 const DOC: usize = 16 << 10;
 
+/// A component that parses log lines, ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Parsing {
+    lines: LineParserPre<State>,
+    is_packed: bool,
+}
+
+/// What an instance of one exports.
+pub(crate) struct Exports {
+    pub(crate) lines: LineParser,
+    /// None if its answers are records.
+    pub(crate) packed: Option<PackedLineParser>,
+}
+
+impl Parsing {
+    /// # Errors
+    ///
+    /// If what it exports has other types than it should.
+    pub(crate) fn new(component: InstancePre<State>, is_packed: bool) -> wasmtime::Result<Self> {
+        if is_packed {
+            PackedLineParserPre::new(component.clone())?;
+        }
+        Ok(Self { lines: LineParserPre::new(component)?, is_packed })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.lines.engine()
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Exports> {
+        let instance = self.lines.instance_pre().instantiate_async(&mut *store).await?;
+        let lines = LineParser::new(&mut *store, &instance)?;
+        let packed = self.is_packed.then(|| PackedLineParser::new(store, &instance)).transpose()?;
+        Ok(Exports { lines, packed })
+    }
+}
+
 /// How a plugin parses log lines.
 pub(crate) struct Formats {
-    pub(crate) component: LineParserPre<State>,
+    pub(crate) parsing: Parsing,
     /// The schema of each format's options, by the format's name.
     pub(crate) options: BTreeMap<String, ArgumentSchema>,
 }
@@ -31,33 +71,33 @@ pub(crate) struct Formats {
 pub(crate) async fn describe(
     shared: &Shared,
     plugin: Arc<str>,
-    component: LineParserPre<State>,
+    parsing: Parsing,
     limits: &Limits,
 ) -> Result<(Vec<LogFormat>, Formats), DescribeError> {
     // The semaphore is never closed, and instances are limited anyway.
     let _turn = shared.describing.acquire().await;
     let limit = limits.describe_deadline;
     let deadline = Instant::now() + limit;
-    let base = Base { shared, engine: component.engine(), limits };
-    let call = call(base, plugin, &component, deadline);
+    let base = Base { shared, engine: parsing.engine(), limits };
+    let call = call(base, plugin, &parsing, deadline);
     let formats = timeout_at(deadline, call)
         .await
         .unwrap_or(Err(DescribeError::TooSlow(limit.as_millis())))?;
     let (formats, options) = check(formats)?;
-    Ok((formats, Formats { component, options }))
+    Ok((formats, Formats { parsing, options }))
 }
 
 async fn call(
     base: Base<'_>,
     plugin: Arc<str>,
-    component: &LineParserPre<State>,
+    parsing: &Parsing,
     deadline: Instant,
 ) -> Result<Vec<line_parsing::Format>, DescribeError> {
     let mut describing = Describing::new(base, plugin, deadline)?;
     let store = &mut describing.store;
     let work = async {
-        let instance = component.instantiate_async(&mut *store).await?;
-        instance.drover_plugin_line_parsing().call_describe(store).await
+        let exports = parsing.instantiate(store).await?;
+        exports.lines.drover_plugin_line_parsing().call_describe(store).await
     };
     let result = base.shared.ticker.while_polled(work).await;
     result.map_err(|error| describing.crashed(&error))

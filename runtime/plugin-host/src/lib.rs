@@ -57,6 +57,7 @@ mod network;
 mod notice;
 mod operations;
 mod pace;
+mod packing;
 mod parsed;
 mod parser;
 mod pipe;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use drover_api::{Level, Record, Timestamp};
 
-use crate::bindings::parsing::exports::drover::plugin::line_parsing::{
-    Event as EventSpan, Field as FieldSpan, Parsed as Answer,
-};
+use crate::bindings::packing::exports::drover::plugin::packed_lines::Packed;
+use crate::bindings::parsing::exports::drover::plugin::line_parsing::Field as FieldSpan;
+use crate::packing::{self, Numbers, numbers};
 
 /// The kinds of fields; see `wit/line-parsing.wit`.
 const TEXT: u16 = 0;
@@ -18,8 +18,9 @@ const FLOAT: u16 = 3;
 pub struct Parsed {
     /// The lines that the events are of, end to end.
     text: Bytes,
-    events: Vec<EventSpan>,
-    fields: Vec<FieldSpan>,
+    /// Whole ones: two numbers each.
+    events: Vec<u64>,
+    fields: Vec<u64>,
     names: Vec<String>,
     rewritten: Vec<u8>,
     records: Vec<Record>,
@@ -37,7 +38,7 @@ pub struct Event<'a> {
     pub text: &'a [u8],
     /// Whether the lines are of the parser's format.
     pub is_parsed: bool,
-    fields: &'a [FieldSpan],
+    fields: &'a [Numbers],
     of: &'a Parsed,
 }
 
@@ -56,12 +57,15 @@ impl Parsed {
     /// Checks what a plugin answered about `lines`; says what is wrong with it.
     pub(crate) fn check(
         lines: &Bytes,
-        answer: Answer,
+        answer: Packed,
         records: Vec<Record>,
     ) -> Result<Self, String> {
-        let Answer { events, fields, names, rewritten } = answer;
-        let (mut covered, mut unchecked, mut unparsed) = (0_usize, &fields[..], 0);
-        for (number, event) in events.iter().enumerate() {
+        let Packed { events, fields, names, rewritten } = answer;
+        let half = |what: &str, list: &[u64]| format!("{} numbers of {what} are odd", list.len());
+        let all = numbers(&events).ok_or_else(|| half("events", &events))?;
+        let mut unchecked = numbers(&fields).ok_or_else(|| half("fields", &fields))?;
+        let (mut covered, mut unparsed) = (0_usize, 0);
+        for (number, event) in all.iter().map(|event| packing::event(*event)).enumerate() {
             let length = event.length as usize;
             covered += length;
             if covered > lines.len() {
@@ -72,8 +76,8 @@ impl Parsed {
                 return Err(format!("event {number} has more fields than there are"));
             };
             unchecked = rest;
-            for field in own {
-                if !is_inside(field, length, names.len(), rewritten.len()) {
+            for field in own.iter().map(|field| packing::field(*field)) {
+                if !is_inside(&field, length, names.len(), rewritten.len()) {
                     return Err(format!("a field of event {number} is not there: {field:?}"));
                 }
             }
@@ -88,8 +92,10 @@ impl Parsed {
 
     /// The events, in the order of their lines.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        let (mut text, mut fields) = (&self.text[..], &self.fields[..]);
-        self.events.iter().map(move |span| {
+        // Both lists were checked to have no halves.
+        let (mut text, mut fields) = (&self.text[..], self.fields.as_chunks().0);
+        self.events.as_chunks().0.iter().map(move |event| {
+            let span = packing::event(*event);
             let (own_text, later_text) = text.split_at(span.length as usize);
             let (own_fields, later_fields) = fields.split_at(span.fields.into());
             (text, fields) = (later_text, later_fields);
@@ -121,7 +127,7 @@ impl Parsed {
     /// How many events there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.events.as_chunks::<2>().0.len()
     }
 
     /// Whether there are no events.
@@ -149,6 +155,7 @@ impl<'a> Event<'a> {
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'a str, FieldValue<'a>)> {
         let (of, text) = (self.of, self.text);
         self.fields.iter().map(move |field| {
+            let field = packing::field(*field);
             let start = field.value as usize;
             let value = match field.kind {
                 TEXT => FieldValue::Text(&text[start..start + field.length as usize]),
@@ -196,6 +203,10 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use crate::bindings::parsing::exports::drover::plugin::line_parsing::{
+        Event as EventSpan, Parsed as Answer,
+    };
+
     use super::*;
 
     fn event(length: u32, fields: u16) -> EventSpan {
@@ -211,7 +222,7 @@ mod tests {
     }
 
     fn check(lines: &'static [u8], answer: Answer) -> Result<Parsed, String> {
-        Parsed::check(&Bytes::from_static(lines), answer, Vec::new())
+        Parsed::check(&Bytes::from_static(lines), packing::packed(answer), Vec::new())
     }
 
     #[test]
@@ -253,6 +264,16 @@ mod tests {
         ] {
             let error = check(b"abc\n", answer(events, fields)).unwrap_err();
             assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_an_event_or_field_is_refused() {
+        for (events, fields) in [(vec![4, 0, 1], vec![]), (vec![1 << 32 | 4, 0], vec![1 << 17])] {
+            let packed = Packed { events, fields, names: vec!["a".into()], rewritten: Vec::new() };
+            let error =
+                Parsed::check(&Bytes::from_static(b"abc\n"), packed, Vec::new()).unwrap_err();
+            assert!(error.contains("odd"), "{error}");
         }
     }
 

@@ -15,17 +15,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmtime::Store;
 
-use crate::bindings::parsing::LineParser;
-use crate::bindings::parsing::exports::drover::plugin::line_parsing::{
-    OpenError, Parsed as Answer,
-};
+use crate::bindings::packing::exports::drover::plugin::packed_lines::Packed;
+use crate::bindings::parsing::exports::drover::plugin::line_parsing::OpenError;
 use crate::call::{Call, Cancellation, Log};
 use crate::failure::{self, plain};
+use crate::formats::Exports;
 use crate::host::Host;
 use crate::instance::{self, Base, State, Streams};
 use crate::job::Outcome;
 use crate::names::unknown;
 use crate::pace::Pace;
+use crate::packing;
 use crate::parsed::Parsed;
 use crate::plugin::Loaded;
 use crate::records::cut;
@@ -71,7 +71,7 @@ pub struct Parser {
 /// What goes to the host's threads and comes back.
 struct Instance {
     store: Store<State>,
-    bindings: LineParser,
+    exports: Exports,
     streams: Streams,
     log: Log,
     cancellation: Cancellation,
@@ -90,7 +90,7 @@ impl Host {
     pub async fn open_parser(&self, spec: &ParserSpec) -> Result<Parser, JobError> {
         let plugin = self.plugin(&spec.plugin)?;
         let subject = format!("{}'s format {}", plugin.name, cut(&plain(&spec.format), 64));
-        let Some((component, schema)) = plugin.format(&spec.format) else {
+        let Some((parsing, schema)) = plugin.format(&spec.format) else {
             let what = match plugin.description.formats.is_empty() {
                 true => format!("plugin `{}` parses no log lines", plugin.name),
                 false => format!("plugin `{}` has no format `{}`", plugin.name, spec.format),
@@ -116,18 +116,18 @@ impl Host {
             ..Call::describe(plugin.name.clone(), deadline)
         };
         let cancellation = call.cancellation.clone();
-        let base = Base { shared, engine: component.engine(), limits: &terms.limits };
+        let base = Base { shared, engine: parsing.engine(), limits: &terms.limits };
         let mut store = instance::store(base, &streams, call).map_err(|error| {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
-        let component = component.clone();
+        let parsing = parsing.clone();
         let (format, options) = (spec.format.clone(), spec.options.to_string());
         let opening = async move {
             let opened = async {
-                let bindings = component.instantiate_async(&mut store).await?;
-                let parsing = bindings.drover_plugin_line_parsing();
+                let exports = parsing.instantiate(&mut store).await?;
+                let parsing = exports.lines.drover_plugin_line_parsing();
                 let answer = parsing.call_open(&mut store, &format, &options).await?;
-                wasmtime::error::Ok((bindings, answer))
+                wasmtime::error::Ok((exports, answer))
             };
             let opened = opened.await;
             (opened, Box::new((store, streams)))
@@ -135,7 +135,7 @@ impl Host {
         let opened = self.call(&plugin, &subject, &cancellation, deadline, opening, None).await;
         let (opened, rest) = opened?;
         let (store, streams) = *rest;
-        let (bindings, answer) = match opened {
+        let (exports, answer) = match opened {
             Ok(opened) => opened,
             Err(error) => return Err(self.crash(&plugin, &subject, &error, &store, &streams)),
         };
@@ -151,7 +151,7 @@ impl Host {
                 return Err(JobError::new(ErrorCode::InvalidArguments, message));
             }
         }
-        let instance = Box::new(Instance { store, bindings, streams, log, cancellation });
+        let instance = Box::new(Instance { store, exports, streams, log, cancellation });
         Ok(Parser {
             host: self.clone(),
             plugin,
@@ -293,8 +293,17 @@ impl Parser {
             instance.store.data_mut().call.deadline = Some(deadline);
             // The epoch went on while nobody called.
             instance.store.set_epoch_deadline(1);
-            let parsing = instance.bindings.drover_plugin_line_parsing();
-            let answer = parsing.call_parse(&mut instance.store, &input, is_last).await;
+            let Instance { store, exports, .. } = &mut *instance;
+            let answer = match &exports.packed {
+                Some(packed) => {
+                    let packed = packed.drover_plugin_packed_lines();
+                    packed.call_parse(store, &input, is_last).await
+                }
+                None => {
+                    let parsing = exports.lines.drover_plugin_line_parsing();
+                    parsing.call_parse(store, &input, is_last).await.map(packing::packed)
+                }
+            };
             (answer, instance)
         };
         let (host, plugin) = (&self.host, &self.plugin);
@@ -313,7 +322,7 @@ impl Parser {
     fn check(
         &self,
         lines: &Bytes,
-        answer: Answer,
+        answer: Packed,
         is_last: bool,
         log: &Log,
     ) -> Result<Parsed, JobError> {

@@ -21,18 +21,17 @@ use wasmtime::component::Component;
 use crate::account::Account;
 use crate::bindings::OperationsPluginPre;
 use crate::bindings::concurrent::AsyncOperationsPre;
-use crate::bindings::parsing::LineParserPre;
 use crate::cache::Verified;
 use crate::compiler::{CompilerError, Haste};
 use crate::component::{
     Hash, NotAComponent, ask_for, check_outline, cure, is_async_operations, is_line_parsing,
-    is_of_some_contract, is_offered, is_operations,
+    is_of_some_contract, is_offered, is_operations, is_packed_lines,
 };
 use crate::describe::{DescribeError, check_name, describe};
 use crate::engine::Kind;
+use crate::formats::Parsing;
 use crate::formats::{self, Formats};
 use crate::host::Shared;
-use crate::instance::State;
 use crate::job::Outcome;
 use crate::notice::Notice;
 use crate::operations::Interface;
@@ -103,9 +102,9 @@ impl Loaded {
     }
 
     /// What parses a format of log lines, and the schema of its options.
-    pub(crate) fn format(&self, name: &str) -> Option<(&LineParserPre<State>, &ArgumentSchema)> {
+    pub(crate) fn format(&self, name: &str) -> Option<(&Parsing, &ArgumentSchema)> {
         let formats = self.formats.as_ref()?;
-        Some((&formats.component, formats.options.get(name)?))
+        Some((&formats.parsing, formats.options.get(name)?))
     }
 }
 
@@ -378,6 +377,7 @@ impl Code {
         let has_operations = exports.iter().any(|export| is_operations(export));
         let has_async = exports.iter().any(|export| is_async_operations(export));
         let has_parsing = exports.iter().any(|export| is_line_parsing(export));
+        let has_packed = exports.iter().any(|export| is_packed_lines(export));
         if !has_operations && !has_async && !has_parsing {
             let other = exports.iter().find(|name| is_of_some_contract(name));
             return Err(match other {
@@ -400,7 +400,8 @@ impl Code {
                 if has_async {
                     interfaces.push(Interface::Async(AsyncOperationsPre::new(component.clone())?));
                 }
-                let parsing = has_parsing.then(|| LineParserPre::new(component)).transpose()?;
+                let parsing =
+                    has_parsing.then(|| Parsing::new(component, has_packed)).transpose()?;
                 Ok(Linked { interfaces, parsing })
             });
         linked.map_err(|error| Refusal::Mismatch(format!("{error:#}")))
@@ -411,7 +412,7 @@ impl Code {
 struct Linked {
     /// Those that have operations.
     interfaces: Vec<Interface>,
-    parsing: Option<LineParserPre<State>>,
+    parsing: Option<Parsing>,
 }
 
 /// A component file that was read once from end to end.

@@ -69,3 +69,18 @@ pub mod parsing {
         pub_export_macro: true,
     });
 }
+
+/// The same for `packed-lines`, which is exported beside that.
+pub mod packing {
+    wit_bindgen::generate!({
+        inline: "
+            package drover:sdk;
+            world packed-line-parser {
+                export drover:plugin/packed-lines@0.1.0;
+            }
+        ",
+        path: "../../wit",
+        world: "drover:sdk/packed-line-parser",
+        pub_export_macro: true,
+    });
+}

@@ -190,10 +190,12 @@ pub use {schemars, serde, serde_json};
 pub mod __private {
 
     pub use crate::bindings::exports::drover::plugin::operations::Guest;
+    pub use crate::bindings::packing::export as export_packed_lines;
+    pub use crate::bindings::packing::exports::drover::plugin::packed_lines::Guest as PackedLinesGuest;
     pub use crate::bindings::parsing::export as export_line_parsing;
     pub use crate::bindings::parsing::exports::drover::plugin::line_parsing::Guest as LineParsingGuest;
-    pub use crate::bindings::{export, parsing};
-    pub use crate::lines::{answer, describe_formats, open};
+    pub use crate::bindings::{export, packing, parsing};
+    pub use crate::lines::{answer, describe_formats, open, packed_answer};
     pub use crate::operation::{
         Argument, Fallible, Operation, arguments_schema, decode, encode, encode_result,
         returns_schema,

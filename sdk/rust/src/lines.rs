@@ -54,6 +54,7 @@
 mod batch;
 mod ends;
 mod marks;
+mod packing;
 mod trial;
 
 use schemars::JsonSchema;
@@ -61,6 +62,7 @@ use schemars::JsonSchema;
 use crate::bindings::parsing::exports::drover::plugin::line_parsing as contract;
 use crate::operation::arguments_schema;
 
+pub use crate::bindings::packing::exports::drover::plugin::packed_lines::Packed;
 pub use crate::bindings::parsing::exports::drover::plugin::line_parsing::{OpenError, Parsed};
 pub use crate::log::Level;
 pub use batch::{Batch, Event, Name};
@@ -154,6 +156,13 @@ pub fn open<P: LineParser>(
 #[doc(hidden)]
 #[must_use]
 pub fn answer<P: LineParser>(parser: Option<&mut P>, lines: &[u8], is_last: bool) -> Parsed {
+    packing::unpacked(packed_answer(parser, lines, is_last))
+}
+
+/// The same in numbers.
+#[doc(hidden)]
+#[must_use]
+pub fn packed_answer<P: LineParser>(parser: Option<&mut P>, lines: &[u8], is_last: bool) -> Packed {
     let names = parser.as_ref().map(|parser| parser.names()).unwrap_or_default();
     let mut batch = Batch::new(lines, is_last, names);
     if let Some(parser) = parser {

@@ -15,7 +15,7 @@ use drover_grants::Grants;
 use drover_plugin_host::{
     CompilerCommand, FieldValue, Host, HostConfig, Limits, Parser, ParserSpec, Surroundings,
 };
-use drover_sdk::lines::{LineParser, answer};
+use drover_sdk::lines::{LineParser, packed_answer};
 use serde_json::json;
 
 use crate::latency::median;
@@ -156,23 +156,21 @@ impl Log {
         loop {
             let mut events = 0;
             for batch in &self.batches {
-                let parsed = answer(Some(&mut *parser), batch, false);
-                let (mut text, mut fields) = (&batch[..], &parsed.fields[..]);
-                for event in &parsed.events {
+                let parsed = packed_answer(Some(&mut *parser), batch, false);
+                let (mut text, mut fields) = (&batch[..], parsed.fields.as_chunks::<2>().0);
+                for [event, time] in parsed.events.as_chunks::<2>().0 {
                     events += 1;
-                    let (own_text, other_text) = text.split_at(event.length as usize);
-                    let (own, others) = fields.split_at(event.fields.into());
+                    let (own_text, other_text) = text.split_at(*event as u32 as usize);
+                    let (own, others) = fields.split_at(usize::from((event >> 32) as u16));
                     (text, fields) = (other_text, others);
-                    std::hint::black_box((event.time, event.level, own_text));
-                    for field in own {
-                        let name = &parsed.names[usize::from(field.name)];
-                        let start = field.value as usize;
-                        let value = match field.kind {
-                            0 => FieldValue::Text(&own_text[start..start + field.length as usize]),
-                            1 => FieldValue::Text(
-                                &parsed.rewritten[start..start + field.length as usize],
-                            ),
-                            _ => FieldValue::Integer(field.value.cast_signed()),
+                    std::hint::black_box((time, (event >> 48) as u8, own_text));
+                    for [field, value] in own {
+                        let name = &parsed.names[usize::from(*field as u16)];
+                        let (start, length) = (*value as usize, (field >> 32) as usize);
+                        let value = match (field >> 16) as u16 {
+                            0 => FieldValue::Text(&own_text[start..start + length]),
+                            1 => FieldValue::Text(&parsed.rewritten[start..start + length]),
+                            _ => FieldValue::Integer(value.cast_signed()),
                         };
                         std::hint::black_box((name.as_str(), value));
                     }
@@ -223,7 +221,7 @@ mod tests {
         assert!(log.batches.iter().all(|batch| batch.len() <= BATCH && batch.ends_with(b"\n")));
         let mut parser = logparse::Parser::open("nginx", "{}").unwrap();
         assert!(log.parsed_natively(&mut parser, Duration::from_nanos(1)).unwrap() > 0.0);
-        let parsed = answer(Some(&mut parser), &log.batches[0], true);
+        let parsed = drover_sdk::lines::answer(Some(&mut parser), &log.batches[0], true);
         assert!(parsed.events.iter().all(|event| event.status == 1));
         assert!(parsed.fields.len() > parsed.events.len() * 7);
     }

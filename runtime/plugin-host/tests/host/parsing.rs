@@ -64,6 +64,25 @@ async fn batches_become_events_with_fields_of_the_lines() {
 }
 
 #[tokio::test]
+async fn a_parser_that_has_numbers_is_asked_for_them() {
+    let host = host(Limits::default());
+    host.load_file(&component("pack_lines")).await.expect("the parser loads");
+    let spec = |format: &str| ParserSpec { plugin: "pack_lines".into(), ..spec(format, json!({})) };
+    let mut parser = host.open_parser(&spec("whole")).await.unwrap();
+    let parsed = parser.parse(Bytes::from_static(b"one\ntwo\n")).await.unwrap();
+    let event = parsed.events().next().unwrap();
+    assert_eq!((event.text, event.level), (&b"one\ntwo\n"[..], Level::WARNING));
+    assert_eq!((event.time, event.is_parsed), (Some(Timestamp(1_700_000_000_000)), true));
+    let expected = [("length", FieldValue::Integer(8)), ("first", FieldValue::Text(&b"o"[..]))];
+    assert_eq!(event.fields().collect::<Vec<_>>(), expected);
+
+    let mut parser = host.open_parser(&spec("half")).await.unwrap();
+    let error = parser.parse(Bytes::from_static(b"one\n")).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::InvalidAnswer);
+    assert_says(&error.message, &["1 numbers of events are odd"]);
+}
+
+#[tokio::test]
 async fn lines_that_are_held_back_come_first_in_the_next_answer() {
     let host = parsers(Limits::default()).await;
     let mut parser = open(&host, "paragraphs").await;

@@ -132,6 +132,7 @@ fn line_parsing(parser: &Type) -> TokenStream {
             }
 
             use ::drover_sdk::__private::parsing::exports::drover::plugin::line_parsing as contract;
+            use ::drover_sdk::__private::packing::exports::drover::plugin::packed_lines as packed;
 
             impl ::drover_sdk::__private::LineParsingGuest for Export {
                 fn describe() -> ::std::vec::Vec<contract::Format> {
@@ -154,9 +155,21 @@ fn line_parsing(parser: &Type) -> TokenStream {
                 }
             }
 
+            impl ::drover_sdk::__private::PackedLinesGuest for Export {
+                fn parse(lines: ::std::vec::Vec<u8>, is_last: bool) -> packed::Packed {
+                    PARSER.with_borrow_mut(|parser| {
+                        ::drover_sdk::__private::packed_answer(parser.as_mut(), &lines, is_last)
+                    })
+                }
+            }
+
             #[cfg(target_family = "wasm")]
             ::drover_sdk::__private::export_line_parsing!(
                 Export with_types_in ::drover_sdk::__private::parsing
+            );
+            #[cfg(target_family = "wasm")]
+            ::drover_sdk::__private::export_packed_lines!(
+                Export with_types_in ::drover_sdk::__private::packing
             );
 
             #[cfg(not(target_family = "wasm"))]

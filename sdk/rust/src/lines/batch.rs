@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::contract::{Event as EventSpan, Field, Parsed};
+use super::Packed;
+use super::contract::{Event as EventSpan, Field};
 use super::ends::Ends;
+use super::packing::{self, NUMBERS};
 use crate::log::Level;
 
 /// The kinds of fields; see `wit/line-parsing.wit`.
@@ -33,7 +35,7 @@ pub struct Batch<'a> {
     /// Where the events so far end.
     end: usize,
     ends: Ends,
-    answer: Parsed,
+    answer: Packed,
     lookup: HashMap<String, u16>,
     /// Where the next name probably is: lines resemble each other.
     guess: usize,
@@ -51,7 +53,7 @@ pub struct Event<'b> {
     time: u64,
     level: Level,
     end: &'b mut usize,
-    answer: &'b mut Parsed,
+    answer: &'b mut Packed,
     lookup: &'b mut HashMap<String, u16>,
     guess: &'b mut usize,
 }
@@ -60,9 +62,9 @@ impl<'a> Batch<'a> {
     pub(super) fn new(lines: &'a [u8], is_last: bool, names: Vec<String>) -> Self {
         // Most lines have 100 bytes and more, and most fields 16 and more.
         let (events, fields) = (lines.len() / 64 + 1, lines.len() / 16 + 1);
-        let answer = Parsed {
-            events: Vec::with_capacity(events),
-            fields: Vec::with_capacity(fields),
+        let answer = Packed {
+            events: Vec::with_capacity(events * NUMBERS),
+            fields: Vec::with_capacity(fields * NUMBERS),
             names,
             rewritten: Vec::new(),
         };
@@ -126,7 +128,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub(super) fn into_answer(self) -> Parsed {
+    pub(super) fn into_answer(self) -> Packed {
         self.answer
     }
 }
@@ -222,22 +224,30 @@ impl Event<'_> {
     #[inline]
     fn push(&mut self, name: Name, kind: u16, length: usize, value: u64) {
         // An event has 65,535 fields, which 64 KiB of lines hardly fill.
-        if self.answer.fields.len() - self.first_field < usize::from(u16::MAX) {
-            self.answer.fields.push(Field { name: name.0, kind, length: length as u32, value });
+        if self.fields() < usize::from(u16::MAX) {
+            let field = Field { name: name.0, kind, length: length as u32, value };
+            self.answer.fields.extend_from_slice(&packing::field(&field));
         }
+    }
+
+    /// How many it has so far.
+    #[inline]
+    fn fields(&self) -> usize {
+        (self.answer.fields.len() - self.first_field) / NUMBERS
     }
 
     #[inline]
     fn add(self, status: u8) {
         *self.end += self.length;
         *self.guess = 0;
-        self.answer.events.push(EventSpan {
+        let event = EventSpan {
             length: self.length as u32,
-            fields: (self.answer.fields.len() - self.first_field) as u16,
+            fields: self.fields() as u16,
             level: number(self.level),
             status,
             time: self.time,
-        });
+        };
+        self.answer.events.extend_from_slice(&packing::event(&event));
     }
 }
 
@@ -268,7 +278,7 @@ mod tests {
         event.text(Name::of(0), &line[4..]);
         event.text(Name::of(0), &lines[8..10]);
         event.finish();
-        let answer = batch.into_answer();
+        let answer = packing::unpacked(batch.into_answer());
         let [inside, outside] = &answer.fields[..] else { panic!("{answer:?}") };
         assert_eq!((inside.kind, inside.value, inside.length), (TEXT, 4, 3));
         assert_eq!((outside.kind, outside.value, outside.length), (REWRITTEN, 0, 2));
@@ -298,7 +308,7 @@ mod tests {
         event.time_ms(7);
         event.unparsed();
         assert_eq!(batch.line(), Some((&b"rest"[..], 4)));
-        let answer = batch.into_answer();
+        let answer = packing::unpacked(batch.into_answer());
         assert!(answer.fields.is_empty());
         let event = &answer.events[0];
         assert_eq!((event.length, event.status, event.time, event.level), (3, 0, 0, 5));
