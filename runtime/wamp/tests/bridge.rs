@@ -32,7 +32,7 @@ fn config() -> RouterConfig {
         http: HttpConfig {
             bridge: Some(HttpBridge { realm: REALM.to_owned(), role: "web".to_owned() }),
             allowed_origins: vec!["https://console.example".to_owned()],
-            files: None,
+            ..HttpConfig::default()
         },
         ..RouterConfig::default()
     }
