@@ -54,6 +54,7 @@ fn rollout(of: RolloutPlan, nodes: u32, away: &[u32]) -> Machine {
         target,
         plan: of,
         by: "ada".to_owned(),
+        authority: None,
         started: at(0),
         phase: Phase::Running,
         since: at(0),
