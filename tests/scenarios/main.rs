@@ -10,6 +10,7 @@ mod bad_input;
 mod calling;
 mod catalog;
 mod contract;
+mod doctor;
 mod documents;
 mod draining;
 mod exec;

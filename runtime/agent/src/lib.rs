@@ -77,7 +77,7 @@ pub use drain::Ending;
 pub use drover_process::run_keeper;
 pub use identity::{Join, has_joined, join};
 pub use launcher::{After, HAND_OVER, Launcher};
-pub use link::try_out;
+pub use link::{client, try_out};
 pub use processes::KeeperCommand;
 pub use services::ServiceSpec;
 pub use trial::TrialPrograms;

@@ -93,10 +93,19 @@ pub(crate) async fn keep(
 ///
 /// If the controller does not let it in.
 pub async fn try_out(config: &Config) -> anyhow::Result<()> {
-    let link = link_config(&identity::over(config)?)?;
-    let session = Client::connect(&link.client).await.context("the controller cannot be joined")?;
+    let session =
+        Client::connect(&client(config)?).await.context("the controller cannot be joined")?;
     session.close().await;
     Ok(())
+}
+
+/// How the agent of this configuration reaches its controller, and who it is there.
+///
+/// # Errors
+///
+/// If its identity or its key cannot be read.
+pub fn client(config: &Config) -> anyhow::Result<ClientConfig> {
+    Ok(link_config(&identity::over(config)?)?.client)
 }
 
 async fn all(tokens: &[CancellationToken]) {

@@ -10,6 +10,7 @@ pub(crate) mod containers;
 pub(crate) mod controller;
 mod daemon;
 pub(crate) mod desired;
+pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod job;
 pub(crate) mod keeper;
@@ -32,3 +33,5 @@ pub(crate) mod sources;
 pub(crate) mod stats;
 pub(crate) mod token;
 pub(crate) mod user;
+
+pub(crate) use plugin::{Cache, inspect_with_everything};

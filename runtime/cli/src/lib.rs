@@ -12,6 +12,7 @@ mod commands;
 mod config_file;
 mod controller;
 mod credentials;
+mod doctor;
 mod exit;
 mod feed;
 mod input;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Sign(command) => commands::sign::sign(&command),
         Command::Verify(command) => commands::sign::verify(&command),
         Command::Key(command) => commands::key::run(&command),
+        Command::Doctor(command) => commands::doctor::run(&command),
         Command::Completions(command) => commands::completions::run(&command),
         Command::Keeper(command) => commands::keeper::run(&command),
         Command::CompileComponent(command) => Ok(commands::compile::run(&command)),
@@ -148,6 +150,8 @@ enum Command {
     Verify(commands::sign::Verify),
     /// Make and show keys that sign
     Key(commands::key::Key),
+    /// Check whether a program can work on this host, and say the cure
+    Doctor(commands::doctor::Doctor),
     /// Print the completions of a shell
     Completions(commands::completions::Completions),
     /// Keep the agent's child processes; the agent runs this in a process of its own

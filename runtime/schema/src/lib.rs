@@ -17,8 +17,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema of a kind of file.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +83,20 @@ pub enum SchemaError {
         /// Why not.
         source: rusqlite::Error,
     },
+}
+
+/// How long one waits for another who has the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why a database is not whole, as far as that can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It is not.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Database(#[from] rusqlite::Error),
 }
 
 /// Why there is no copy of a database.
@@ -200,6 +215,27 @@ pub fn copy(connection: &Connection, to: &Path) -> Result<(), CopyError> {
         let _ = fs::remove_file(&fresh);
     }
     made
+}
+
+/// Checks that a database is whole; it is not changed, and who has it open goes on.
+///
+/// # Errors
+///
+/// If it is damaged, or cannot be read.
+pub fn check(path: &Path) -> Result<(), CheckError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // Without a log nobody has it open, and what SQLite would put beside it is not needed.
+    let immutable = if Path::new(&log).exists() { "" } else { "?immutable=1" };
+    let name = path.to_str().unwrap_or_default().replace('%', "%25");
+    let name = name.replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(format!("file:{name}{immutable}"), flags)?;
+    connection.busy_timeout(BUSY)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(CheckError::Damaged(found)) }
 }
 
 /// One read transaction: all of the copy is of one moment.

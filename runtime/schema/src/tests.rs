@@ -198,6 +198,26 @@ fn without_a_copy_nothing_is_changed_and_only_the_last_copy_is_kept() {
 }
 
 #[test]
+fn a_database_that_is_damaged_is_found_whether_it_is_open_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("birds #1?.db");
+    made(&path, 3);
+    let names = || fs::read_dir(dir.path()).unwrap().count();
+    let before = names();
+    check(&path).unwrap();
+    assert_eq!(names(), before, "nothing was made");
+    let open = open(&path);
+    open.execute("INSERT INTO birds (name) VALUES ('rook')", []).unwrap();
+    check(&path).unwrap();
+    drop(open);
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes.len() / 3;
+    bytes[page..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    check(&path).unwrap_err();
+}
+
+#[test]
 fn a_copy_is_of_one_moment_while_others_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("birds.db");

@@ -11,6 +11,7 @@ mod held;
 mod invocation;
 mod options;
 mod pin;
+mod probe;
 mod shared;
 mod status;
 mod subscriber;
@@ -32,6 +33,7 @@ pub use error::{ApplicationError, CallError, CloseReason, Closed, ConnectError};
 pub(crate) use held::{Held, Hold, Keeper};
 pub use invocation::Invocation;
 pub use options::{CallOptions, ClientConfig, PublishOptions, RegisterOptions, SubscribeOptions};
+pub use probe::{Probe, probe};
 pub use status::{EndReason, Status};
 pub(crate) use status::{Lifetime, StatusCell};
 pub(crate) use subscriber::Inbox;
@@ -107,10 +109,15 @@ impl Client {
         let opened = tokio::time::timeout(config.connect_timeout, connect::open(config)).await;
         let timeout =
             |_| ConnectError::Timeout { url: config.url.clone(), after: config.connect_timeout };
-        let Opened { session, wire, outbox, serializer } = opened.map_err(timeout)??;
+        Ok(Self::of(config, opened.map_err(timeout)??))
+    }
+
+    /// A session that was opened with this configuration.
+    fn of(config: &ClientConfig, opened: Opened) -> Self {
+        let Opened { session, wire, outbox, serializer } = opened;
         let line = Line::Socket { outbox, serializer };
         let shared = Shared::new(session, &config.realm, config.max_message_bytes, line);
-        Ok(Self { handle: Handle::open(shared, Source::Wire(Box::new(wire))) })
+        Self { handle: Handle::open(shared, Source::Wire(Box::new(wire))) }
     }
 
     /// Opens a session in the process of the router.

@@ -117,8 +117,8 @@ pub use auth::{KeyError, PublicKey, Secret, SigningKey};
 pub use client::{
     ApplicationError, Authentication, CallError, CallOptions, Client, ClientCertificate,
     ClientConfig, CloseReason, Closed, ConnectError, Download, DownloadError, EndReason, Event,
-    Invocation, KeyFileError, PublishOptions, RegisterOptions, Registration, Roots, RunningCall,
-    Status, SubscribeOptions, Subscription, TlsOptions,
+    Invocation, KeyFileError, Probe, PublishOptions, RegisterOptions, Registration, Roots,
+    RunningCall, Status, SubscribeOptions, Subscription, TlsOptions, probe,
 };
 pub use id::SessionId;
 pub use link::{Absence, Away, AwayError, Backoff, Link, LinkConfig, LinkState};

@@ -158,7 +158,9 @@ impl Fingerprint {
         Ok(Self::of(chain.first().ok_or(TlsError::NoCertificate)?))
     }
 
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
+    /// That of a certificate in DER.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
         let digest = digest(&SHA256, certificate);
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.as_ref());

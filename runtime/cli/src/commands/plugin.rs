@@ -28,7 +28,7 @@ use crate::controller;
 use crate::exit::{Exit, Failure};
 use crate::whole_file::WholeFile;
 
-pub(super) use surroundings::{Cache, inspect_with_everything};
+pub(crate) use surroundings::{Cache, inspect_with_everything};
 
 /// Makes plugins and tries them without a controller, grants them what they ask
 /// for, and shows those of nodes

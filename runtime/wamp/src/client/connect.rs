@@ -43,16 +43,16 @@ pub(super) async fn open(config: &ClientConfig) -> Result<Opened, ConnectError> 
         config.ping_interval,
         Arc::clone(&outbox),
     );
-    let session = join(config, &mut wire, &outbox).await?;
+    let (session, _) = join(config, &mut wire, &outbox).await?;
     Ok(Opened { session, wire, outbox, serializer })
 }
 
-/// From HELLO to WELCOME.
-async fn join(
+/// From HELLO to WELCOME; the session, and what the router says that it is.
+pub(super) async fn join(
     config: &ClientConfig,
     wire: &mut Wire,
     outbox: &Outbox,
-) -> Result<SessionId, ConnectError> {
+) -> Result<(SessionId, String), ConnectError> {
     let mut details = HelloDetails {
         roles: our_roles(),
         agent: Some(concat!("drover ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -65,7 +65,9 @@ async fn join(
     let mut was_asked = false;
     loop {
         match wire.next().await {
-            Ok(Incoming::Message(Message::Welcome { session, .. })) => return Ok(session),
+            Ok(Incoming::Message(Message::Welcome { session, details })) => {
+                return Ok((session, details.agent));
+            }
             Ok(Incoming::Message(Message::Challenge { method, extra })) if !was_asked => {
                 was_asked = true;
                 let signature = prove(config, method, *extra).await?;
@@ -103,10 +105,27 @@ async fn prove(
 async fn open_socket(
     config: &ClientConfig,
 ) -> Result<(WebSocketStream<Stream>, Serializer), ConnectError> {
-    let url = &config.url;
-    let refused = |reason: String| ConnectError::Refused { url: url.clone(), reason };
     let (request, destination) = request(config)?;
     let stream = dial(config, destination).await?;
+    let Upgraded { socket, serializer, .. } = upgrade(config, request, stream).await?;
+    Ok((socket, serializer))
+}
+
+/// A stream that is a WebSocket from now on.
+pub(super) struct Upgraded {
+    pub(super) socket: WebSocketStream<Stream>,
+    pub(super) serializer: Serializer,
+    /// The router's clock, as it says.
+    pub(super) date: Option<String>,
+}
+
+pub(super) async fn upgrade(
+    config: &ClientConfig,
+    request: Request<()>,
+    stream: Stream,
+) -> Result<Upgraded, ConnectError> {
+    let url = &config.url;
+    let refused = |reason: String| ConnectError::Refused { url: url.clone(), reason };
     let socket_config = socket_config(config.max_message_bytes);
     let (socket, response) = client_async_with_config(request, stream, Some(socket_config))
         .await
@@ -118,7 +137,9 @@ async fn open_socket(
     let chosen = response.headers().get(SUBPROTOCOL).and_then(|name| name.to_str().ok());
     let serializer = chosen.and_then(Serializer::from_subprotocol);
     let serializer = serializer.ok_or_else(|| refused("it chose no serializer of ours".into()))?;
-    Ok((socket, serializer))
+    let date = response.headers().get("Date").and_then(|date| date.to_str().ok());
+    let date = date.map(str::to_owned);
+    Ok(Upgraded { socket, serializer, date })
 }
 
 impl ClientConfig {
@@ -132,7 +153,7 @@ impl ClientConfig {
 }
 
 /// The request to send, and where to send it.
-fn request(config: &ClientConfig) -> Result<(Request<()>, Destination), ConnectError> {
+pub(super) fn request(config: &ClientConfig) -> Result<(Request<()>, Destination), ConnectError> {
     let invalid = |reason: &str| ConnectError::Url {
         url: config.url.clone(),
         reason: format!("{reason}; it looks like ws://HOST:PORT/ws or wss://HOST:PORT/ws"),

@@ -42,7 +42,7 @@ pub(super) struct Lines {
 
 /// Where compiled plugins are.
 #[derive(Debug, Clone, Default, Args)]
-pub(in crate::commands) struct Cache {
+pub(crate) struct Cache {
     /// Directory for compiled plugins; by default the one of this user
     #[arg(long = "cache", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -93,7 +93,7 @@ impl Lines {
 
 impl Cache {
     /// One in this directory.
-    pub(super) fn at(directory: PathBuf) -> Self {
+    pub(crate) fn at(directory: PathBuf) -> Self {
         Self { cache_dir: Some(directory) }
     }
 
@@ -175,7 +175,7 @@ fn everything(plugin: &str, asks: &Asks, any_file: &Path) -> Result<Grants, Fail
 
 /// Looks at a plugin in a host that grants it all that it asks for. `any_file`
 /// is one that can be read.
-pub(in crate::commands) async fn inspect_with_everything(
+pub(crate) async fn inspect_with_everything(
     cache: &Cache,
     name: &str,
     manifest: &Manifest,
