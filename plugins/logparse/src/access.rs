@@ -3,6 +3,8 @@
 
 mod template;
 
+use std::cell::Cell;
+
 use drover_sdk::lines::{Event, Level, Name};
 use memchr::memrchr;
 
@@ -86,6 +88,31 @@ impl StatusLevels {
 /// The length of a common time.
 const COMMON_TIME: usize = 26;
 
+/// The common time that was read last: a busy server has many lines in a second.
+#[derive(Debug, Default)]
+pub(crate) struct LastTime(Cell<([u8; COMMON_TIME], u64)>);
+
+impl LastTime {
+    #[inline]
+    fn read(&self, text: &[u8]) -> Option<u64> {
+        let Some(whole) = text.as_array::<COMMON_TIME>() else { return time::common_log(text) };
+        let (last, time) = self.0.get();
+        if is_same(&last, whole) {
+            return Some(time);
+        }
+        let time = time::common_log(whole)?;
+        self.0.set((*whole, time));
+        Some(time)
+    }
+}
+
+/// By eights, the last of which overlap: too few for a call of what compares texts.
+#[inline]
+fn is_same(one: &[u8; COMMON_TIME], other: &[u8; COMMON_TIME]) -> bool {
+    one.as_chunks::<8>().0 == other.as_chunks::<8>().0
+        && one.last_chunk::<8>() == other.last_chunk::<8>()
+}
+
 impl Template {
     /// Parses one line. A function of its own, apart from those of other formats:
     /// a compiler that has all of them at once in front of it runs out of registers.
@@ -109,7 +136,7 @@ impl Template {
             rest = &rest[value.len()..];
             begins_with(rest, stop).then_some(())?;
             rest = &rest[stop.len()..];
-            step.meaning.take(value, has_escapes, levels, event)?;
+            step.meaning.take(value, has_escapes, levels, &self.last_time, event)?;
         }
         rest.is_empty().then_some(())
     }
@@ -123,6 +150,7 @@ impl Meaning {
         value: &[u8],
         has_escapes: bool,
         levels: StatusLevels,
+        last_time: &LastTime,
         event: &mut Event<'_>,
     ) -> Option<()> {
         match self {
@@ -146,7 +174,7 @@ impl Meaning {
                 false => names.take(value, event),
                 true => names.take(&plain(value, true), event),
             },
-            Self::CommonTime => event.time_ms(time::common_log(value)?),
+            Self::CommonTime => event.time_ms(last_time.read(value)?),
             Self::IsoTime => {
                 let (time, rest) = time::iso(value, &time::Clock::default())?;
                 rest.is_empty().then_some(())?;

@@ -48,6 +48,17 @@ fn why_not(format: &str, options: &Value) -> String {
 }
 
 #[test]
+fn lines_of_one_second_and_of_others_have_their_own_times() {
+    let line = |time| format!("::1 - - [10/Oct/2000:13:55:{time}] \"-\" 200 0 \"-\" \"-\"\n");
+    let times =
+        ["36 -0700", "36 -0700", "37 -0700", "99 -0700", "37 -0700", "37 +0000", "36 -0700"];
+    let events = events("nginx", &json!({}), times.map(line).concat().as_bytes());
+    let read: Vec<_> = events.iter().map(|event| event.time_ms).collect();
+    let (six, seven) = (971_211_336_000, 971_211_337_000);
+    assert_eq!(read, [six, six, seven, 0, seven, seven - 7 * 3_600_000, six]);
+}
+
+#[test]
 fn combined_lines_of_nginx() {
     let line = r#"203.0.113.7 - ada [10/Oct/2000:13:55:36 -0700] "GET /a/b?c=d HTTP/1.1" 200 2326 "https://example.org/" "Mozilla/5.0 (X11)""#;
     expect(

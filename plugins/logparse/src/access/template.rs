@@ -3,7 +3,7 @@
 
 use drover_sdk::lines::Name;
 
-use super::{Meaning, RequestNames, Step};
+use super::{LastTime, Meaning, RequestNames, Step};
 
 /// Whose configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(crate) struct Template {
     /// What every line begins with.
     pub(super) start: Vec<u8>,
     pub(super) steps: Vec<Step>,
+    pub(super) last_time: LastTime,
 }
 
 const NGINX_COMBINED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
@@ -53,7 +54,12 @@ impl Template {
             Dialect::Nginx => nginx_parts(text),
             Dialect::Apache => apache_parts(text)?,
         };
-        let mut template = Self { names: Vec::new(), start: Vec::new(), steps: Vec::new() };
+        let mut template = Self {
+            names: Vec::new(),
+            start: Vec::new(),
+            steps: Vec::new(),
+            last_time: LastTime::default(),
+        };
         let mut parts = joined(parts).into_iter().peekable();
         let mut before = String::new();
         if let Some(Part::Literal(start)) = parts.peek() {
