@@ -91,6 +91,7 @@ pub(crate) async fn until_signalled<T>(
     notify.tell(notify::READY);
     let mut beat = notify.beat.map(tokio::time::interval);
     tokio::pin!(work);
+    let mut is_stopping = false;
     loop {
         let beats = async {
             match &mut beat {
@@ -113,7 +114,8 @@ pub(crate) async fn until_signalled<T>(
                 }
             }
         }
-        if stop.is_cancelled() {
+        // Not whether `stop` is cancelled: work that has drained may do that as well.
+        if std::mem::replace(&mut is_stopping, true) {
             return Err(Failure::text(Exit::Failed, "ended at once by a further signal"));
         }
         tracing::info!("stopping; a further signal ends it at once");
