@@ -5,8 +5,9 @@
 //! [`send`](mod@send)-ed over a [`connection`] of the [`pool`] or one that is
 //! [`dial`]-ed. Connections of one plugin are never another's. A connection in
 //! use belongs to the job that uses it and ends with it. One that is asked to
-//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`]. An
-//! [`answer`] that is long and in small pieces is [`gather`]-ed.
+//! become a stream of bytes, by [`upgrade`], is taken apart by [`mod@duplex`]. The
+//! body of an [`answer`] comes [`pouring`], and is [`gather`]-ed if it is long and in
+//! small pieces.
 
 mod address;
 mod answer;
@@ -16,6 +17,7 @@ mod duplex;
 mod gate;
 mod gather;
 mod pool;
+mod pouring;
 mod send;
 mod tls;
 mod upgrade;

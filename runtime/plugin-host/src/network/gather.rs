@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 
-use super::answer::Pouring;
+use super::pouring::Pouring;
 
 /// How much is gathered before the server has to wait.
 const GATHERED: usize = 64 << 10;

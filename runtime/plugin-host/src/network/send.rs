@@ -18,11 +18,12 @@ use wasmtime_wasi_http::{
 };
 
 use super::Network;
-use super::answer::{Answer, Lent, Pouring};
+use super::answer::Answer;
 use super::connection::Connection;
 use super::dial::{Stream, dial};
 use super::gate::{Gate, Pass, Passenger};
 use super::pool::Key;
+use super::pouring::{Lent, Pouring};
 use crate::call::Call;
 
 /// Requests and streams of one instance that are under way at the same time.
