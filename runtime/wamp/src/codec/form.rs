@@ -62,6 +62,15 @@ impl Form {
         }
     }
 
+    /// A sequence that has nothing in it.
+    pub(super) fn empty_sequence(self) -> &'static [u8] {
+        match self {
+            Self::Msgpack => msgpack::EMPTY_SEQUENCE,
+            Self::Cbor => cbor::EMPTY_SEQUENCE,
+            Self::Json => json::EMPTY_SEQUENCE,
+        }
+    }
+
     /// Whether the value says that there is none.
     pub(crate) fn is_nil(self, bytes: &[u8]) -> bool {
         match self {

@@ -120,7 +120,10 @@ impl<'a> Parts<'a> {
         if kwargs.as_ref().is_some_and(|kwargs| !self.form.is_map(&kwargs.bytes)) {
             return Err("the keyword arguments are no map".into());
         }
-        Ok(Payload { args, kwargs })
+        // In front of keyword arguments, none at all are written as an empty sequence.
+        let no_args = || Bytes::from_static(self.form.empty_sequence());
+        let no_args = || kwargs.is_some().then(|| Encoded { form: self.form, bytes: no_args() });
+        Ok(Payload { args: args.or_else(no_args), kwargs })
     }
 
     /// Reads the message.

@@ -170,6 +170,16 @@ fn the_examples_of_the_specification_are_read_and_written() {
 }
 
 #[test]
+fn no_arguments_before_keyword_arguments_are_passed_on_as_the_same() {
+    // The first byte chooses the form; what is of another one is refused.
+    for form in 0..3 {
+        super::trial::run(&[&[form][..], b"[48,1,{},\"a\",null,{\"b\":1}]"].concat());
+        super::trial::run(&[&[form][..], b"\x86\x18\x30\x01\xa0\x61a\xf6\xa1\x61b\x01"].concat());
+        super::trial::run(&[&[form][..], b"\x96\x30\x01\x80\xa1a\xc0\x81\xa1b\x01"].concat());
+    }
+}
+
+#[test]
 fn unknown_options_are_ignored_and_null_is_the_default() {
     let subscribe = decoded(&json!([32, 1, {"match": null, "get_retained": null, "x": [1]}, "a"]));
     let Message::Subscribe { options, .. } = subscribe else { panic!() };
