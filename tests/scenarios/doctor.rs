@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use drover_tests::{Ran, Site, SmallDisk, built_in};
+use drover_tests::{Ran, Site, SmallDisk, built_in, stamp};
 use serde::Deserialize;
 
 use crate::{DROVER, site};
@@ -183,6 +183,31 @@ fn each_fault_of_an_agent_is_found_with_its_cure() {
     let agent = site.path("agent.toml");
     fs::set_permissions(&agent, Permissions::from_mode(0o666)).unwrap();
     trouble(&patient.as_it_is(), "config.rights", "fail");
+}
+
+#[test]
+fn of_programs_of_different_versions_the_older_one_is_named() {
+    let patient = Patient::new();
+    let (agent, controller) =
+        (patient.site.path("agent.toml"), patient.site.path("controller.toml"));
+    fs::write(&agent, &patient.config).unwrap();
+    let doctor = patient.site.path("drover");
+    for (version, of_agent, of_controller) in [
+        ("9.9.9", "bring the controller up to 9.9.9", "restart the controller"),
+        ("0.0.1", "on this host and restart the agent", "run the doctor of the program that runs"),
+    ] {
+        stamp(DROVER.as_ref(), &doctor, version);
+        for (program, config, cure) in
+            [("agent", &agent, of_agent), ("controller", &controller, of_controller)]
+        {
+            let mut command = Command::new(&doctor);
+            command.args(["doctor", program, "--json", "--config"]).arg(config);
+            let found: Vec<Finding> = serde_json::from_str(&Ran::of(&mut command).stdout).unwrap();
+            let told = trouble(&found, "version", "warn");
+            assert!(told.what.contains(version), "{told:?}");
+            assert!(told.cure.as_ref().unwrap().contains(cure), "{told:?}");
+        }
+    }
 }
 
 #[test]

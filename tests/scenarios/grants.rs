@@ -78,6 +78,9 @@ fn a_plugin_is_packed_refused_granted_and_runs_without_a_new_start() {
         if said.contains("denied to `backup`") { Ok(said) } else { Err(said) }
     });
     assert!(said.contains("config.get \"password\""), "{said}");
+    let counted = site.drover(&["metrics", "a"]).ok();
+    let denied = "drover_plugin_denied_calls_total{plugin=\"backup\",interface=\"config\"} 1\n";
+    assert!(counted.contains(denied), "{counted}");
 
     fs::write(site.path("a/grants.toml"), grants.replace("nightly", "weekly")).unwrap();
     wait_for("the changed setting", || {

@@ -163,6 +163,24 @@ fn deadlines_and_kills_end_what_has_not_started_and_what_runs() {
 }
 
 #[test]
+fn ctrl_c_ends_the_waiting_and_not_the_job() {
+    let site = site();
+    let _a = agent(&site, 1, "a", "");
+    let (began, go) = (site.path("began"), site.path("go"));
+    let text =
+        format!("touch {}; while [ ! -e {} ]; do sleep 0.02; done", began.display(), go.display());
+    let text = args(&text);
+    let line = [&["job", "submit", "--id", "mine", "--wait"], &script("*", &text, &[])[..]];
+    let mut waiting = site.start_drover(&line.concat());
+    wait_for("the job to begin", || if began.exists() { Ok(()) } else { Err("not yet") });
+    waiting.signal(Signal::SIGINT);
+    assert_eq!(waiting.wait().code(), Some(130), "{}", waiting.log());
+    assert!(waiting.log().contains("`drover job wait mine` waits again"), "{}", waiting.log());
+    fs::write(&go, "").unwrap();
+    assert_eq!(ended(&site, "mine").state, JobState::Ok);
+}
+
+#[test]
 fn a_job_that_its_agent_died_on_is_interrupted_and_not_run_again_by_itself() {
     let site = site();
     let a = agent(&site, 1, "a", "");
@@ -178,6 +196,61 @@ fn a_job_that_its_agent_died_on_is_interrupted_and_not_run_again_by_itself() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "ran\n");
 }
 
+/// Where a submission was done, and all that became of its only job.
+fn history(site: &Site, id: &str) -> (String, String) {
+    let detail = shown(site, id);
+    let told = detail.jobs[0].transitions.iter().map(|step| step.reason.clone() + "\n");
+    (detail.jobs[0].node.to_string(), told.collect())
+}
+
+#[test]
+fn what_is_for_any_node_is_done_by_another_when_its_own_is_killed_and_stays_away() {
+    let mut site = site();
+    kill(&site, agent(&site, 1, "a", ""));
+    let file = site.path("ran");
+    let text = args(&format!("echo $AGENT_NID >> {}", file.display()));
+    let id = submit(&site, &script("*", &text, &["--any", "1"]));
+    assert_eq!(history(&site, &id).0, "1.1");
+    site.controller.take().unwrap().signal(Signal::SIGKILL);
+    site.start_controller();
+
+    let _b = agent(&site, 2, "b", "");
+    let waited = site.drover(&["job", "wait", &format!("{id}:1.1")]).ok();
+    assert!(waited.contains("OK (1 ok)"), "{waited}");
+    let shown = site.drover(&["job", "show", &id, "--history"]).ok();
+    let moved = "node 1.1 is away and was not given the job: it goes to node 1.2";
+    assert!(shown.contains(moved), "{shown}");
+    assert_eq!(history(&site, &id).0, "1.2");
+
+    // The one that comes back takes up nothing of it.
+    let _a = agent(&site, 1, "a", "");
+    assert_eq!(ended(&site, &submit(&site, &["name=a", "agent.ping"])).state, JobState::Ok);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "2\n");
+}
+
+#[test]
+fn what_a_killed_node_was_given_stays_with_it_and_says_why() {
+    let site = site();
+    let (a, _b) = (agent(&site, 1, "a", ""), agent(&site, 2, "b", ""));
+    let file = site.path("ran");
+    let text = args(&format!("echo $AGENT_NID >> {}; sleep 1000", file.display()));
+    let id = submit(&site, &script("*", &text, &["--any", "1"]));
+    wait_for("the job to run", || fs::read_to_string(&file));
+    wait_for("the controller to know", || match shown(&site, &id).submission.state {
+        JobState::Running => Ok(()),
+        other => Err(other),
+    });
+    kill(&site, a);
+    wait_for("the history to tell", || {
+        let (node, told) = history(&site, &id);
+        let why = "node 1.1 is away, and the job stays with it: it has begun there";
+        if node == "1.1" && told.contains(why) { Ok(()) } else { Err((node, told)) }
+    });
+    let _a = agent(&site, 1, "a", "");
+    assert_eq!(ended(&site, &id).state, JobState::Error);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "1\n");
+}
+
 #[test]
 fn a_full_queue_refuses_and_says_when_to_come_again() {
     let config = "[jobs]\nmax_queued_per_node = 4\nmax_queued = 100\n";
@@ -189,4 +262,27 @@ fn a_full_queue_refuses_and_says_when_to_come_again() {
     }
     let error = site.drover(&["job", "submit", "*", "agent.ping"]).failed(1);
     assert!(error.contains("wait for node 1.1") && error.contains("try again in"), "{error}");
+}
+
+#[test]
+fn what_jobs_said_is_shown_and_their_results_are_kept_as_long_as_was_asked() {
+    let site = site();
+    let _agents = [agent(&site, 1, "a", ""), agent(&site, 2, "b", "")];
+    let text = args("echo said by $AGENT_NID");
+    let id = submit(&site, &script("grid=1 and name=*", &text, &[]));
+    assert_eq!(ended(&site, &id).counts.ok, 2);
+    let said = site.drover(&["job", "logs", &id]).ok();
+    for (node, text) in [("a ", "said by 1"), ("b ", "said by 2")] {
+        let line = said.lines().find(|line| line.starts_with(node));
+        assert!(line.is_some_and(|line| line.contains(text)), "{said}");
+    }
+    let one = site.drover(&["job", "logs", &format!("{id}:1.2")]).ok();
+    assert!(one.contains("said by 2") && !one.contains("said by 1"), "{one}");
+
+    let brief = submit(&site, &script("grid=1", &text, &["--keep", "1ms", "--id", "brief"]));
+    wait_for("the end of what is kept", || {
+        let shown = site.drover(&["job", "show", &brief, "--json"]);
+        if shown.status == Some(4) { Ok(()) } else { Err(shown) }
+    });
+    assert!(site.drover(&["job", "list"]).ok().contains(&id));
 }

@@ -8,9 +8,9 @@ pub(crate) mod stats;
 
 use std::collections::BTreeMap;
 
-use drover_sdk::{Failure, data, task};
+use drover_sdk::{Failure, Json, data, task};
 
-use crate::engine::{Engine, Passed, path};
+use crate::engine::{Engine, path};
 use crate::models::{ContainerDetails, ContainerSummary};
 
 /// What a list is narrowed to: values by the name of a filter.
@@ -48,7 +48,7 @@ pub(crate) fn list(
     /// `network`, `publish`, `since`, `status`, `volume` and more.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Vec<ContainerSummary>>, Failure> {
+) -> Result<Json<Vec<ContainerSummary>>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.get("/containers/json", "list containers");
     let call = call.query_if("all", all.then_some(true)).query_if("limit", limit);
@@ -66,7 +66,7 @@ pub(crate) fn inspect(
     /// Whether to measure its size, which takes long.
     #[default(false)]
     size: bool,
-) -> Result<Passed<ContainerDetails>, Failure> {
+) -> Result<Json<ContainerDetails>, Failure> {
     let engine = Engine::connect()?;
     let path = container_path(&container, "/json")?;
     let call = engine.get(path, format_args!("inspect container {container}"));
@@ -88,7 +88,7 @@ pub(crate) fn top(
     container: String,
     /// Options of `ps` on the host, such as `aux`.
     options: Option<String>,
-) -> Result<Passed<Processes>, Failure> {
+) -> Result<Json<Processes>, Failure> {
     let engine = Engine::connect()?;
     let what = format!("list the processes of container {container}");
     let call = engine.get(container_path(&container, "/top")?, what);
@@ -240,7 +240,7 @@ pub(crate) fn prune(
     /// Which ones, as in `{"until": ["24h"], "label": ["team=web"]}`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<crate::models::Pruned>, Failure> {
+) -> Result<Json<crate::models::Pruned>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.post("/containers/prune", "remove containers that do not run");
     call.query_json("filters", &filters)?.send()?.pass()

@@ -9,7 +9,6 @@ pub(crate) mod dialog;
 pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod messages;
-pub(crate) mod passed;
 pub(crate) mod path;
 pub(crate) mod transport;
 mod version;
@@ -20,7 +19,6 @@ use std::fmt::Display;
 use drover_sdk::Failure;
 
 pub(crate) use call::{Call, Sent, broken_off};
-pub(crate) use passed::Passed;
 pub(crate) use version::Version;
 
 /// The engine of this node, with the version of its API that is spoken.

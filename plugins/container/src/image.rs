@@ -7,11 +7,11 @@
 pub(crate) mod build;
 pub(crate) mod transfer;
 
-use drover_sdk::{Failure, data, job, task};
+use drover_sdk::{Failure, Json, data, job, task};
 use serde_json::{Map, Value};
 
 use crate::container::{Change, Filters};
-use crate::engine::{Engine, Passed, failure, path};
+use crate::engine::{Engine, failure, path};
 use crate::models::{ImageDetails, ImageSummary, Pruned, RemovedImage};
 
 /// Lists images.
@@ -26,7 +26,7 @@ pub(crate) fn image_list(
     /// filters are `before`, `dangling`, `label`, `reference` and `since`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Vec<ImageSummary>>, Failure> {
+) -> Result<Json<Vec<ImageSummary>>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.get("/images/json", "list images");
     call.query_if("all", all.then_some(true)).query_json("filters", &filters)?.send()?.pass()
@@ -39,12 +39,12 @@ pub(crate) fn image_list(
 pub(crate) fn image_inspect(
     /// Its name, digest or id.
     image: String,
-) -> Result<Passed<ImageDetails>, Failure> {
+) -> Result<Json<ImageDetails>, Failure> {
     inspect_image(&Engine::connect()?, &image)
 }
 
 /// Everything of one image.
-pub(crate) fn inspect_image(engine: &Engine, image: &str) -> Result<Passed<ImageDetails>, Failure> {
+pub(crate) fn inspect_image(engine: &Engine, image: &str) -> Result<Json<ImageDetails>, Failure> {
     let path = format!("/images/{}/json", path::image(image)?);
     engine.get(path, format_args!("inspect image {image}")).send()?.pass()
 }
@@ -52,7 +52,7 @@ pub(crate) fn inspect_image(engine: &Engine, image: &str) -> Result<Passed<Image
 /// The id of an image, if it is there.
 pub(crate) fn image_id(engine: &Engine, image: &str) -> Result<Option<String>, Failure> {
     match inspect_image(engine, image) {
-        Ok(details) => Ok(Some(details.read()?.id)),
+        Ok(details) => Ok(Some(details.read::<ImageDetails>()?.id)),
         Err(failure) if failure.code == failure::NOT_FOUND => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -99,7 +99,7 @@ pub(crate) fn image_remove(
     /// Whether to keep what it was made of.
     #[default(false)]
     no_prune: bool,
-) -> Result<Passed<Vec<RemovedImage>>, Failure> {
+) -> Result<Json<Vec<RemovedImage>>, Failure> {
     let engine = Engine::connect()?;
     let path = format!("/images/{}", path::image(&image)?);
     let call = engine.delete(path, format_args!("remove image {image}"));
@@ -116,7 +116,7 @@ pub(crate) fn image_prune(
     /// Which ones, as in `{"dangling": ["false"], "until": ["24h"]}`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Pruned>, Failure> {
+) -> Result<Json<Pruned>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.post("/images/prune", "remove images that nothing uses");
     call.query_json("filters", &filters)?.send()?.pass()

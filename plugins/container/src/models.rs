@@ -1,6 +1,6 @@
 //! What this plugin knows of the engine's answers.
 //!
-//! Operations pass answers on as they came, see [`Passed`](crate::engine::Passed);
+//! Operations pass answers on as they came, see [`Json`](drover_sdk::Json);
 //! these types are what callers see in the schemas, and what the plugin itself
 //! reads. An engine leaves out what it has not, or says `null`, so everything
 //! is optional. Own types instead of a crate of all models: those would be a

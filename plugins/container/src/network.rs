@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use drover_sdk::{Failure, task};
+use drover_sdk::{Failure, Json, task};
 use serde_json::{Map, Value, json};
 
 use crate::container::life_cycle::connect;
 use crate::container::{Change, Filters, details};
 use crate::description::{self, Attachment};
-use crate::engine::{Engine, Passed, path};
+use crate::engine::{Engine, path};
 use crate::models::{Created, Network, Pruned};
 
 /// Lists networks.
@@ -20,7 +20,7 @@ pub(crate) fn network_list(
     /// `driver`, `id`, `label`, `name`, `scope` and `type`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Vec<Network>>, Failure> {
+) -> Result<Json<Vec<Network>>, Failure> {
     let engine = Engine::connect()?;
     engine.get("/networks", "list networks").query_json("filters", &filters)?.send()?.pass()
 }
@@ -32,7 +32,7 @@ pub(crate) fn network_list(
 pub(crate) fn network_inspect(
     /// Its name or id.
     network: String,
-) -> Result<Passed<Network>, Failure> {
+) -> Result<Json<Network>, Failure> {
     let engine = Engine::connect()?;
     engine
         .get(network_path(&network, "")?, format_args!("inspect network {network}"))
@@ -69,7 +69,7 @@ pub(crate) fn network_create(
     /// Everything else, in the engine's own form; wins over what is above.
     #[serde(default)]
     engine: Map<String, Value>,
-) -> Result<Passed<Created>, Failure> {
+) -> Result<Json<Created>, Failure> {
     let mut body = Map::new();
     body.insert("Name".to_owned(), json!(name));
     // Only so do engines of all versions refuse a second one of this name.
@@ -170,7 +170,7 @@ pub(crate) fn network_prune(
     /// Which ones, as in `{"until": ["24h"], "label": ["team=web"]}`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Pruned>, Failure> {
+) -> Result<Json<Pruned>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.post("/networks/prune", "remove networks that nothing uses");
     call.query_json("filters", &filters)?.send()?.pass()

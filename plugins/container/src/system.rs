@@ -1,10 +1,10 @@
 //! The engine itself.
 
-use drover_sdk::{Failure, job, task};
+use drover_sdk::{Failure, Json, job, task};
 use serde_json::value::RawValue;
 
 use crate::container::Filters;
-use crate::engine::{Engine, Passed, broken_off};
+use crate::engine::{Engine, broken_off};
 use crate::models::{Anything, Info};
 
 /// The most events in an answer; more are reported as progress alone.
@@ -14,7 +14,7 @@ const EVENTS: usize = 10_000;
 ///
 /// Changes nothing.
 #[task]
-pub(crate) fn info() -> Result<Passed<Info>, Failure> {
+pub(crate) fn info() -> Result<Json<Info>, Failure> {
     Engine::connect()?.get("/info", "ask the engine about itself").send()?.pass()
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn info() -> Result<Passed<Info>, Failure> {
 ///
 /// Changes nothing. `ApiVersion` is the newest that the engine knows.
 #[task]
-pub(crate) fn version() -> Result<Passed<Anything>, Failure> {
+pub(crate) fn version() -> Result<Json<Anything>, Failure> {
     Engine::connect()?.get("/version", "ask the engine for its version").send()?.pass()
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn version() -> Result<Passed<Anything>, Failure> {
 ///
 /// Changes nothing, and may take long.
 #[task]
-pub(crate) fn disk_use() -> Result<Passed<Anything>, Failure> {
+pub(crate) fn disk_use() -> Result<Json<Anything>, Failure> {
     Engine::connect()?.get("/system/df", "measure the engine's disk use").send()?.pass()
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn events_between(
     /// Which ones, as in `{"type": ["container"], "event": ["die"]}`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Vec<Passed<Anything>>, Failure> {
+) -> Result<Json<Vec<Anything>>, Failure> {
     let engine = Engine::connect()?;
     let what = "read the engine's events";
     let call = engine.get("/events", what).query("since", since).query("until", until);
@@ -60,10 +60,10 @@ pub(crate) fn events_between(
         let event = event.map_err(|error| broken_off(what, &error))?;
         job::progress(&event)?;
         if events.len() < EVENTS {
-            events.push(Passed::new(event));
+            events.push(event);
         }
     }
-    Ok(events)
+    Ok(Json::new(serde_json::to_string(&events)?))
 }
 
 #[cfg(test)]

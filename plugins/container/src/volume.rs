@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use drover_sdk::{Failure, task};
+use drover_sdk::{Failure, Json, task};
 use serde_json::json;
 
 use crate::container::{Change, Filters};
-use crate::engine::{Engine, Passed, path};
+use crate::engine::{Engine, path};
 use crate::models::{Pruned, Volume, Volumes};
 
 /// Lists volumes.
@@ -18,7 +18,7 @@ pub(crate) fn volume_list(
     /// `driver`, `label` and `name`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Volumes>, Failure> {
+) -> Result<Json<Volumes>, Failure> {
     let engine = Engine::connect()?;
     engine.get("/volumes", "list volumes").query_json("filters", &filters)?.send()?.pass()
 }
@@ -30,7 +30,7 @@ pub(crate) fn volume_list(
 pub(crate) fn volume_inspect(
     /// Its name.
     volume: String,
-) -> Result<Passed<Volume>, Failure> {
+) -> Result<Json<Volume>, Failure> {
     let engine = Engine::connect()?;
     engine.get(volume_path(&volume)?, format_args!("inspect volume {volume}")).send()?.pass()
 }
@@ -56,7 +56,7 @@ pub(crate) fn volume_create(
     /// Its labels.
     #[serde(default)]
     labels: BTreeMap<String, String>,
-) -> Result<Passed<Volume>, Failure> {
+) -> Result<Json<Volume>, Failure> {
     let what = format!("create volume {}", name.as_deref().unwrap_or("without a name"));
     let name = name.unwrap_or_default();
     let body = json!({ "Name": name, "Driver": driver, "DriverOpts": options, "Labels": labels });
@@ -90,7 +90,7 @@ pub(crate) fn volume_prune(
     /// Which ones, as in `{"label": ["team=web"]}`.
     #[serde(default)]
     filters: Filters,
-) -> Result<Passed<Pruned>, Failure> {
+) -> Result<Json<Pruned>, Failure> {
     let engine = Engine::connect()?;
     let call = engine.post("/volumes/prune", "remove volumes that nothing uses");
     call.query_json("filters", &filters)?.send()?.pass()

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use drover_api::{ErrorCode, JobError};
+use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +63,22 @@ pub(crate) fn admit(node: &Node, own: Option<&str>) -> Result<(), JobError> {
         "node {} drains, as its agent is about to end: try again in a moment, or another node",
         node.id()
     );
-    Err(JobError::new(ErrorCode::ShuttingDown, message))
+    Err(not_begun(JobError::new(ErrorCode::ShuttingDown, message)))
+}
+
+/// Says of an error that the agent ends and that nothing has begun, for whoever would
+/// begin it again.
+pub(crate) fn not_begun(error: JobError) -> JobError {
+    match error.code {
+        ErrorCode::ShuttingDown => error.with_detail(json!({ "begun": false })),
+        _ => error,
+    }
+}
+
+/// Whether nothing has begun, since the agent ends. What a plugin says in the detail of
+/// its own errors does not count.
+pub(crate) fn has_not_begun(error: &JobError) -> bool {
+    error.code == ErrorCode::ShuttingDown && error.detail["begun"] == false
 }
 
 #[cfg(test)]
@@ -74,5 +90,16 @@ mod tests {
         for name in BEGINNING {
             assert!(crate::commands::find(name).unwrap().is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn only_the_agent_says_that_a_job_has_not_begun() {
+        let detail = json!({ "begun": false });
+        let of_plugin = JobError::new(ErrorCode::Failed, "no").with_detail(detail);
+        assert!(!has_not_begun(&of_plugin));
+        assert!(!has_not_begun(&not_begun(of_plugin)));
+        let ended_early = JobError::new(ErrorCode::ShuttingDown, "it ran");
+        assert!(!has_not_begun(&ended_early));
+        assert!(has_not_begun(&not_begun(ended_early)));
     }
 }

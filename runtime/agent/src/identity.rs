@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{ClaimCode, Enrol, Enrolled, JoinText, NEWCOMER, RotateKey, procedures};
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use drover_wamp::{
     Authentication, Backoff, CallError, CallOptions, Client, ClientConfig, ConnectError, Payload,
     SigningKey,
@@ -31,8 +31,8 @@ use crate::{Config, link};
 /// The directory in `data_dir`.
 const DIRECTORY: &str = "identity";
 
-/// The version of the file that says what the node was told.
-const VERSION: u32 = 1;
+/// The file that says what the node was told.
+const FORMAT: Format = Format { name: "who the node is", steps: &[] };
 
 /// How long the controller may take to let the node in by a token.
 const ENROL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,7 +74,8 @@ impl Identity {
     /// only hide that.
     pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = file(data_dir);
-        let found = drover_snapshot::read(&path, VERSION)
+        let found = FORMAT
+            .read(&path)
             .with_context(|| format!("cannot read the node's identity {}", path.display()))?;
         match found {
             Found::Whole(identity) => Ok(Some(identity)),
@@ -171,7 +172,8 @@ pub async fn join(config: &Config, join: &Join, show: impl Fn(&str)) -> anyhow::
         labels: enrolled.labels,
     };
     let path = file(&config.data_dir);
-    drover_snapshot::replace(&path, VERSION, &identity)
+    FORMAT
+        .replace(&path, &identity)
         .with_context(|| format!("cannot write the node's identity to {}", path.display()))?;
     tracing::info!(node = %enrolled.node, "the agent is a node now");
     Ok(())
@@ -336,7 +338,7 @@ mod tests {
             nid: 7,
             labels: vec!["web".into()],
         };
-        drover_snapshot::replace(&file(dir.path()), VERSION, &identity).unwrap();
+        FORMAT.replace(&file(dir.path()), &identity).unwrap();
         let read = Identity::read(dir.path()).unwrap().unwrap();
         assert_eq!(read, identity);
         let applied = read.apply(&config);

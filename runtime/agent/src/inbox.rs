@@ -14,7 +14,7 @@
 mod report;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,10 +31,11 @@ use drover_jobs::{
 use drover_logs::Source;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch;
+use crate::drain;
 use crate::logs::JobLevels;
 use crate::node::Node;
 use report::Outbox;
@@ -47,6 +48,12 @@ const BACKLOG: usize = 256;
 /// How long what the controller has acknowledged may stay without being written down,
 /// unless something else is written anyway: it would only be told once more.
 const LAZY: Duration = Duration::from_secs(1);
+
+/// How often somebody looks whether the disk answers.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How soon a file is tried again that cannot be opened.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The job under which the inbox itself is in the log.
 const OWN_RECORDS: &str = "drover.jobs";
@@ -64,6 +71,7 @@ pub(crate) struct Inbox {
     outbox: Arc<Outbox>,
     path: Arc<PathBuf>,
     held: watch::Receiver<Held>,
+    trouble: watch::Receiver<Option<String>>,
     drain: CancellationToken,
 }
 
@@ -74,14 +82,18 @@ pub(crate) struct InboxTask {
     path: Arc<PathBuf>,
     rules: InboxRules,
     held: watch::Sender<Held>,
+    trouble: watch::Sender<Option<String>>,
     drain: CancellationToken,
 }
 
 enum Request {
-    Deliver(Box<JobDelivery>, oneshot::Sender<JobDelivered>),
+    Deliver(Box<JobDelivery>, Reply),
     Cancel(JobCancel),
     Acknowledged(String, JobReported),
 }
+
+/// To whoever has delivered jobs.
+type Reply = oneshot::Sender<Result<JobDelivered, JobError>>;
 
 /// What became of a job that was to run.
 enum End {
@@ -96,7 +108,7 @@ impl From<JobResult> for End {
     fn from(result: JobResult) -> Self {
         match &result.error {
             Some(error) if error.code == ErrorCode::HandedOver => Self::HandedOver,
-            Some(error) if error.detail["begun"] == false => Self::NotBegun,
+            Some(error) if drain::has_not_begun(error) => Self::NotBegun,
             _ => Self::Ended(Box::new(result)),
         }
     }
@@ -105,7 +117,7 @@ impl From<JobResult> for End {
 /// What is done when a step is safe.
 struct Then {
     effects: Vec<InboxEffect>,
-    reply: Option<(oneshot::Sender<JobDelivered>, JobDelivered)>,
+    reply: Option<(Reply, JobDelivered)>,
 }
 
 impl Inbox {
@@ -114,6 +126,7 @@ impl Inbox {
         let (sender, requests) = mpsc::channel(BACKLOG);
         let (outbox, path) = (Arc::<Outbox>::default(), Arc::new(data_dir.join("jobs.db")));
         let (held, sees_held) = watch::channel(Held::default());
+        let (told, trouble) = watch::channel(None);
         let drain = CancellationToken::new();
         let of_task = (Arc::clone(&outbox), Arc::clone(&path));
         let task = InboxTask {
@@ -122,20 +135,25 @@ impl Inbox {
             path: of_task.1,
             rules,
             held,
+            trouble: told,
             drain: drain.clone(),
         };
-        (Self { requests: sender, outbox, path, held: sees_held, drain }, task)
+        (Self { requests: sender, outbox, path, held: sees_held, trouble, drain }, task)
     }
 
     /// Takes jobs; answers when they are on disk.
     ///
     /// # Errors
     ///
-    /// If the agent is shutting down, or cannot keep jobs.
+    /// If the agent is shutting down, or cannot write jobs down: then they stay with the
+    /// controller.
     pub(crate) async fn deliver(&self, delivery: JobDelivery) -> Result<JobDelivered, JobError> {
+        if let Some(why) = self.trouble() {
+            return Err(JobError::new(ErrorCode::Busy, why));
+        }
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Deliver(Box::new(delivery), reply)).await?;
-        answer.await.map_err(|_| gone())
+        answer.await.map_err(|_| gone())?
     }
 
     /// Ends jobs, also those that have not arrived.
@@ -145,6 +163,21 @@ impl Inbox {
     /// If the agent is shutting down, or cannot keep jobs.
     pub(crate) async fn cancel(&self, cancel: JobCancel) -> Result<(), JobError> {
         self.ask(Request::Cancel(cancel)).await
+    }
+
+    /// Why jobs cannot be written down at present, and what to do about it.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let why = self.trouble.borrow().clone()?;
+        let dir = self.path.parent().unwrap_or(&self.path).display();
+        Some(format!(
+            "durable jobs cannot be written down in {dir} ({why}): make room there, or let the agent \
+             write"
+        ))
+    }
+
+    /// Resolves when that has changed; an error if it does so no more.
+    pub(crate) fn watch_trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
     }
 
     /// Starts none any more; what has come and comes stays for the next start.
@@ -171,6 +204,14 @@ fn gone() -> JobError {
     JobError::new(ErrorCode::ShuttingDown, message)
 }
 
+fn not_now(why: &str) -> JobError {
+    let message = format!(
+        "the node takes no durable jobs until it has written down those that it has ({why}); these \
+         are delivered again"
+    );
+    JobError::new(ErrorCode::Busy, message)
+}
+
 impl InboxTask {
     /// Keeps the inbox until `stop` is cancelled and what runs has ended.
     ///
@@ -178,7 +219,7 @@ impl InboxTask {
     ///
     /// If a job panicked the task that ran it.
     pub(crate) async fn run(self, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut requests, outbox, path, rules, held, drain } = self;
+        let Self { mut requests, outbox, path, rules, held, trouble, drain } = self;
         // A node that never had a durable job has no file for them.
         let mut first = None;
         if !path.exists() {
@@ -187,16 +228,27 @@ impl InboxTask {
                 () = stop.cancelled() => return Ok(()),
             };
         }
-        let opening = path.clone();
-        let opened = spawn_blocking(move || store::open(&opening)).await;
-        let (connection, saved) = match opened.context("opening the jobs panicked")? {
-            Ok(opened) => opened,
-            Err(error) => {
+        let (connection, saved) = loop {
+            let opening = path.clone();
+            let opened = spawn_blocking(move || store::open(&opening)).await;
+            let error = match opened.context("opening the jobs panicked")? {
+                Ok(opened) => break opened,
+                Err(error) => error,
+            };
+            if trouble.borrow().is_none() {
                 let path = path.display();
                 tracing::error!("cannot open {path}, so the node takes no durable jobs: {error:#}");
-                return Ok(());
             }
+            trouble.send_replace(Some(format!("{error:#}")));
+            // Whoever waits is told so, and comes again.
+            drop(first.take());
+            tokio::select! {
+                () = sleep(OPEN_AGAIN) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            while requests.try_recv().is_ok() {}
         };
+        trouble.send_replace(None);
         let journal = Journal::start("inbox", connection, store::write);
         let journal = journal.context("cannot start the thread that writes jobs")?;
         let going_on = node.processes().came().keys().cloned().collect();
@@ -213,16 +265,18 @@ impl InboxTask {
             running: HashMap::new(),
             ended,
             ends,
+            stopped: HashSet::new(),
             lazy: Vec::new(),
             write_by: None,
             held,
+            trouble,
             drain,
         };
-        keeper.write(step, None).await;
+        keeper.write(step, None);
         let again = keeper.inbox.report_again();
-        keeper.write(again, None).await;
+        keeper.write(again, None);
         if let Some(request) = first {
-            keeper.take(request).await;
+            keeper.take(request);
         }
         keeper.run(&stop).await
     }
@@ -239,18 +293,24 @@ struct Keeper {
     jobs: JoinSet<()>,
     /// How to end what runs.
     running: HashMap<u64, CancellationToken>,
+    /// What is to be ended, and starts only when that it does is on disk.
+    stopped: HashSet<u64>,
     ended: mpsc::Sender<(Arc<Work>, End)>,
     ends: mpsc::Receiver<(Arc<Work>, End)>,
     /// What is written when something else is, or in a while.
     lazy: Vec<InboxWrite>,
     write_by: Option<Instant>,
     held: watch::Sender<Held>,
+    trouble: watch::Sender<Option<String>>,
     drain: CancellationToken,
 }
 
 impl Keeper {
     async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut is_draining = false;
+        let mut trouble = self.journal.watch_trouble();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due();
             tokio::select! {
@@ -260,14 +320,17 @@ impl Keeper {
                     is_draining = true;
                     self.inbox.drain();
                 }
+                Ok(()) = trouble.changed() => self.tell_trouble(),
+                // A disk that does not answer does not say so either.
+                _ = look.tick() => self.tell_trouble(),
                 safe = self.journal.safe() => safe.into_iter().for_each(|then| self.perform(then)),
-                Some((work, end)) = self.ends.recv() => self.ended(&work, end).await,
+                Some((work, end)) = self.ends.recv() => self.ended(&work, end),
                 Some(ended) = self.jobs.join_next() => ended.context("a job's task panicked")?,
-                Some(request) = self.requests.recv() => self.take(request).await,
+                Some(request) = self.requests.recv() => self.take(request),
                 () = due => {
                     let step = self.inbox.tick(Timestamp::now());
-                    self.write(step, None).await;
-                    self.write_lazy().await;
+                    self.write(step, None);
+                    self.write_lazy();
                 }
             }
         }
@@ -276,13 +339,13 @@ impl Keeper {
         let last_words = async {
             while !self.running.is_empty() {
                 let Some((work, end)) = self.ends.recv().await else { break };
-                self.ended(&work, end).await;
+                self.ended(&work, end);
             }
         };
         if timeout(LAST_WORDS, last_words).await.is_err() {
             tracing::warn!("jobs end before they have written down how");
         }
-        self.write_lazy().await;
+        self.write_lazy();
         let journal = self.journal;
         spawn_blocking(move || journal.close()).await.context("closing the jobs panicked")
     }
@@ -298,16 +361,20 @@ impl Keeper {
         }
     }
 
-    async fn take(&mut self, request: Request) {
+    fn take(&mut self, request: Request) {
         let now = Timestamp::now();
         match request {
-            Request::Deliver(delivery, reply) => {
-                let (step, answer) = self.inbox.deliver(*delivery, now);
-                self.write(step, Some((reply, answer))).await;
-            }
+            Request::Deliver(delivery, reply) => match self.journal.obstacle() {
+                // Nothing of it has been taken, so all of it comes again.
+                Some(why) => drop(reply.send(Err(not_now(&why)))),
+                None => {
+                    let (step, answer) = self.inbox.deliver(*delivery, now);
+                    self.write(step, Some((reply, answer)));
+                }
+            },
             Request::Cancel(cancel) => {
                 let step = self.inbox.cancel(&cancel, now);
-                self.write(step, None).await;
+                self.write(step, None);
             }
             Request::Acknowledged(store, reported) => {
                 // It has no effects but to end what nobody wants any more.
@@ -316,13 +383,13 @@ impl Keeper {
                 self.lazy.extend(writes);
                 self.write_by.get_or_insert(Instant::now() + LAZY);
                 if !effects.is_empty() {
-                    self.write(Step { writes: Vec::new(), effects }, None).await;
+                    self.write(Step { writes: Vec::new(), effects }, None);
                 }
             }
         }
     }
 
-    async fn ended(&mut self, work: &Work, end: End) {
+    fn ended(&mut self, work: &Work, end: End) {
         self.running.remove(&work.number);
         let step = match end {
             End::Ended(result) => self.inbox.ended(work, *result, Timestamp::now()),
@@ -330,42 +397,56 @@ impl Keeper {
             // On disk it runs, as it does.
             End::HandedOver => return,
         };
-        self.write(step, None).await;
+        self.write(step, None);
+    }
+
+    fn tell_trouble(&self) {
+        let trouble = self.journal.trouble().or_else(|| self.journal.obstacle());
+        self.trouble.send_if_modified(|told| {
+            let is_news = *told != trouble;
+            *told = trouble;
+            is_news
+        });
     }
 
     fn tell_held(&self) {
         self.held.send_replace(self.inbox.held());
     }
 
-    /// Has a step written, behind what was only put off.
-    async fn write(
-        &mut self,
-        step: Step<InboxWrite, InboxEffect>,
-        reply: Option<(oneshot::Sender<JobDelivered>, JobDelivered)>,
-    ) {
+    /// Has a step written, behind what was only put off. What runs is stopped without
+    /// waiting for the disk, which may be full or not answer: there is nothing to write
+    /// before it has ended.
+    fn write(&mut self, step: Step<InboxWrite, InboxEffect>, reply: Option<(Reply, JobDelivered)>) {
         if step.is_empty() && reply.is_none() {
             return;
         }
         self.tell_held();
-        let mut writes = step.writes;
+        let Step { mut writes, mut effects } = step;
+        effects.retain(|effect| match effect {
+            InboxEffect::Stop(number) => {
+                self.stop(*number);
+                false
+            }
+            _ => true,
+        });
         if !writes.is_empty() && !self.lazy.is_empty() {
             self.write_by = None;
             let later = std::mem::replace(&mut writes, std::mem::take(&mut self.lazy));
             writes.extend(later);
         }
-        let then = Then { effects: step.effects, reply };
-        if self.journal.write(writes, then).await.is_err() {
+        let then = Then { effects, reply };
+        if self.journal.write(writes, then).is_err() {
             tracing::error!("the thread that writes durable jobs has ended");
         }
     }
 
-    async fn write_lazy(&mut self) {
+    fn write_lazy(&mut self) {
         let is_due = self.write_by.is_some_and(|by| by <= Instant::now());
         if !self.lazy.is_empty() && (is_due || self.requests.is_closed()) {
             self.write_by = None;
             let writes = std::mem::take(&mut self.lazy);
             let then = Then { effects: Vec::new(), reply: None };
-            let _ = self.journal.write(writes, then).await;
+            let _ = self.journal.write(writes, then);
         }
     }
 
@@ -374,11 +455,7 @@ impl Keeper {
             match effect {
                 InboxEffect::Start(work) => self.start(work),
                 InboxEffect::GoOn(work) => self.go_on(work),
-                InboxEffect::Stop(number) => {
-                    if let Some(running) = self.running.get(&number) {
-                        running.cancel();
-                    }
-                }
+                InboxEffect::Stop(number) => self.stop(number),
                 InboxEffect::Report(number) => {
                     self.outbox.ended(self.inbox.store(), number);
                 }
@@ -387,7 +464,7 @@ impl Keeper {
         }
         if let Some((reply, answer)) = then.reply {
             // Whoever has gone delivers again.
-            let _ = reply.send(answer);
+            let _ = reply.send(Ok(answer));
         }
     }
 
@@ -405,10 +482,27 @@ impl Keeper {
         });
     }
 
+    /// Ends a job that runs, or will as soon as that is on disk.
+    fn stop(&mut self, number: u64) {
+        match self.running.get(&number) {
+            Some(running) => running.cancel(),
+            None => drop(self.stopped.insert(number)),
+        }
+    }
+
+    /// Notes that a job runs; the token tells it when it is to end.
+    fn run_until(&mut self, number: u64) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        if self.stopped.remove(&number) {
+            cancel.cancel();
+        }
+        self.running.insert(number, cancel.clone());
+        cancel
+    }
+
     fn start(&mut self, work: Arc<Work>) {
         self.outbox.started(self.inbox.store(), work.number);
-        let cancel = CancellationToken::new();
-        self.running.insert(work.number, cancel.clone());
+        let cancel = self.run_until(work.number);
         let (node, ended) = (self.node.clone(), self.ended.clone());
         self.jobs.spawn(async move {
             let (result, unwritten) = dispatch::run_durable(&node, &work, &cancel).await;
@@ -452,8 +546,7 @@ fn in_words(dropped: &Dropped) -> String {
 impl Keeper {
     /// Waits for a job that the agent before has begun.
     fn go_on(&mut self, work: Arc<Work>) {
-        let cancel = CancellationToken::new();
-        self.running.insert(work.number, cancel.clone());
+        let cancel = self.run_until(work.number);
         let (node, ended) = (self.node.clone(), self.ended.clone());
         self.jobs.spawn(async move {
             let result = dispatch::go_on_durable(&node, &work, &cancel).await;

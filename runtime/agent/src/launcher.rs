@@ -34,7 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Config;
-use crate::update::VERSION;
+use crate::update::RECORD;
 
 /// How long a file may be busy that was written a moment ago.
 const BUSY: Duration = Duration::from_secs(5);
@@ -111,6 +111,19 @@ impl Launcher {
             false => record.active().cloned().map_or(Choice::Installed, Choice::Pushed),
         };
         Ok(match choice {
+            Choice::Installed => None,
+            Choice::Pushed(version) => Some(version),
+        })
+    }
+
+    /// The version that [`Self::choose`] would choose, without choosing it.
+    ///
+    /// # Errors
+    ///
+    /// If the record cannot be read or understood.
+    pub fn foresee(&self) -> anyhow::Result<Option<Version>> {
+        let Some(record) = RECORD.look::<Record>(&self.files.record())? else { return Ok(None) };
+        Ok(match choose(&record, &self.installed, Timestamp::now()).1 {
             Choice::Installed => None,
             Choice::Pushed(version) => Some(version),
         })
@@ -239,7 +252,7 @@ impl Launcher {
     /// What is known of pushed versions of the agent's program; none if nothing is.
     fn record(&self) -> anyhow::Result<Option<Record>> {
         let path = self.files.record();
-        let found = drover_snapshot::read::<Record>(&path, VERSION);
+        let found = RECORD.read::<Record>(&path);
         match found.with_context(|| format!("cannot read {}", path.display()))? {
             Found::Whole(record) => Ok(Some(record)),
             Found::Nothing => Ok(None),
@@ -257,7 +270,7 @@ impl Launcher {
 
     /// Whether the record is on disk.
     fn write(&self, record: &Record) -> bool {
-        let written = drover_snapshot::replace(&self.files.record(), VERSION, record);
+        let written = RECORD.replace(&self.files.record(), record);
         if let Err(error) = &written {
             tracing::error!(%error, "the record of the agent's own updates cannot be written");
         }

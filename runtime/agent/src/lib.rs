@@ -312,7 +312,7 @@ impl Agent {
         tasks.spawn(startup::run(node.clone(), startup, stop.clone()));
         tasks.spawn(sources::run(node.clone(), followed, stop.clone()));
         tasks.spawn(drain::run(node.clone(), ending, config.drain.patience));
-        tasks.spawn(watch_log(node.clone(), stop.clone()));
+        tasks.spawn(watch_disk(node.clone(), stop.clone()));
         tasks.spawn(vitals::serve(node.clone(), listening, stop.clone()));
         tasks.spawn(link::keep(config, node.clone(), [loaded, restored], stop.clone()));
         let mut outcome = Ok(());
@@ -334,16 +334,15 @@ impl Agent {
     }
 }
 
-/// Tells the controller when the log cannot be written, and when it can again.
-async fn watch_log(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut trouble = node.logs().store().trouble();
+/// Tells the controller when the log or durable jobs cannot be written, and when they
+/// can again.
+async fn watch_disk(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
+    let (mut log, mut jobs) = (node.logs().store().trouble(), node.inbox().watch_trouble());
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = trouble.changed() => match changed {
-                Ok(()) => node.changed(),
-                Err(_) => return Ok(()),
-            },
+            Ok(()) = log.changed() => node.changed(),
+            Ok(()) = jobs.changed() => node.changed(),
         }
     }
 }

@@ -253,7 +253,8 @@ impl Node {
         });
         let updates = self.updates().concerns().into_iter().map(|concern| concern.to_string());
         let draining = self.is_draining().then(|| "it drains, and takes no commands".to_owned());
-        let parts = draining.into_iter().chain(log).chain(unusable).chain(sources);
+        let jobs = self.inbox().trouble();
+        let parts = draining.into_iter().chain(log).chain(jobs).chain(unusable).chain(sources);
         let troubles: Vec<_> = parts.chain(quarantined).chain(updates).collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }

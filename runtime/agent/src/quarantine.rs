@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_api::Level;
 use drover_plugin_host::{Host, KeptQuarantine};
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::node::Node;
 use crate::plugins;
 
-/// The version of the file.
-const VERSION: u32 = 1;
+const FORMAT: Format = Format { name: "the quarantines of plugins", steps: &[] };
 
 /// How soon a file is written again that could not be.
 const RETRY: Duration = Duration::from_secs(2);
@@ -46,7 +45,7 @@ impl Kept {
     ///
     /// If the file is there and cannot be read.
     pub(crate) fn open(path: PathBuf, host: &Host) -> io::Result<Self> {
-        let (written, trouble) = match drover_snapshot::read::<Contents>(&path, VERSION)? {
+        let (written, trouble) = match FORMAT.read::<Contents>(&path)? {
             Found::Whole(contents) => (contents.quarantines, None),
             Found::Nothing => Default::default(),
             Found::PutAside(aside) => {
@@ -102,6 +101,6 @@ impl Kept {
 
 async fn save(path: &Path, quarantines: Quarantines) -> io::Result<()> {
     let (path, contents) = (path.to_owned(), Contents { quarantines });
-    let replace = move || drover_snapshot::replace(&path, VERSION, &contents);
+    let replace = move || FORMAT.replace(&path, &contents);
     tokio::task::spawn_blocking(replace).await.map_err(io::Error::other)?
 }

@@ -30,7 +30,7 @@ use drover_signing::TrustedKeys;
 use drover_wamp::Link;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use keeper::{Keeper, VERSION};
+pub(crate) use keeper::{Keeper, RECORD};
 pub use own::OwnProgram;
 
 /// Requests that wait for the keeper, which answers when its disk does; who finds no

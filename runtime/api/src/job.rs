@@ -20,10 +20,13 @@ pub struct JobSubmit {
     /// The nodes, as a [`Selector`](crate::Selector).
     pub nodes: String,
     /// Of the nodes that match, how many; all of them if absent. Those that are
-    /// present and have the least to do are taken first.
+    /// present and have the least to do are taken first. One that stays away before it
+    /// was given its job is replaced by another that matches and is present, and the
+    /// job's id with it; a job that was given to its node stays there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<u32>,
-    /// How many may be at it at the same time; as many as there are if absent.
+    /// How many may be at it at the same time; as many as there are if absent. A node
+    /// that is away does not count, or no longer after a minute if it was given its job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<u32>,
     /// A job that has not started so long after the submission does not start any

@@ -42,7 +42,8 @@ pub enum Missed {
     /// One submission for all of them.
     #[default]
     Once,
-    /// One for each, the last 100 of them.
+    /// One for each, the last 100 of them. With [`Overlap::Skip`] those are left out
+    /// that would overlap.
     All,
 }
 
@@ -55,7 +56,8 @@ pub enum Overlap {
     Skip,
     /// It is submitted beside the other.
     Allow,
-    /// The other is ended first.
+    /// Nodes are told to end the other before they are given this one. While they are
+    /// at it both may run.
     Replace,
 }
 

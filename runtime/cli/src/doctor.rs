@@ -16,6 +16,7 @@ mod finding;
 mod limits;
 mod link;
 mod plugins;
+mod version;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -51,6 +52,7 @@ pub(crate) async fn agent(file: Option<&Path>) -> Vec<Finding> {
     findings.extend(disk::room(&config.data_dir));
     let databases = [config.data_dir.join("jobs.db"), config.logs.dir.join("current.db")];
     findings.extend(databases.iter().filter_map(|path| disk::database(path)));
+    findings.extend(disk::databases_in(&config.data_dir.join("state")));
     findings.push(disk::logs(&config.logs.dir, config.logs.max_total));
     if !config.certificate_file.as_os_str().is_empty() {
         let files = TlsFiles {
@@ -60,15 +62,17 @@ pub(crate) async fn agent(file: Option<&Path>) -> Vec<Finding> {
         };
         findings.extend(certificate::own(&files, jiff::Timestamp::now()));
     }
-    findings.extend(link_of(&config, &identity.join("node.json")).await);
+    let (agent, finding) = version::of_agent(&config, drover_api::version());
+    findings.extend(finding);
+    findings.extend(link_of(&config, &identity.join("node.json"), &agent).await);
     findings.extend(plugins::all(&config).await);
     findings.extend(limits::all());
     findings.push(limits::cgroup());
     findings
 }
 
-/// The way to the controller, as the node that this agent is.
-async fn link_of(config: &AgentConfig, identity: &Path) -> Vec<Finding> {
+/// The way to the controller, as the node that this agent, of the version `agent`, is.
+async fn link_of(config: &AgentConfig, identity: &Path, agent: &str) -> Vec<Finding> {
     if let Ok(text) = fs::read_to_string(identity)
         && serde_json::from_str::<serde_json::Value>(&text).is_err()
     {
@@ -78,7 +82,7 @@ async fn link_of(config: &AgentConfig, identity: &Path) -> Vec<Finding> {
         return vec![Finding::fail("files.identity", what, cure)];
     }
     match drover_agent::client(config) {
-        Ok(client) => link::reach(&client, Who::Node).await,
+        Ok(client) => link::reach(&client, Who::Node(agent)).await,
         Err(error) => {
             let cure = "correct `controller`, `key_file`, or what they name";
             vec![Finding::fail("link.session", format!("{error:#}"), cure)]
@@ -139,12 +143,23 @@ fn configuration<C, E: std::error::Error + Send + Sync + 'static>(
             Some(config)
         }
         Err(error) => {
-            let what = format!("{shown} cannot be used: {}", format!("{error:#}").trim_end());
+            let what =
+                format!("{shown} cannot be used: {}", without_the_line(&format!("{error:#}")));
             let cure = "correct it: `--print-config` of a program that starts shows every key";
             findings.push(Finding::fail("config", what, cure));
             None
         }
     }
+}
+
+/// What TOML says of a text, but for the picture of the line, which wants lines.
+fn without_the_line(said: &str) -> String {
+    let is_picture = |line: &&str| {
+        line.split_once('|')
+            .is_some_and(|(margin, _)| margin.chars().all(|c| c.is_ascii_digit() || c == ' '))
+    };
+    let words: Vec<_> = said.lines().filter(|line| !is_picture(line)).collect();
+    words.join(": ")
 }
 
 /// Whether a program has its log there.
@@ -216,6 +231,7 @@ mod tests {
             let found = parsed(text);
             assert_eq!((found.len(), found[0].state), (1, State::Fail));
             assert!(found[0].what.contains(key), "{found:?}");
+            assert!(!found[0].what.contains(" | "), "{found:?}");
         }
         let missing = configuration(
             Some(Path::new("/nowhere/agent.toml")),

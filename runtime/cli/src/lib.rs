@@ -11,6 +11,7 @@ mod arguments;
 mod commands;
 mod config_file;
 mod controller;
+mod core_dumps;
 mod credentials;
 mod doctor;
 mod exit;
@@ -37,6 +38,7 @@ use clap::{Parser, Subcommand};
 /// Runs what the command line says and reports how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    core_dumps::forbid();
     // Clap prints its own help and errors, and ends with status 0 or 2.
     let ended = match Cli::parse().command {
         Command::Agent(command) => commands::agent::run(&command),

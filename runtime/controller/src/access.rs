@@ -9,12 +9,14 @@
 //!
 //! Who is in the configuration's `realms` needs none of this. Everybody else is in
 //! the [`directory`]: nodes that were let in and have a key, operators with a
-//! password, a key or tokens. [`roles`] says what they may do, and [`deed`] what a
-//! call does; what is done later is judged again then, on the word of whoever asked
-//! ([`authority`]). Whoever fails too often waits ([`attempts`]).
+//! password, a key or tokens. [`admission`] lets them in, [`roles`] says what they may
+//! do, and [`deed`] what a call does; what is done later is judged again then, on the
+//! word of whoever asked ([`authority`]). Whoever fails too often waits ([`attempts`]).
 
+mod admission;
 mod attempts;
 mod authority;
+mod badge;
 mod counts;
 mod deed;
 mod directory;
@@ -30,23 +32,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
-use drover_api::{
-    ApiToken, KnownNode, NEWCOMER, NewApiToken, NodeDescription, NodeId, PutUser, Scope, Timestamp,
-};
+use drover_api::{KnownNode, NewApiToken, NodeDescription, NodeId, PutUser, Scope, Timestamp};
 use drover_wamp::{
-    Admitting, Applicant, Caller, Ending, Guard, Guest, Payload, Principal, Proof, PublicKey,
-    Refused, Secret, Verdict, uri,
+    Admitting, Applicant, Caller, Ending, Guard, Payload, Principal, Refused, Secret, Verdict, uri,
 };
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
 
 use crate::audit::{Act, Audit};
 use attempts::Attempts;
 use authority::Callers;
+use badge::Badge;
 pub(crate) use counts::AccessCounts;
 use deed::{Deed, DeedKind};
-use directory::{Change, Decision, Directory, Owner, Refusal};
-use password::PasswordHash;
+use directory::{Change, Decision, Directory};
 use secret::{NewSecret, Tickets};
 use store::Store;
 
@@ -97,17 +95,6 @@ struct Inner {
     callers: Mutex<Callers>,
     /// Tells that somebody may do something else than before.
     changes: watch::Sender<()>,
-}
-
-/// How a guest is known to its guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Badge {
-    Newcomer,
-    Node,
-    /// A user, by password or key.
-    User,
-    /// A user, by this token.
-    Token(String),
 }
 
 impl Access {
@@ -223,163 +210,12 @@ impl Access {
         self.attempts().failed(peer, self.0.began.elapsed());
     }
 
-    /// Lets a guest in, or counts and notes that it may not join.
-    async fn decide(&self, applicant: Applicant) -> Result<Guest, Refused> {
-        let peer = applicant.peer;
-        self.check_attempts(peer.ip())?;
-        let (who, what) = (claimed_name(&applicant), way_in(&applicant.proof));
-        let counted = self.0.counts.of(&applicant.proof);
-        let decided = match applicant.proof {
-            Proof::Key(key) => self.admit_key(&key, applicant.role.as_deref()).await,
-            Proof::Ticket(secret) => self.admit_ticket(applicant.authid, secret).await,
-        };
-        let result = match &decided {
-            Ok(guest) => match applicant.role.filter(|role| *role != guest.role) {
-                Some(role) => Err(denied(format!(
-                    "the role `{}` is not yours, but `{}`",
-                    role.chars().take(100).collect::<String>(),
-                    guest.role
-                ))),
-                None => Ok(()),
-            },
-            Err(refused) => Err(refused.clone()),
-        };
-        match result {
-            Ok(()) => {
-                counted.admitted.one();
-                decided
-            }
-            Err(refused) => {
-                counted.refused.one();
-                self.failed(peer.ip());
-                self.denied_to_join(who, what, peer.ip());
-                Err(refused)
-            }
-        }
-    }
-
-    /// Notes that somebody may not join.
-    fn denied_to_join(&self, who: String, what: &str, from: IpAddr) {
-        let (role, from, on) = (String::new(), from.to_string(), String::new());
-        self.0.audit.done(Act { who, role, from, what: what.to_owned(), on }, "denied");
-    }
-
-    async fn admit_key(&self, key: &PublicKey, role: Option<&str>) -> Result<Guest, Refused> {
-        let text = key.to_string();
-        if role == Some(NEWCOMER) {
-            // Whoever is a node already is told so when it asks to become one.
-            return Ok(Guest {
-                authid: format!("{NEWCOMERS}{text}"),
-                role: NEWCOMER.to_owned(),
-                permissions: roles::of_newcomer(),
-                badge: Badge::Newcomer.to_string(),
-            });
-        }
-        let owner = self.directory().owner(&text).cloned();
-        match owner {
-            None => Err(denied("cryptosign: the key is not known here".to_owned())),
-            Some(Owner::User(name)) => self.guest(&name, None, &Badge::User),
-            Some(Owner::Node(node)) => {
-                let known = self.directory().node(node).cloned();
-                let Some(known) = known.filter(|known| known.revoked.is_none()) else {
-                    return Err(denied(format!("the node {node} was revoked")));
-                };
-                if known.keys.len() > 1 {
-                    let access = self.clone();
-                    let settled = self
-                        .blocking(move || {
-                            access.change(|directory| {
-                                let change = directory.settle_key(node, &text);
-                                Ok(((), change.into_iter().collect()))
-                            })
-                        })
-                        .await;
-                    settled?;
-                }
-                Ok(Guest {
-                    authid: format!("{NODES}{node}"),
-                    role: roles::NODE.to_owned(),
-                    permissions: roles::of_node(node),
-                    badge: Badge::Node.to_string(),
-                })
-            }
-        }
-    }
-
-    async fn admit_ticket(&self, authid: Option<String>, secret: Secret) -> Result<Guest, Refused> {
-        let now = Timestamp::now();
-        let text = secret.reveal();
-        if secret::Shown::read(text).is_some() {
-            let token = {
-                let used = self.directory().use_token(text, now);
-                used.map_err(|refusal| denied(refusal.text))
-            };
-            let token = match token? {
-                (token, changes) if changes.is_empty() => token,
-                // One that counts its uses is decided on again, one use at a time.
-                _ => {
-                    let access = self.clone();
-                    let secret = secret.clone();
-                    let used = move || {
-                        access.change(|directory| directory.use_token(secret.reveal(), now))
-                    };
-                    self.blocking(used).await?
-                }
-            };
-            let ApiToken { id, user, role, .. } = token;
-            return self.guest(&user, role, &Badge::Token(id));
-        }
-        let wrong = || denied("ticket: the name is unknown, or the proof is wrong".to_owned());
-        let Some(authid) = authid else { return Err(wrong()) };
-        let user = self.directory().user(&authid).cloned();
-        let known = user.and_then(|user| user.password).unwrap_or_else(PasswordHash::of_nobody);
-        let Ok(_permit) = self.0.hashing.acquire().await else { return Err(wrong()) };
-        let is_right = spawn_blocking(move || known.is(&secret)).await.unwrap_or(false);
-        match is_right {
-            true => self.guest(&authid, None, &Badge::User),
-            false => Err(wrong()),
-        }
-    }
-
-    /// An operator who has proved to be one.
-    fn guest(&self, name: &str, role: Option<String>, badge: &Badge) -> Result<Guest, Refused> {
-        let of_user = self.directory().user(name).map(|user| user.role.clone());
-        let Some(role) = role.or(of_user) else {
-            return Err(denied("the user is not there any more".to_owned()));
-        };
-        let Some(rights) = self.rights(&role) else {
-            let text = format!(
-                "the role `{role}` is not there: the controller's configuration has [roles.{role}]"
-            );
-            return Err(denied(text));
-        };
-        let (authid, badge) = (name.to_owned(), badge.to_string());
-        Ok(Guest { authid, role, permissions: rights.permissions, badge })
-    }
-
     fn rights(&self, role: &str) -> Option<roles::Rights> {
         roles::of(role, self.policy().roles.get(role))
     }
 
     fn policy(&self) -> RwLockReadGuard<'_, Policy> {
         self.0.policy.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-    ) -> Result<T, Refused> {
-        let failed = |error: anyhow::Error| match error.downcast::<Refusal>() {
-            Ok(refusal) => denied(refusal.text),
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "cannot change who may join");
-                denied("the controller cannot write down who may join: see its log".to_owned())
-            }
-        };
-        match spawn_blocking(work).await {
-            Ok(done) => done.map_err(failed),
-            Err(error) => Err(failed(error.into())),
-        }
     }
 
     /// Says why a guest may not do something, beyond what its role's names say.
@@ -485,7 +321,7 @@ impl Guard for Access {
     fn failed(&self, peer: SocketAddr, authid: &str, method: &str) {
         Self::failed(self, peer.ip());
         let what = format!("join by {method}");
-        self.denied_to_join(shown_name(authid), &what, peer.ip());
+        self.denied_to_join(admission::shown_name(authid), &what, peer.ip());
     }
 
     fn opens_files(&self, ticket: &Secret) -> bool {
@@ -545,56 +381,6 @@ pub(crate) fn speaks_for(sender: Option<&Principal>, node: NodeId) -> bool {
             sender.authid.strip_prefix(NODES) == Some(node.to_string().as_str())
         }
         _ => true,
-    }
-}
-
-impl std::fmt::Display for Badge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Newcomer => f.write_str("newcomer"),
-            Self::Node => f.write_str("node"),
-            Self::User => f.write_str("user"),
-            Self::Token(id) => write!(f, "token {id}"),
-        }
-    }
-}
-
-impl Badge {
-    fn read(text: &str) -> Self {
-        match text {
-            "newcomer" => Self::Newcomer,
-            "node" => Self::Node,
-            "user" => Self::User,
-            other => Self::Token(other.trim_start_matches("token ").to_owned()),
-        }
-    }
-}
-
-fn denied(text: String) -> Refused {
-    Refused { uri: uri::error::AUTHENTICATION_DENIED, text, retry_in: None }
-}
-
-/// Who somebody says they are, for the audit log. A token is nothing to be shown.
-fn claimed_name(applicant: &Applicant) -> String {
-    match (&applicant.authid, &applicant.proof) {
-        (_, Proof::Key(key)) => key.to_string(),
-        (Some(authid), _) => shown_name(authid),
-        _ => "?".to_owned(),
-    }
-}
-
-/// A name that somebody sent, fit to be shown. A token is none.
-fn shown_name(authid: &str) -> String {
-    if secret::Shown::read(authid).is_some() {
-        return "?".to_owned();
-    }
-    authid.chars().take(100).filter(|letter| !letter.is_control()).collect()
-}
-
-fn way_in(proof: &Proof) -> &'static str {
-    match proof {
-        Proof::Key(_) => "join by key",
-        Proof::Ticket(_) => "join by password or token",
     }
 }
 

@@ -125,8 +125,8 @@ impl Audit {
 
     /// Checks all of it, up to what was said before.
     pub(crate) fn verify(&self) -> anyhow::Result<AuditVerdict> {
-        self.queue.settle();
-        read::verify(&self.path)
+        let written = self.queue.settle();
+        read::verify(&self.path, Some(written))
     }
 }
 

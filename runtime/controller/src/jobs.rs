@@ -12,6 +12,7 @@
 //! their reports, and does what may be done once the journal has it on disk. Another
 //! one, of [`schedules`], submits like everybody else when the time has come.
 
+mod asker;
 mod keeper;
 mod outgoing;
 mod schedules;
@@ -42,7 +43,8 @@ use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use crate::vitals::Vitals;
-use keeper::{Asker, Keeper, Kill, Parts};
+use asker::{Asker, Kill};
+use keeper::{Keeper, Parts};
 use schedules::{Requests, Schedules};
 use store::{Store, StoreWrite};
 
@@ -89,7 +91,7 @@ impl Jobs {
         if ledger.unfinished() > 0 {
             tracing::info!(jobs = ledger.unfinished(), "going on with jobs that had not ended");
         }
-        let parts = Parts { store_id: saved.id, ledger, journal };
+        let parts = Parts { store_id: saved.id, ledger, journal, dir: settings.dir.clone() };
         let settings = settings.clone();
         Ok(Self { store, settings, answer_bytes, parts, schedules })
     }
@@ -389,9 +391,11 @@ impl Service {
 
     /// Answers when a submission has ended.
     async fn wait(&self, call: &Invocation) -> Answer {
-        let JobQuery { id, .. } = argument(call)?;
+        let JobQuery { mut id, .. } = argument(call)?;
         loop {
             let (submission, _) = self.find(&id).await?;
+            // A job may have another id when it moves to another node.
+            id.clone_from(&submission.id);
             let is_open = matches!(submission.state, JobState::Queued | JobState::Running);
             if !is_open {
                 return encode(&submission);

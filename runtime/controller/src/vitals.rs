@@ -47,6 +47,7 @@ struct Counts {
 struct Now {
     nodes: BTreeMap<u32, Presences>,
     jobs: Census,
+    jobs_cannot_be_written: bool,
     rollouts: BTreeMap<&'static str, u64>,
 }
 
@@ -98,9 +99,10 @@ impl Vitals {
         self.now().nodes = grids;
     }
 
-    /// These are the jobs that have not ended.
-    pub(crate) fn jobs(&self, jobs: Census) {
-        self.now().jobs = jobs;
+    /// These are the jobs that have not ended, and whether they can be written down.
+    pub(crate) fn jobs(&self, jobs: Census, are_writable: bool) {
+        let mut now = self.now();
+        (now.jobs, now.jobs_cannot_be_written) = (jobs, !are_writable);
     }
 
     /// These are the rollouts that are not over.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use croner::Cron;
 use drover_api::Timestamp;
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Five fields (minute to weekday), or six with seconds before them; `@daily`
 /// and its kind too. A time that the clocks skip in spring runs when they have
 /// skipped it; one that they show twice in autumn runs once, unless the pattern
-/// has a `*` or a range there.
+/// has a `*`, a range or a list there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "CronText", into = "CronText")]
 pub struct CronSchedule {
@@ -98,11 +99,24 @@ impl CronSchedule {
     /// is no more.
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
-        let millisecond = i64::try_from(time.0).ok()?;
-        let zoned =
-            jiff::Timestamp::from_millisecond(millisecond).ok()?.to_zoned(self.zone.clone());
-        let next = self.cron.find_next_occurrence(&zoned, false).ok()?;
+        let next = self.cron.find_next_occurrence(&self.zoned(time)?, false).ok()?;
         u64::try_from(next.timestamp().as_millisecond()).ok().map(Timestamp)
+    }
+
+    /// The last time up to `time` at which the schedule was due; none if there was
+    /// none.
+    #[must_use]
+    pub fn last_until(&self, time: Timestamp) -> Option<Timestamp> {
+        // Patterns know no parts of seconds.
+        let second = Timestamp(time.0 - time.0 % 1000);
+        let last = self.cron.find_previous_occurrence(&self.zoned(second)?, true).ok()?;
+        u64::try_from(last.timestamp().as_millisecond()).ok().map(Timestamp)
+    }
+
+    fn zoned(&self, time: Timestamp) -> Option<Zoned> {
+        let millisecond = i64::try_from(time.0).ok()?;
+        let time = jiff::Timestamp::from_millisecond(millisecond).ok()?;
+        Some(time.to_zoned(self.zone.clone()))
     }
 }
 
@@ -172,6 +186,68 @@ mod tests {
                 (time, runs) = (next, runs + 1);
             }
             assert_eq!(runs, 2, "{from}");
+        }
+    }
+
+    /// All times in between, looked for from either end.
+    fn between(schedule: &CronSchedule, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let mut ahead = Vec::new();
+        let mut time = from;
+        while let Some(next) = schedule.next_after(time).filter(|next| *next <= until) {
+            ahead.push(next);
+            time = next;
+        }
+        let mut back = Vec::new();
+        let mut time = until;
+        while let Some(last) = schedule.last_until(time).filter(|last| *last > from) {
+            back.push(last);
+            time = Timestamp(last.0 - 1);
+        }
+        back.reverse();
+        assert_eq!(ahead, back);
+        ahead
+    }
+
+    #[test]
+    fn the_times_are_the_same_from_either_end_also_where_clocks_change() {
+        // Berlin: a day of 23 hours, one of 25, and a plain one.
+        for (pattern, counts) in [
+            ("*/30 * * * *", [46, 50, 48]),
+            ("30 * * * *", [23, 25, 24]),
+            ("30 2 * * *", [1, 1, 1]),
+            ("0 2,3 * * *", [1, 3, 2]),
+            ("15 30 2-3 * * *", [1, 3, 2]),
+        ] {
+            let schedule = CronSchedule::new(pattern, "Europe/Berlin").unwrap();
+            let days = [
+                ("2026-03-28T22:59:59Z", "2026-03-29T21:59:59Z"),
+                ("2026-10-24T21:59:59Z", "2026-10-25T22:59:59Z"),
+                ("2026-06-01T21:59:59Z", "2026-06-02T21:59:59Z"),
+            ];
+            let found = days.map(|(from, until)| between(&schedule, at(from), at(until)).len());
+            assert_eq!(found, counts, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn rare_days_come_when_the_calendar_has_them() {
+        for (pattern, due) in [
+            ("0 0 29 2 *", "2028-02-29T00:00:00Z"),
+            ("0 0 31 * *", "2026-03-31T00:00:00Z"),
+            ("0 0 L * *", "2026-03-31T00:00:00Z"),
+            // A day of the month or one of the week, as cron has it.
+            ("0 0 13 * FRI", "2026-03-06T00:00:00Z"),
+        ] {
+            assert_eq!(next(pattern, "UTC", "2026-03-01T12:00:00Z"), at(due), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_last_time_may_be_this_one() {
+        let schedule = CronSchedule::new("*/10 * * * * *", "UTC").unwrap();
+        let ten = at("2026-03-01T12:00:10Z");
+        for late in [0, 1, 999, 9999] {
+            assert_eq!(schedule.last_until(Timestamp(ten.0 + late)), Some(ten), "{late}");
         }
     }
 

@@ -5,18 +5,28 @@
 //!                    └──── deadline, cancelled ────▲                │
 //!                                                      settled ──▶ forgotten
 //! ```
+//!
+//! What it writes down is in [`saved`], and what it need not keep in [`forgetting`].
+
+mod forgetting;
+mod saved;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use drover_api::{
     Command, DeliveredJob, ErrorCode, Holding, JobCancel, JobDelivered, JobDelivery, JobError,
-    JobId, JobReported, JobResult, JobState, NodeId, Timestamp,
+    JobResult, JobState, NodeId, Timestamp,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::Step;
+use crate::fair::FairQueue;
+pub use forgetting::Dropped;
+pub use saved::{InboxWrite, KeptJob, KeptPhase, SavedInbox};
+use work::is_late;
+pub(crate) use work::result_without_answer;
+pub use work::{Work, size_of};
 
 /// How much a node takes.
 #[derive(Debug, Clone, Copy)]
@@ -27,45 +37,6 @@ pub struct InboxRules {
     pub most: usize,
     /// The commands of those that wait and run, in bytes.
     pub most_bytes: usize,
-}
-
-/// One attempt at a job, as the node keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
-    /// The store that its number belongs to.
-    pub store: String,
-    /// The attempt's number.
-    pub number: u64,
-    /// What to do.
-    pub command: Command,
-    /// When it must have started, by the node's clock.
-    #[serde(default)]
-    pub start_by: Option<Timestamp>,
-    /// When it must have ended, by the node's clock.
-    #[serde(default)]
-    pub end_by: Option<Timestamp>,
-    /// Who submitted it.
-    #[serde(default)]
-    pub by: String,
-}
-
-/// What a node writes.
-#[derive(Debug, Clone)]
-pub enum InboxWrite {
-    /// Forget everything, and go by this store from now on.
-    Store(String),
-    /// A job was accepted, and waits.
-    Accepted(Arc<Work>),
-    /// It runs from now on.
-    Started(u64),
-    /// It was to run, and did not begin: it waits again.
-    PutBack(u64),
-    /// It has ended; it may never have been accepted.
-    Ended(u64, Arc<JobResult>),
-    /// The controller has the result: only the number is still needed.
-    Told(u64),
-    /// Everything below is settled and forgotten.
-    Settled(u64),
 }
 
 /// What a node does.
@@ -83,52 +54,6 @@ pub enum InboxEffect {
     Dropped(Dropped),
 }
 
-/// Jobs that a node has dropped, since the controller does not wait for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped {
-    /// Those that waited or ran, by id; what ran is ended.
-    pub unfinished: Vec<JobId>,
-    /// How many had ended without the controller having the result.
-    pub unreported: usize,
-    /// Whether the controller has another store than the one before.
-    pub is_other_store: bool,
-}
-
-/// What a node had on its disk when it started.
-#[derive(Debug, Clone, Default)]
-pub struct SavedInbox {
-    /// The controller's store; empty if there was none yet.
-    pub store: String,
-    /// Everything below is settled.
-    pub settled_below: u64,
-    /// The jobs.
-    pub jobs: Vec<KeptJob>,
-    /// Those of them that ran and still do: the agent before has handed them over.
-    pub going_on: BTreeSet<JobId>,
-}
-
-/// A job as it was on disk.
-#[derive(Debug, Clone)]
-pub struct KeptJob {
-    /// Its number.
-    pub number: u64,
-    /// How far it was.
-    pub phase: KeptPhase,
-}
-
-/// How far a job was.
-#[derive(Debug, Clone)]
-pub enum KeptPhase {
-    /// It had not started.
-    Waiting(Work),
-    /// It had started, and had not ended.
-    Running(Work),
-    /// It had ended, and the result is to be reported.
-    Ended,
-    /// The controller had the result.
-    Told,
-}
-
 /// What a node has of durable jobs.
 #[derive(Debug)]
 pub struct Inbox {
@@ -137,7 +62,9 @@ pub struct Inbox {
     store: String,
     settled_below: u64,
     jobs: BTreeMap<u64, Phase>,
-    waiting: BTreeSet<u64>,
+    /// By who submitted them: nobody's many hold up somebody else's few. Under way is
+    /// what runs.
+    waiting: FairQueue<u64>,
     running: BTreeSet<u64>,
     /// Of the commands of those that wait or run.
     bytes: usize,
@@ -167,57 +94,6 @@ enum Phase {
 type InboxStep = Step<InboxWrite, InboxEffect>;
 
 impl Inbox {
-    /// What a node has that starts. What ran when it ended goes on where it was handed
-    /// over, and else was interrupted; what had waited is started.
-    pub fn restore(
-        node: NodeId,
-        rules: InboxRules,
-        saved: SavedInbox,
-        now: Timestamp,
-    ) -> (Self, InboxStep) {
-        let mut inbox = Self {
-            node,
-            rules,
-            store: saved.store,
-            settled_below: saved.settled_below,
-            jobs: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            running: BTreeSet::new(),
-            bytes: 0,
-            unsettled: 0,
-        };
-        let mut step = InboxStep::default();
-        for KeptJob { number, phase } in saved.jobs {
-            match phase {
-                KeptPhase::Running(work) if saved.going_on.contains(&work.command.id) => {
-                    inbox.go_on(&mut step, number, Arc::new(work));
-                }
-                KeptPhase::Waiting(work) => inbox.accept(number, Arc::new(work)),
-                KeptPhase::Running(work) => {
-                    let result = inbox.without_answer(
-                        &work.command,
-                        JobState::Error,
-                        ErrorCode::Interrupted,
-                        "the agent ended while the job ran, so it may have done its work, some of \
-                         it, or none; it is not run again by itself",
-                        now,
-                    );
-                    inbox.unsettled += 1;
-                    inbox.end(&mut step, number, result);
-                }
-                KeptPhase::Ended => {
-                    inbox.unsettled += 1;
-                    inbox.jobs.insert(number, Phase::Ended);
-                }
-                KeptPhase::Told => {
-                    inbox.jobs.insert(number, Phase::Told);
-                }
-            }
-        }
-        inbox.start(&mut step, now);
-        (inbox, step)
-    }
-
     /// Starts nothing more: what waits stays for the next start.
     pub fn drain(&mut self) {
         self.rules.at_once = 0;
@@ -318,6 +194,7 @@ impl Inbox {
     pub fn ended(&mut self, work: &Work, result: JobResult, now: Timestamp) -> InboxStep {
         let mut step = InboxStep::default();
         if work.store == self.store && self.running.remove(&work.number) {
+            self.waiting.done(&work.by);
             // Settled meanwhile: nobody wants the result any more.
             if self.jobs.contains_key(&work.number) {
                 self.end(&mut step, work.number, result);
@@ -338,29 +215,11 @@ impl Inbox {
             && let Phase::Running(work) = phase
         {
             let number = work.number;
+            self.waiting.push(&work.by, number);
+            self.waiting.done(&work.by);
             *phase = Phase::Waiting(Arc::clone(work));
-            self.waiting.insert(number);
             step.writes.push(InboxWrite::PutBack(number));
         }
-        step
-    }
-
-    /// The controller has taken a report.
-    pub fn acknowledged(&mut self, store: &str, reported: &JobReported) -> InboxStep {
-        let mut step = InboxStep::default();
-        if store != self.store {
-            return step;
-        }
-        for number in &reported.acknowledged {
-            if let Some(phase @ Phase::Ended) = self.jobs.get_mut(number) {
-                *phase = Phase::Told;
-                self.unsettled -= 1;
-                if *number >= reported.settled_below {
-                    step.writes.push(InboxWrite::Told(*number));
-                }
-            }
-        }
-        self.settle(&mut step, reported.settled_below);
         step
     }
 
@@ -375,7 +234,9 @@ impl Inbox {
     /// Ends what waited too long.
     pub fn tick(&mut self, now: Timestamp) -> InboxStep {
         let mut step = InboxStep::default();
-        for number in self.waiting.clone() {
+        let mut waiting: Vec<_> = self.waiting.iter().copied().collect();
+        waiting.sort_unstable();
+        for number in waiting {
             if let Some(Phase::Waiting(work)) = self.jobs.get(&number)
                 && is_late(work, now)
             {
@@ -428,33 +289,21 @@ impl Inbox {
     fn accept(&mut self, number: u64, work: Arc<Work>) {
         self.bytes += size_of(&work.command);
         self.unsettled += 1;
-        self.waiting.insert(number);
+        self.waiting.push(&work.by, number);
         self.jobs.insert(number, Phase::Waiting(work));
     }
 
-    /// Takes up a job that runs already.
-    fn go_on(&mut self, step: &mut InboxStep, number: u64, work: Arc<Work>) {
-        self.bytes += size_of(&work.command);
-        self.unsettled += 1;
-        self.running.insert(number);
-        step.effects.push(InboxEffect::GoOn(Arc::clone(&work)));
-        self.jobs.insert(number, Phase::Running(work));
-    }
-
-    /// Starts what may start, in the order in which it was submitted.
+    /// Starts what may start: of whoever has the least running, what was submitted first.
     fn start(&mut self, step: &mut InboxStep, now: Timestamp) {
         while self.running.len() < self.rules.at_once {
-            let Some(number) = self.waiting.first().copied() else { return };
-            let Some(Phase::Waiting(work)) = self.jobs.get(&number) else {
-                self.waiting.remove(&number);
-                continue;
-            };
+            let Some(number) = self.waiting.pop() else { return };
+            let Some(Phase::Waiting(work)) = self.jobs.get(&number) else { continue };
             let work = Arc::clone(work);
             if is_late(&work, now) {
+                self.waiting.done(&work.by);
                 self.end_late(step, &work, now);
                 continue;
             }
-            self.waiting.remove(&number);
             self.running.insert(number);
             step.writes.push(InboxWrite::Started(number));
             step.effects.push(InboxEffect::Start(Arc::clone(&work)));
@@ -478,59 +327,13 @@ impl Inbox {
     }
 
     fn take_out(&mut self, number: u64) {
-        self.waiting.remove(&number);
-        if let Some(Phase::Waiting(work) | Phase::Running(work)) = self.jobs.remove(&number) {
+        let phase = self.jobs.remove(&number);
+        if let Some(Phase::Waiting(work)) = &phase {
+            self.waiting.remove(&work.by, &number);
+        }
+        if let Some(Phase::Waiting(work) | Phase::Running(work)) = phase {
             self.bytes = self.bytes.saturating_sub(size_of(&work.command));
         }
-    }
-
-    /// Forgets what is settled.
-    fn settle(&mut self, step: &mut InboxStep, below: u64) {
-        if below <= self.settled_below {
-            return;
-        }
-        self.settled_below = below;
-        let rest = self.jobs.split_off(&below);
-        let settled = std::mem::replace(&mut self.jobs, rest);
-        let unfinished = unfinished(&settled);
-        if !unfinished.is_empty() {
-            let dropped = Dropped { unfinished, unreported: 0, is_other_store: false };
-            step.effects.push(InboxEffect::Dropped(dropped));
-        }
-        for (number, phase) in &settled {
-            self.waiting.remove(number);
-            if !matches!(phase, Phase::Told) {
-                self.unsettled -= 1;
-            }
-            if let Phase::Waiting(work) | Phase::Running(work) = phase {
-                self.bytes = self.bytes.saturating_sub(size_of(&work.command));
-            }
-            if matches!(phase, Phase::Running(_)) {
-                step.effects.push(InboxEffect::Stop(*number));
-            }
-        }
-        step.writes.push(InboxWrite::Settled(below));
-    }
-
-    /// Numbers are those of one store. A controller that has another one does not
-    /// know of the jobs of the first, and nobody waits for them.
-    fn belong_to(&mut self, step: &mut InboxStep, store: &str) {
-        if self.store == store {
-            return;
-        }
-        step.effects.extend(self.running.iter().map(|number| InboxEffect::Stop(*number)));
-        if self.unsettled > 0 {
-            let unfinished = unfinished(&self.jobs);
-            let unreported = self.unsettled - unfinished.len();
-            let dropped = Dropped { unfinished, unreported, is_other_store: true };
-            step.effects.push(InboxEffect::Dropped(dropped));
-        }
-        step.writes.push(InboxWrite::Store(store.to_owned()));
-        store.clone_into(&mut self.store);
-        self.jobs.clear();
-        self.waiting.clear();
-        self.running.clear();
-        (self.settled_below, self.bytes, self.unsettled) = (0, 0, 0);
     }
 
     fn without_answer(
@@ -542,76 +345,6 @@ impl Inbox {
         now: Timestamp,
     ) -> JobResult {
         result_without_answer(self.node, command, state, JobError::new(code, message), now)
-    }
-}
-
-fn unfinished(jobs: &BTreeMap<u64, Phase>) -> Vec<JobId> {
-    let ids = jobs.values().filter_map(|phase| match phase {
-        Phase::Waiting(work) | Phase::Running(work) => Some(work.id().clone()),
-        Phase::Ended | Phase::Told => None,
-    });
-    ids.collect()
-}
-
-/// The result of a job that did not run to its end.
-pub(crate) fn result_without_answer(
-    node: NodeId,
-    command: &Command,
-    state: JobState,
-    error: JobError,
-    now: Timestamp,
-) -> JobResult {
-    JobResult {
-        id: command.id.clone(),
-        gid: node.gid,
-        nid: node.nid,
-        cmd: command.cmd.clone(),
-        args: command.args.clone(),
-        state,
-        data: serde_json::Value::Null,
-        error: Some(error),
-        streams: Default::default(),
-        exit: None,
-        critical: None,
-        records: Vec::new(),
-        starttime: now,
-        time: 0.0,
-    }
-}
-
-fn is_late(work: &Work, now: Timestamp) -> bool {
-    work.start_by.is_some_and(|by| now > by) || work.end_by.is_some_and(|by| now >= by)
-}
-
-/// About what a command takes in memory, in bytes.
-#[must_use]
-pub fn size_of(command: &Command) -> usize {
-    let args: usize = command.args.iter().map(|(key, value)| key.len() + depth(value)).sum();
-    256 + command.data.len() + command.data_base64.len() + args
-}
-
-fn depth(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::String(text) => 32 + text.len(),
-        serde_json::Value::Array(items) => 32 + items.iter().map(depth).sum::<usize>(),
-        serde_json::Value::Object(fields) => {
-            32 + fields.iter().map(|(key, value)| key.len() + depth(value)).sum::<usize>()
-        }
-        _ => 32,
-    }
-}
-
-impl Work {
-    /// How long the job may run from `now` on, if it must have ended at some time.
-    #[must_use]
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.end_by.map(|by| by.since(now))
-    }
-
-    /// The id of the job.
-    #[must_use]
-    pub fn id(&self) -> &JobId {
-        &self.command.id
     }
 }
 

@@ -1,21 +1,27 @@
 //! The thread that writes: whatever waits goes into one commit, so the more comes at
 //! a time, the cheaper each becomes.
 
+use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 /// Steps in one commit.
 const COMMIT_STEPS: usize = 512;
 
-/// Steps that wait; whoever has one more waits.
-const BACKLOG: usize = 1024;
+/// Steps that wait; from then on whoever can refuse is to refuse. More than those make
+/// who wait for an answer at the same time, so a disk that is only slow is not taken for
+/// one that does not answer.
+const BACKLOG: usize = 4096;
+
+/// A disk that takes so long for one commit does not answer.
+const STALL: Duration = Duration::from_secs(10);
 
 /// How long one waits for another who has the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -29,9 +35,13 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// In order: what is handed back was written, and so was everything before it. When
 /// the disk takes nothing it is tried again until it does; meanwhile nothing is
 /// handed back, and [`trouble`](Self::trouble) says why.
+///
+/// Nobody waits for a disk that does not answer. Whoever takes something new asks
+/// before whether there is an [obstacle](Self::obstacle); what follows from what was
+/// taken is written in any case, and there is only so much of that.
 #[derive(Debug)]
 pub struct Journal<W, T> {
-    entries: mpsc::Sender<Entry<W, T>>,
+    intake: Intake<W, T>,
     safe: Arc<Safe<T>>,
     trouble: watch::Receiver<Option<String>>,
     thread: JoinHandle<()>,
@@ -42,6 +52,26 @@ struct Entry<W, T> {
     writes: Vec<W>,
     then: T,
 }
+
+/// What waits for the thread.
+#[derive(Debug)]
+struct Waiting<W, T> {
+    steps: Mutex<Steps<W, T>>,
+    there_are: Condvar,
+}
+
+#[derive(Debug)]
+struct Steps<W, T> {
+    entries: VecDeque<Entry<W, T>>,
+    /// Since when some are being written.
+    since: Option<Instant>,
+    /// Whether no more come.
+    is_closed: bool,
+}
+
+/// The end at which steps come in; without it the thread ends when all are written.
+#[derive(Debug)]
+struct Intake<W, T>(Arc<Waiting<W, T>>);
 
 /// What was written, and waits for whoever does the rest. No bound of its own: no
 /// more is here than was let in by the queue before.
@@ -87,22 +117,39 @@ impl<W: Send + 'static, T: Send + 'static> Journal<W, T> {
         connection: Connection,
         write: impl FnMut(&Connection, &W) -> rusqlite::Result<()> + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (entries, waiting) = mpsc::channel(BACKLOG);
+        let steps = Mutex::new(Steps { entries: VecDeque::new(), since: None, is_closed: false });
+        let waiting = Arc::new(Waiting { steps, there_are: Condvar::new() });
+        let intake = Intake(Arc::clone(&waiting));
         let (told, trouble) = watch::channel(None);
         let safe = Arc::new(Safe { items: Mutex::default(), there_are: Notify::new() });
         let writer = Writer { connection, write, safe: Arc::clone(&safe), trouble: told };
-        let thread =
-            std::thread::Builder::new().name(name.to_owned()).spawn(|| writer.run(waiting))?;
-        Ok(Self { entries, safe, trouble, thread })
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || writer.run(&waiting))?;
+        Ok(Self { intake, safe, trouble, thread })
     }
 
     /// Has a step written, after all before it; `then` is handed back when it is safe.
+    /// Does not wait.
     ///
     /// # Errors
     ///
     /// If the thread has ended.
-    pub async fn write(&self, writes: Vec<W>, then: T) -> Result<(), JournalClosed> {
-        self.entries.send(Entry { writes, then }).await.map_err(|_| JournalClosed)
+    pub fn write(&self, writes: Vec<W>, then: T) -> Result<(), JournalClosed> {
+        if self.thread.is_finished() {
+            return Err(JournalClosed);
+        }
+        let Intake(waiting) = &self.intake;
+        waiting.lock().entries.push_back(Entry { writes, then });
+        waiting.there_are.notify_one();
+        Ok(())
+    }
+
+    /// Why nothing new is to be taken although the disk tells of no trouble: it does not
+    /// answer, or too much waits for it.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.intake.0.lock().obstacle(Instant::now())
     }
 
     /// What has become safe since the last time; waits until there is something.
@@ -123,6 +170,12 @@ impl<W: Send + 'static, T: Send + 'static> Journal<W, T> {
         self.trouble.borrow().clone()
     }
 
+    /// The same, for whoever waits for a change of it.
+    #[must_use]
+    pub fn watch_trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
     /// Whether the thread works.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -131,9 +184,54 @@ impl<W: Send + 'static, T: Send + 'static> Journal<W, T> {
 
     /// Writes what waits and ends the thread. To be called where one may block.
     pub fn close(self) {
-        drop(self.entries);
+        drop(self.intake);
         // A panic of it was told when it happened.
         let _ = self.thread.join();
+    }
+}
+
+impl<W, T> Drop for Intake<W, T> {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.there_are.notify_one();
+    }
+}
+
+impl<W, T> Steps<W, T> {
+    fn obstacle(&self, now: Instant) -> Option<String> {
+        let has_stalled = |since: Instant| now.saturating_duration_since(since) >= STALL;
+        match self.since {
+            Some(since) if has_stalled(since) => {
+                Some(format!("the disk has not answered for {} s or more", STALL.as_secs()))
+            }
+            _ if self.entries.len() >= BACKLOG => {
+                Some(format!("{BACKLOG} steps wait for the disk"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<W, T> Waiting<W, T> {
+    /// The next steps, at most so many; none if no more come.
+    fn next(&self, most: usize) -> Option<Vec<Entry<W, T>>> {
+        let is_idle = |steps: &mut Steps<W, T>| steps.entries.is_empty() && !steps.is_closed;
+        let mut steps = self.lock();
+        steps.since = None;
+        let mut steps =
+            self.there_are.wait_while(steps, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let count = steps.entries.len().min(most);
+        let next: Vec<_> = steps.entries.drain(..count).collect();
+        steps.since = (!next.is_empty()).then(Instant::now);
+        (!next.is_empty()).then_some(next)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps<W, T>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,22 +249,21 @@ struct Writer<F, T> {
 }
 
 impl<F, T> Writer<F, T> {
-    fn run<W>(mut self, mut waiting: mpsc::Receiver<Entry<W, T>>)
+    fn run<W>(mut self, waiting: &Waiting<W, T>)
     where
         F: FnMut(&Connection, &W) -> rusqlite::Result<()>,
     {
-        let mut entries = Vec::new();
-        while waiting.blocking_recv_many(&mut entries, COMMIT_STEPS) > 0 {
-            if !self.commit(&entries, &waiting) {
+        while let Some(entries) = waiting.next(COMMIT_STEPS) {
+            if !self.commit(&entries, waiting) {
                 return;
             }
-            self.safe.lock().extend(entries.drain(..).map(|entry| entry.then));
+            self.safe.lock().extend(entries.into_iter().map(|entry| entry.then));
             self.safe.there_are.notify_one();
         }
     }
 
     /// Commits until it has worked; gives up only when nobody waits any more.
-    fn commit<W>(&mut self, entries: &[Entry<W, T>], waiting: &mpsc::Receiver<Entry<W, T>>) -> bool
+    fn commit<W>(&mut self, entries: &[Entry<W, T>], waiting: &Waiting<W, T>) -> bool
     where
         F: FnMut(&Connection, &W) -> rusqlite::Result<()>,
     {
@@ -233,7 +330,7 @@ mod tests {
         let path = dir.path().join("journal.db");
         let journal = journal(&path);
         for number in 0..100 {
-            journal.write(vec![number, number], number).await.unwrap();
+            journal.write(vec![number, number], number).unwrap();
         }
         let mut safe = Vec::new();
         while safe.len() < 100 {
@@ -248,13 +345,67 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_disk_that_does_not_answer_holds_up_nobody_and_loses_nothing() {
+        let (answer, disk) = std::sync::mpsc::channel::<()>();
+        let connection = Connection::open_in_memory().unwrap();
+        let write = move |_: &Connection, _: &usize| {
+            // Until the other end is gone.
+            let _ = disk.recv();
+            Ok(())
+        };
+        let journal = Journal::start("test", connection, write).unwrap();
+        let mut count = 0;
+        while journal.obstacle().is_none() {
+            journal.write(vec![count], count).unwrap();
+            count += 1;
+        }
+        assert!(count >= BACKLOG, "{count}");
+        assert_eq!(journal.obstacle().unwrap(), "4096 steps wait for the disk");
+        // What cannot be refused is taken all the same.
+        journal.write(vec![count], count).unwrap();
+        drop(answer);
+        let mut safe = Vec::new();
+        while safe.len() <= count {
+            safe.extend(journal.safe().await);
+        }
+        assert_eq!(safe, (0..=count).collect::<Vec<_>>());
+        assert_eq!(journal.obstacle(), None);
+    }
+
+    #[test]
+    fn a_disk_that_takes_long_for_one_commit_does_not_answer() {
+        let since = Instant::now();
+        let steps = |since| Steps::<(), ()> { entries: VecDeque::new(), since, is_closed: false };
+        let obstacle = |since: Option<Instant>, now| steps(since).obstacle(now);
+        assert_eq!(obstacle(None, since + STALL), None);
+        assert_eq!(obstacle(Some(since), since + Duration::from_secs(9)), None);
+        let why = obstacle(Some(since), since + STALL).unwrap();
+        assert_eq!(why, "the disk has not answered for 10 s or more");
+    }
+
+    #[test]
+    fn what_waits_is_written_before_the_thread_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        let journal = journal(&path);
+        for number in 0..2000 {
+            journal.write(vec![number], number).unwrap();
+        }
+        journal.close();
+        let reader = Connection::open(&path).unwrap();
+        let count: i64 =
+            reader.query_row("SELECT count(*) FROM numbers", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 2000);
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_tried_again_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.db");
         let journal = journal(&path);
         let other = Connection::open(&path).unwrap();
         other.execute_batch("ALTER TABLE numbers RENAME TO elsewhere").unwrap();
-        journal.write(vec![7], 7).await.unwrap();
+        journal.write(vec![7], 7).unwrap();
         while journal.trouble().is_none() {
             tokio::task::yield_now().await;
         }

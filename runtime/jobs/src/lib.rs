@@ -11,7 +11,7 @@
 //! are pure: no I/O, and the clock is an argument. What happens to them gives a
 //! [`Step`]: what has to be written, and what may be done once it is safe on disk.
 //! [`Journal`] does the writing, many steps in one commit; it is the one part here
-//! that does something. `tests/simulation.rs` has both halves crash at every instant
+//! that does something. `tests/simulation` has both halves crash at every instant
 //! while messages are lost, doubled and reordered.
 //!
 //! How the promises are kept:
@@ -23,6 +23,7 @@
 //!   says that everything below some number is settled; what is below is not taken.
 //!   A job that was under way when its agent died is not run again, but ends as
 //!   interrupted; the controller makes another attempt if the submission wants that.
+//!   What is for any of several nodes goes to another one only while none was given it.
 //! - *One result*: the node keeps it until the controller has it on its disk, and the
 //!   controller takes the first one of each number.
 
@@ -42,7 +43,8 @@ pub use inbox::{
 };
 pub use journal::{Journal, JournalClosed, open_file};
 pub use ledger::{
-    Census, Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Write,
+    Census, Effect, Ledger, NewJob, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission,
+    Stranded, Write,
 };
 pub use schedule::{KeptSchedule, ScheduleError, Timetable};
 

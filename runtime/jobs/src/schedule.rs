@@ -6,15 +6,11 @@ use drover_api::{LastTime, Missed, Schedule, Timestamp};
 use drover_cron::{CronError, CronSchedule};
 use serde::{Deserialize, Serialize};
 
-/// What comes later than this was missed.
+/// A time was missed if it is longer ago than this, or another has come since.
 const ON_TIME: Duration = Duration::from_secs(60);
 
 /// Times that are made up for.
 const MOST_MISSED: usize = 100;
-
-/// Times that are looked at on the way to now; a schedule that missed more begins
-/// anew.
-const MOST_PASSED: usize = 100_000;
 
 /// The shortest time between two submissions.
 const SHORTEST: u64 = 1000;
@@ -91,6 +87,19 @@ impl Timetable {
     }
 }
 
+impl Timetable {
+    /// The last time up to `time`; none if there was none.
+    fn last_until(&self, added: Timestamp, time: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron(cron) => cron.last_until(time),
+            Self::Every(every) => {
+                let passed = time.0.saturating_sub(added.0) / every;
+                (passed > 0).then(|| Timestamp(added.0 + passed * every))
+            }
+        }
+    }
+}
+
 impl KeptSchedule {
     /// The times for which something is to be submitted by now, oldest first.
     #[must_use]
@@ -98,23 +107,23 @@ impl KeptSchedule {
         if self.is_paused {
             return Vec::new();
         }
-        let mut times = Vec::new();
-        let mut time = self.done_until;
-        while let Some(next) = timetable.next_after(self.added, time).filter(|next| *next <= now) {
-            times.push(next);
-            time = next;
-            if times.len() > MOST_PASSED {
-                times.drain(..times.len() - MOST_MISSED);
-                break;
-            }
-        }
-        let on_time = times.iter().filter(|time| now.since(**time) <= ON_TIME).count();
-        let keep = match self.schedule.missed {
-            Missed::Skip => on_time,
-            Missed::Once => on_time.max(1),
-            Missed::All => on_time.max(MOST_MISSED),
+        let most = match self.schedule.missed {
+            Missed::Skip | Missed::Once => 1,
+            Missed::All => MOST_MISSED,
         };
-        times.drain(..times.len().saturating_sub(keep));
+        let mut times = Vec::new();
+        let mut until = now;
+        while times.len() < most {
+            let last = timetable.last_until(self.added, until);
+            let is_due = |last: &Timestamp| *last > self.done_until && *last <= until;
+            let Some(last) = last.filter(is_due) else { break };
+            times.push(last);
+            until = Timestamp(last.0 - 1);
+        }
+        if self.schedule.missed == Missed::Skip {
+            times.retain(|time| now.since(*time) <= ON_TIME);
+        }
+        times.reverse();
         times
     }
 
@@ -187,7 +196,28 @@ mod tests {
             assert!(due.last().is_none_or(|last| *last == 9 * HOUR + 500));
         }
         let (kept, timetable) = every(1000, Missed::All);
-        assert_eq!(due(&kept, &timetable, 1_000_000_000).len(), MOST_MISSED);
+        let missed = due(&kept, &timetable, 1_000_000_000);
+        assert_eq!((missed.len(), missed.last()), (MOST_MISSED, Some(&999_999_500)));
+    }
+
+    #[test]
+    fn of_those_that_come_together_all_but_the_last_were_missed() {
+        for (missed, count) in [(Missed::Skip, 1), (Missed::Once, 1), (Missed::All, 30)] {
+            let (kept, timetable) = every(1000, missed);
+            let due = due(&kept, &timetable, 30_600);
+            assert_eq!((due.len(), due.last()), (count, Some(&30_500)), "{missed:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_pattern_that_was_missed_for_a_year_the_last_times_count() {
+        let (mut kept, _) = every(1000, Missed::All);
+        kept.schedule.every_ms = None;
+        kept.schedule.cron = Some("* * * * * *".to_owned());
+        let timetable = Timetable::of(&kept.schedule).unwrap();
+        let year = 365 * 24 * HOUR;
+        let missed = due(&kept, &timetable, year);
+        assert_eq!((missed.len(), missed.last()), (MOST_MISSED, Some(&year)));
     }
 
     #[test]

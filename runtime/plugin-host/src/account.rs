@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Limits;
+use crate::denials::Denials;
 use crate::job::Outcome;
 use crate::notice::Notice;
 use crate::quarantine::{Quarantine, Sentence};
@@ -35,6 +36,7 @@ pub struct KeptQuarantine {
 /// The account of one plugin, kept while the host runs.
 pub(crate) struct Account {
     terms: RwLock<Arc<Terms>>,
+    denials: Arc<Denials>,
     name: Arc<str>,
     start: Instant,
     /// The same on the clock.
@@ -54,6 +56,7 @@ impl Account {
     pub(crate) fn new(name: Arc<str>, limits: Limits) -> Self {
         Self {
             terms: RwLock::new(Arc::new(Terms::new(limits))),
+            denials: Arc::default(),
             name,
             start: Instant::now(),
             started: Timestamp::now(),
@@ -64,6 +67,11 @@ impl Account {
     /// What jobs run on that begin now.
     pub(crate) fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The calls that were denied to it.
+    pub(crate) fn denials(&self) -> &Arc<Denials> {
+        &self.denials
     }
 
     /// Has jobs that begin later run within these limits of the plugin.

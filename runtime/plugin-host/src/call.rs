@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::children::Children;
+use crate::denials::Denials;
 use crate::failure::plain;
 use crate::feed::Feed;
 use crate::imports::Ends;
@@ -33,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) streams: Ends,
     /// What it may touch: nothing while a plugin describes itself.
     pub(crate) allowance: Arc<Allowance>,
+    /// Where it is counted what it may not.
+    pub(crate) denials: Arc<Denials>,
     /// None: it may run for ever.
     pub(crate) deadline: Option<Instant>,
     pub(crate) progress: Option<mpsc::Sender<Value>>,
@@ -61,6 +64,7 @@ impl Call {
             data: Vec::new(),
             streams: Ends::default(),
             allowance: Arc::default(),
+            denials: Arc::default(),
             deadline: Some(deadline),
             progress: None,
             cancellation: Cancellation::new(CancellationToken::new()),
@@ -83,6 +87,7 @@ impl Call {
         Witness {
             job: self.job.clone(),
             plugin: Arc::clone(&self.plugin),
+            denials: Arc::clone(&self.denials),
             log: self.log.clone(),
             said: self.said.clone(),
         }
@@ -134,14 +139,16 @@ async fn say(
 pub(crate) struct Witness {
     job: String,
     pub(crate) plugin: Arc<str>,
+    denials: Arc<Denials>,
     log: Option<Log>,
     said: Option<mpsc::Sender<Said>>,
 }
 
 impl Witness {
-    /// Notes a call that was denied, and why if that is not plain, where the
-    /// job's log and the host's have it.
+    /// Counts a call that was denied, and notes it, and why if that is not plain,
+    /// where the job's log and the host's have it.
     pub(crate) async fn denied(&self, call: &str, argument: &str, reason: Option<&str>) {
+        self.denials.count(call);
         let argument = plain(cut(argument, 256));
         let reason = reason.map(|reason| plain(cut(reason, 512)));
         tracing::warn!(

@@ -125,6 +125,8 @@ impl Compiler {
         let mut child = Command::new(&self.command.program)
             .args(&self.command.args)
             .args([input, output])
+            // It needs nothing of it, and there can be secrets.
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

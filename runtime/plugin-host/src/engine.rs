@@ -13,6 +13,7 @@ use wasmtime::{
 };
 
 use crate::Limits;
+use crate::threads::MOST_REMAINS;
 
 /// The version that compiled code is bound to. Wasmtime on its own compares
 /// the major version only, and would go on to run code of a compiler whose
@@ -145,7 +146,7 @@ pub(crate) fn service_slots(component: &Component) -> u32 {
 /// and for parsers of log lines: a slot of the pool takes memory although nobody
 /// uses it, so those are sized by what most are made of.
 fn pool(kind: Kind, limits: &Limits) -> PoolingAllocationConfig {
-    let jobs = limits.running_jobs.saturating_add(DESCRIBING_INSTANCES);
+    let jobs = limits.running_jobs.saturating_add(DESCRIBING_INSTANCES + MOST_REMAINS);
     let kept = limits.services.saturating_add(PARSING_INSTANCES);
     let instances = jobs.saturating_add(kept);
     // A function of the host that is waited for has the stack of its own, beside

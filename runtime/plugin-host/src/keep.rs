@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drover_schema::{Schema, SchemaError};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::plugin::chain;
 
 /// The longest key, in bytes; see `wit/state.wit`.
 const KEY: usize = 512;
@@ -20,13 +23,29 @@ const REMEMBERED: (usize, usize) = (64, 4 << 10);
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
+const SCHEMA: Schema =
+    Schema { name: "what a plugin keeps", steps: SCHEMAS, unnumbered: is_perhaps_half_made };
+
+/// Versions of the schema, each made from the one before. The first takes what it
+/// finds: before there were numbers, a table was made at a time.
+const SCHEMAS: &[&str] = &["
     CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS usage (bytes INTEGER NOT NULL);
     INSERT INTO usage SELECT 0 WHERE NOT EXISTS (SELECT * FROM usage);
-";
+"];
+
+fn is_perhaps_half_made(_: &Connection) -> rusqlite::Result<usize> {
+    Ok(0)
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
 
 /// Why nothing was done.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,17 +93,16 @@ impl Keeps {
         if let Some(keep) = open.get(plugin) {
             return Ok(Arc::clone(keep));
         }
-        let failed = |error: &dyn std::fmt::Display| {
-            KeepError::Failed(format!("cannot open {}: {error}", self.directory.display()))
+        let path = self.directory.join(format!("{plugin}.db"));
+        let failed = |error: &dyn std::error::Error| {
+            KeepError::Failed(format!("cannot open {}: {}", path.display(), chain(error)))
         };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.directory)
             .map_err(|error| failed(&error))?;
-        let keep = Keep::open(&self.directory.join(format!("{plugin}.db")))
-            .map_err(|error| failed(&error))?;
-        let keep = Arc::new(keep);
+        let keep = Arc::new(Keep::open(&path).map_err(|error| failed(&error))?);
         open.insert(plugin.to_owned(), Arc::clone(&keep));
         Ok(keep)
     }
@@ -97,10 +115,11 @@ impl Keeps {
 }
 
 impl Keep {
-    fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+        SCHEMA.bring_up(&mut connection, path)?;
         let version = version(&connection)?;
         Ok(Self(Mutex::new(Open { connection, remembered: HashMap::new(), version })))
     }
@@ -380,6 +399,46 @@ mod tests {
             assert_eq!(keep.set(key, b"", ROOM), Err(KeepError::InvalidKey));
             assert_eq!(keep.get(key), Err(KeepError::InvalidKey));
         }
+    }
+
+    #[test]
+    fn what_every_earlier_version_left_is_there() {
+        for dump in [include_str!("../tests/schemas/state-0.sql"), HALF_MADE] {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("a.db");
+            Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+            let keep = Keeps::new(directory.path().to_owned()).of("a").unwrap();
+            if dump != HALF_MADE {
+                assert_eq!(keep.keys("", None).unwrap(), ["seen/1", "seen/2"]);
+                assert_eq!(keep.get("seen/2").unwrap().unwrap(), [0, 255]);
+                // What it takes is known still.
+                let room = 2 * (6 + 2 + ENTRY);
+                assert_eq!(keep.set("seen/3", b"", room), Err(KeepError::NoRoom));
+            }
+            keep.set("seen/2", b"22", ROOM).unwrap();
+            let number = "SELECT user_version FROM pragma_user_version";
+            let number: i64 =
+                keep.lock().connection.query_row(number, [], |row| row.get(0)).unwrap();
+            assert_eq!(number, SCHEMA.version() as i64);
+        }
+    }
+
+    /// Of a host that ended while it made the file.
+    const HALF_MADE: &str =
+        "CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+
+    #[test]
+    fn what_a_later_version_has_written_is_refused_and_stays() {
+        let directory = TempDir::new().unwrap();
+        keep(&directory).set("k", b"v", ROOM).unwrap();
+        let path = directory.path().join("state/a.db");
+        let other = Connection::open(&path).unwrap();
+        other.pragma_update(None, "user_version", SCHEMA.version() as i64 + 1).unwrap();
+        let keeps = Keeps::new(directory.path().join("state"));
+        let Err(KeepError::Failed(message)) = keeps.of("a") else { panic!("it was opened") };
+        assert!(message.contains("a later version of drover has written"), "{message}");
+        other.pragma_update(None, "user_version", SCHEMA.version() as i64).unwrap();
+        assert_eq!(keeps.of("a").unwrap().get("k").unwrap().unwrap(), b"v");
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod children;
 mod compile;
 mod compiler;
 mod component;
+mod denials;
 mod describe;
 mod deserialize;
 mod directory;

@@ -112,6 +112,7 @@ impl Host {
         let log = Log::default();
         let call = Call {
             allowance,
+            denials: Arc::clone(plugin.account.denials()),
             log: Some(log.clone()),
             ..Call::describe(plugin.name.clone(), deadline)
         };

@@ -28,6 +28,7 @@ use crate::plugin::{Loaded, LoadedOperation};
 use crate::queue::{Entrance, Turns};
 use crate::share;
 use crate::terms::Bounds;
+use crate::threads::Remnant;
 use crate::watch::Watch;
 
 /// A job whose plugin and operation exist.
@@ -69,6 +70,12 @@ pub(crate) struct Remains {
     turns: Option<Turns>,
 }
 
+impl Remnant for Remains {
+    fn let_go(&mut self) {
+        self.turns = None;
+    }
+}
+
 impl Run {
     /// Waits for the job's turn and runs it, unless something ends it before.
     pub(crate) async fn perform(self) -> (Outcome, Remains) {
@@ -97,6 +104,7 @@ impl Run {
                     data: job.data,
                     streams: job.streams.into(),
                     allowance,
+                    denials: Arc::clone(plugin.account.denials()),
                     deadline,
                     progress: job.progress,
                     cancellation: cancellation.clone(),

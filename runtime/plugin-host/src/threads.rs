@@ -6,6 +6,8 @@
 //! asked for, also while it waits for an answer: one piece at a time, and only
 //! until it has computed for longer than a short job does, which is seen at the
 //! next tick of the epoch at the latest. The rest of it runs here.
+//!
+//! What remains of it is cleared away here too, some pieces at a time.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,7 +15,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,13 @@ use crate::pace::SHORT;
 /// Threads for work that blocks: reading files and `/proc`.
 const BLOCKING_THREADS: usize = 16;
 
+/// How long remains may lie until they are cleared away together: to wake somebody for
+/// each takes longer than to clear it away.
+const COLLECTED: Duration = Duration::from_millis(2);
+
+/// Remains that may lie there at once, as they hold memory and places of the pool.
+pub(crate) const MOST_REMAINS: u32 = 8;
+
 /// A tokio runtime of its own and the tasks on it.
 pub(crate) struct Threads {
     runtime: Option<Runtime>,
@@ -35,7 +44,18 @@ pub(crate) struct Threads {
     stopping: CancellationToken,
     /// One permit, for the one who works on a caller's thread.
     outside: Semaphore,
+    remains: Arc<Remains>,
 }
+
+/// What work has left when its output is known.
+pub(crate) trait Remnant: Send + 'static {
+    /// Gives back at once what others wait for.
+    fn let_go(&mut self);
+}
+
+/// What is left until somebody clears it away.
+#[derive(Default)]
+struct Remains(Mutex<Vec<Box<dyn Remnant>>>);
 
 /// Where work begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +86,7 @@ impl Threads {
             tasks: Mutex::default(),
             stopping: CancellationToken::new(),
             outside: Semaphore::new(1),
+            remains: Arc::default(),
         })
     }
 
@@ -79,7 +100,7 @@ impl Threads {
     ///
     /// None if the threads take no more work, or `work` panicked. If the
     /// returned future is dropped, `work` is dropped as well.
-    pub(crate) async fn run<T: Send + 'static, R: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static, R: Remnant>(
         &self,
         work: impl Future<Output = (T, R)> + Send + 'static,
         start: Start,
@@ -89,9 +110,10 @@ impl Threads {
             && let ControlFlow::Break(ended) = self.begin_outside(work.as_mut()).await
         {
             let Ended { output: (output, remains), has_waited } = ended?;
-            // To wake somebody is worth it where the caller was woken as well.
-            if has_waited {
-                self.spawn(async move { drop(remains) });
+            // Who did not wait takes less time than it takes to leave it to others.
+            match has_waited {
+                true => self.leave(Box::new(remains)),
+                false => drop(remains),
             }
             return Some(output);
         }
@@ -144,6 +166,22 @@ impl Threads {
         .await
     }
 
+    /// Has remains cleared away on these threads, soon.
+    fn leave(&self, mut remains: Box<dyn Remnant>) {
+        remains.let_go();
+        if self.remains.push(remains) {
+            let (left, stopping) = (Arc::clone(&self.remains), self.stopping.clone());
+            let clearing = async move {
+                // Over at once when these threads end, and that is what it is for.
+                let _ = timeout(COLLECTED, stopping.cancelled()).await;
+                left.clear();
+            };
+            if self.spawn(clearing).is_none() {
+                self.remains.clear();
+            }
+        }
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<()> {
         let runtime = self.runtime.as_ref()?;
         let mut tasks = self.tasks();
@@ -183,6 +221,31 @@ impl Threads {
     }
 }
 
+impl Remnant for () {
+    fn let_go(&mut self) {}
+}
+
+impl Remains {
+    /// Whether these are the first, which somebody has to see to. Those that are too
+    /// many are dropped at once.
+    fn push(&self, remains: Box<dyn Remnant>) -> bool {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() < MOST_REMAINS as usize {
+            left.push(remains);
+            return left.len() == 1;
+        }
+        drop(left);
+        drop(remains);
+        false
+    }
+
+    fn clear(&self) {
+        let left = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        // Apart from the lock, as it takes its time.
+        drop(left);
+    }
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stopping.cancel();
@@ -219,6 +282,44 @@ mod tests {
         let long = where_it_ends(1, 2 * SHORT);
         assert_ne!(threads.run(long, Start::WithCaller).await, Some(caller));
         assert_ne!(threads.run(short(), Start::Here).await, Some(caller));
+    }
+
+    /// Tells who drops it.
+    struct Told(std::sync::mpsc::Sender<ThreadId>);
+
+    impl Remnant for Told {
+        fn let_go(&mut self) {}
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.send(current().id());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_remains_of_those_who_waited_is_cleared_away_by_others() {
+        let threads = Threads::start(1).unwrap();
+        let (sender, dropped) = std::sync::mpsc::channel();
+        let work = |yields| {
+            let sender = sender.clone();
+            async move { (where_it_ends(yields, Duration::ZERO).await, Told(sender)) }
+        };
+        threads.run(work(0), Start::WithCaller).await.unwrap();
+        assert_eq!(dropped.try_recv(), Ok(current().id()), "this one has not waited");
+        for _ in 0..3 {
+            threads.run(work(1), Start::WithCaller).await.unwrap();
+        }
+        for _ in 0..3 {
+            let by = dropped.recv_timeout(Duration::from_secs(30)).unwrap();
+            assert_ne!(by, current().id());
+        }
+        let many = 2 * MOST_REMAINS as usize;
+        for _ in 0..many {
+            threads.run(work(1), Start::WithCaller).await.unwrap();
+        }
+        threads.stop(Duration::from_secs(30)).await;
+        assert_eq!(dropped.try_iter().count(), many, "nothing lies there");
     }
 
     #[tokio::test]

@@ -77,8 +77,10 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct SerialQueue {
-    /// Who is in the line or at its turn.
-    first: Option<Key>,
+    /// Who is in the line or at its turn: one, or more of those that were adopted. An
+    /// agent that was killed leaves one that has ended, whose end nobody was told, and
+    /// the next one that runs.
+    ahead: Vec<Key>,
     /// Can hold keys of jobs that have ended.
     waiting: VecDeque<Key>,
 }
@@ -139,7 +141,7 @@ impl Scheduler {
             self.turns += usize::from(entry.counts);
         }
         if let Some(queue) = queue {
-            self.queues.entry(queue).or_default().first.get_or_insert(key);
+            self.queues.entry(queue).or_default().ahead.push(key);
         }
         (key, self.work(vec![(key, Event::Adopted { run, ran_for })].into(), now))
     }
@@ -164,7 +166,7 @@ impl Scheduler {
             entry.place = Place::AtTurn;
             self.turns += usize::from(entry.counts);
             if let Some(queue) = queue {
-                self.queues.entry(queue).or_default().first.get_or_insert(key);
+                self.queues.entry(queue).or_default().ahead.push(key);
             }
         }
         (key, actions.into_iter().map(|action| (key, action)).collect())
@@ -364,8 +366,8 @@ impl Scheduler {
             self.turns -= usize::from(entry.counts);
         }
         let Some(name) = entry.queue.clone() else { return };
-        if let Some(queue) = self.queues.get_mut(&name).filter(|queue| queue.first == Some(key)) {
-            queue.first = None;
+        if let Some(queue) = self.queues.get_mut(&name) {
+            queue.ahead.retain(|ahead| *ahead != key);
             self.call_first(&name);
         }
     }
@@ -373,13 +375,13 @@ impl Scheduler {
     /// Sends the first of a serial queue into the line, if nobody is there.
     fn call_first(&mut self, name: &str) {
         let Some(queue) = self.queues.get_mut(name) else { return };
-        while queue.first.is_none() {
+        while queue.ahead.is_empty() {
             let Some(key) = queue.waiting.pop_front() else {
                 self.queues.remove(name);
                 return;
             };
             if self.jobs.get(&key).is_some_and(|entry| entry.place == Place::InLine) {
-                queue.first = Some(key);
+                queue.ahead.push(key);
                 self.line.push_back(key);
             }
         }

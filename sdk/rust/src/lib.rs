@@ -167,6 +167,7 @@ pub mod feed;
 pub mod guide {}
 pub mod http;
 pub mod job;
+mod json;
 pub mod lines;
 pub mod log;
 pub mod metrics;
@@ -182,6 +183,7 @@ pub mod testing;
 pub use binary::Binary;
 pub use drover_sdk_macros::{data, plugin, service, task};
 pub use failure::{Failure, OrFail};
+pub use json::Json;
 pub use plugin::{Description, Kind, Plugin, RunError};
 pub use {schemars, serde, serde_json};
 

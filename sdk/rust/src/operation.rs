@@ -80,7 +80,7 @@ pub fn decode<T: DeserializeOwned>(arguments: &str) -> Result<T, Error> {
 ///
 /// If JSON has no way to write the answer, such as a map whose keys are lists.
 pub fn encode(answer: impl Answer) -> Result<String, Error> {
-    serde_json::to_string(&answer).map_err(|error| {
+    answer.into_json().map_err(|error| {
         let message = format!("the answer cannot be written as JSON: {error}");
         Error::Failed(Failure::new("unwritable-answer", message))
     })
@@ -112,10 +112,21 @@ impl<T: DeserializeOwned + JsonSchema> Argument for T {}
     label = "no caller can receive this",
     note = "if the type is your own, put `#[drover_sdk::data]` on it and on the types of its fields"
 )]
-pub trait Answer: Serialize + JsonSchema {}
+pub trait Answer: JsonSchema {
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// If JSON has no way to write it.
+    fn into_json(self) -> Result<String, serde_json::Error>;
+}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + JsonSchema> Answer for T {}
+impl<T: Serialize + JsonSchema> Answer for T {
+    fn into_json(self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self)
+    }
+}
 
 /// A `Result`, also one behind an alias such as `io::Result`.
 #[diagnostic::on_unimplemented(

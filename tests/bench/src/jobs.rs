@@ -7,7 +7,7 @@ mod nodes;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use drover_api::{JobList, JobState};
+use drover_api::{JobList, JobState, Timestamp};
 
 use crate::latency::{self, Samples, median};
 use crate::progress::step;
@@ -137,6 +137,7 @@ async fn list(inputs: &Inputs, plan: &Plan, dir: &std::path::Path) -> anyhow::Re
         ("node", JobList { node: Some(drover_api::NodeId::new(1, 7)), ..everything() }),
         ("command", JobList { cmd: Some(SIMULATED.to_owned()), ..everything() }),
         ("submitter", JobList { by: Some("nobody".to_owned()), ..everything() }),
+        ("time", JobList { since: Some(Timestamp::now()), ..everything() }),
     ] {
         let mut milliseconds = Vec::new();
         for _ in 0..LISTS {

@@ -58,6 +58,10 @@ use machine::Machine;
 use progress::step;
 use report::Report;
 
+/// The program's, also for those that it is compared with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Drover beside what it is compared with.
 #[derive(Debug, Parser)]
 struct Cli {

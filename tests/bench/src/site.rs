@@ -23,6 +23,15 @@ const LISTENING: &str = "listening on ";
 /// What the agent's log says once for each plugin.
 const PLUGIN_LOADED: &str = "plugin loaded";
 
+/// What it says once for each plugin that is not.
+const PLUGIN_REFUSED: &str = "plugin refused";
+
+/// What the built-in plugins need to be loaded.
+const GRANTS: &str = concat!(
+    "[sysinfo]\nsysinfo = true\n\n",
+    include_str!("../../../plugins/container/grants/read-only.toml")
+);
+
 /// What the agent's log says when it has joined.
 const JOINED: &str = "joined";
 
@@ -156,8 +165,10 @@ impl Site {
         // The plugins come first, unless they take long to compile.
         let (mut missing, mut has_joined) = (plugins, false);
         loop {
-            let is_step = |line: &str| line.contains(PLUGIN_LOADED) || line.contains(JOINED);
+            let steps = [PLUGIN_LOADED, PLUGIN_REFUSED, JOINED];
+            let is_step = |line: &str| steps.iter().any(|step| line.contains(step));
             let line = program.line("that it has joined with its plugins", is_step).await?;
+            ensure!(!line.text.contains(PLUGIN_REFUSED), "{}", line.text);
             if line.text.contains(PLUGIN_LOADED) {
                 missing = missing.saturating_sub(1);
             } else {
@@ -276,8 +287,7 @@ fn copy_plugins(plugins: &[PathBuf], to: &Path) -> anyhow::Result<()> {
             format!("cannot copy {}: `cargo xtask bench` builds it", plugin.display())
         })?;
     }
-    std::fs::write(to.with_file_name("grants.toml"), "[sysinfo]\nsysinfo = true\n")
-        .context("cannot write the grants")
+    std::fs::write(to.with_file_name("grants.toml"), GRANTS).context("cannot write the grants")
 }
 
 fn write_config<C: Serialize>(dir: &Path, program: &str, config: &C) -> anyhow::Result<PathBuf> {

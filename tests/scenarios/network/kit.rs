@@ -146,7 +146,7 @@ impl Network {
     }
 }
 
-pub(crate) const PASSWORD: &str = "correct horse battery";
+const PASSWORD: &str = "correct horse battery";
 
 /// The address of this host that others see, or loopback if there is none.
 fn outward_address() -> IpAddr {

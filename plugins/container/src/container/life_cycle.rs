@@ -1,11 +1,11 @@
 //! From the creation of a container to its removal.
 
-use drover_sdk::{Failure, data, task};
+use drover_sdk::{Failure, Json, data, task};
 use serde_json::{Map, Value, json};
 
 use super::{Change, container_path, details};
 use crate::description::{self, Attachment, Description, Restart};
-use crate::engine::{Engine, Passed, failure, path};
+use crate::engine::{Engine, failure, path};
 use crate::models::Created;
 
 /// Creates a container, without starting it.
@@ -246,7 +246,7 @@ pub(crate) fn update(
     /// Everything else, in the engine's own form.
     #[serde(default)]
     engine: Map<String, Value>,
-) -> Result<Passed<Updated>, Failure> {
+) -> Result<Json<Updated>, Failure> {
     let described = Description {
         memory,
         memory_swap,
@@ -279,7 +279,7 @@ pub(crate) fn update_with(
     engine: &Engine,
     container: &str,
     body: &Map<String, Value>,
-) -> Result<Passed<Updated>, Failure> {
+) -> Result<Json<Updated>, Failure> {
     let what = format!("update container {container}");
     engine.post(container_path(container, "/update")?, what).json(body)?.send()?.pass()
 }

@@ -7,7 +7,7 @@ use drover_sdk::{Failure, data, job, task};
 use serde_json::value::RawValue;
 
 use super::container_path;
-use crate::engine::{Engine, Passed, Sent, broken_off, failure};
+use crate::engine::{Engine, Sent, broken_off, failure};
 use crate::models::{Anything, ContainerSummary};
 
 /// How many containers are measured at the same time: an engine takes a second for
@@ -56,7 +56,8 @@ pub(crate) struct Usage {
     container: String,
     /// The engine's measurements: `cpu_stats`, `memory_stats`, `blkio_stats`,
     /// `networks`, `pids_stats`.
-    stats: Passed<Anything>,
+    #[schemars(with = "Anything")]
+    stats: Box<RawValue>,
 }
 
 fn running(engine: &Engine) -> Result<Vec<String>, Failure> {
@@ -83,7 +84,7 @@ impl<'a> Measuring<'a> {
         let Self { container, sent } = self;
         // An engine has nothing to say of a container that ends while it is measured.
         let gone = || format!("cannot measure container {container}: it is gone");
-        let stats = sent.reply()?.pass_any()?;
+        let stats = sent.reply()?.part()?;
         let stats = stats.ok_or_else(|| Failure::new(failure::NOT_FOUND, gone()))?;
         Ok(Usage { container, stats })
     }

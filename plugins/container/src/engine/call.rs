@@ -5,16 +5,16 @@ use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use drover_sdk::Failure;
 use drover_sdk::channel::Channel;
 use drover_sdk::http::{Incoming, Response, Upload};
+use drover_sdk::{Failure, Json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::messages::Messages;
 use super::transport::{self, Request};
-use super::{Engine, Passed, failure, path, version};
+use super::{Engine, failure, path, version};
 
 /// The longest refusal that is read, in bytes.
 const REFUSAL: u64 = 64 << 10;
@@ -201,16 +201,20 @@ impl Reply {
         serde_json::from_str(&body).map_err(|error| nonsense(&what, &error))
     }
 
-    /// Passes an answer on.
-    pub(crate) fn pass<T>(self) -> Result<Passed<T>, Failure> {
+    /// Passes an answer on as the operation's: the host sees whether it is JSON.
+    pub(crate) fn pass<T>(self) -> Result<Json<T>, Failure> {
         let (json, what) = self.text()?;
-        passed(json, &what)
+        match is_whole(&json) {
+            true => Ok(Json::new(json)),
+            false => Err(nonsense(&what, &"it is no whole JSON")),
+        }
     }
 
-    /// Passes an answer on; none if it is empty.
-    pub(crate) fn pass_any<T>(self) -> Result<Option<Passed<T>>, Failure> {
+    /// An answer that becomes a part of the operation's; none if it is empty.
+    pub(crate) fn part(self) -> Result<Option<Box<RawValue>>, Failure> {
         let (json, what) = self.text()?;
-        (!json.is_empty()).then(|| passed(json, &what)).transpose()
+        let part = (!json.is_empty()).then(|| RawValue::from_string(json)).transpose();
+        part.map_err(|error| nonsense(&what, &error))
     }
 
     /// The bytes of the answer, unless there are more than `limit`.
@@ -244,14 +248,17 @@ impl Reply {
     fn text(self) -> Result<(String, String), Failure> {
         let what = self.what.clone();
         let text = String::from_utf8(self.bytes(ANSWER)?);
-        Ok((text.map_err(|error| nonsense(&what, &error))?, what))
+        let mut text = text.map_err(|error| nonsense(&what, &error))?;
+        // An engine ends its answers with a line end.
+        text.truncate(text.trim_end().len());
+        Ok((text, what))
     }
 }
 
-fn passed<T>(mut json: String, what: &str) -> Result<Passed<T>, Failure> {
-    // An engine ends its answers with a line end.
-    json.truncate(json.trim_end().len());
-    RawValue::from_string(json).map(Passed::new).map_err(|error| nonsense(what, &error))
+/// Whether a text that ought to be JSON was not cut off, nor is a page for people.
+fn is_whole(json: &str) -> bool {
+    let ends = (json.as_bytes().first(), json.as_bytes().last());
+    json == "null" || matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 /// The engine ended its answer too early.

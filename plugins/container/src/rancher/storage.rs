@@ -53,7 +53,7 @@ pub(super) fn pull(engine: &Engine, event: &Event) -> Result<Value, Failure> {
     if !is_cached || image_id(engine, &image)?.is_none() {
         pull_with_progress(engine, event, &image, None)?;
     }
-    let details: Value = serde_json::to_value(inspect_image(engine, &image)?)?;
+    let details: Value = inspect_image(engine, &image)?.read()?;
     Ok(json!({ "fields": { "dockerImage": details } }))
 }
 

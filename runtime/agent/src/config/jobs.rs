@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
+use super::rules::Rule;
 
 /// Durable jobs, which the node writes down before it says to have them: `[jobs]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

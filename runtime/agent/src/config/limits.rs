@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use drover_plugin_host::{LimitOverrides, Patience};
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, duration_text};
+use super::rules::{Rule, duration_text};
 
 /// What jobs may use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

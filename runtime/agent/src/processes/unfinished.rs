@@ -12,14 +12,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use drover_api::JobId;
 use drover_logs::Unfinished;
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use serde::{Deserialize, Serialize};
 
 use super::Live;
 use super::listener::Heard;
 
-/// The version of the file.
-const VERSION: u32 = 1;
+const FORMAT: Format = Format { name: "the output that had begun", steps: &[] };
 
 /// What has begun, of standard output and standard error.
 pub(super) type Begun = [Option<Unfinished>; 2];
@@ -51,7 +50,7 @@ struct Contents {
 impl AllBegun {
     /// Takes what the agent before has left. Blocks.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let all = match drover_snapshot::read::<Contents>(&path, VERSION)? {
+        let all = match FORMAT.read::<Contents>(&path)? {
             Found::Whole(contents) => {
                 // It would be there twice if it were taken again.
                 std::fs::remove_file(&path)?;
@@ -109,7 +108,7 @@ impl AllBegun {
         if all.jobs.is_empty() && all.earlier.is_empty() {
             return Ok(());
         }
-        drover_snapshot::replace(&self.path, VERSION, &all)
+        FORMAT.replace(&self.path, &all)
     }
 
     fn all(&self) -> MutexGuard<'_, Contents> {

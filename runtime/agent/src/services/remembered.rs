@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use serde::{Deserialize, Serialize};
 
 use super::ServiceSpec;
 
-/// The version of the file.
-const VERSION: u32 = 1;
+const FORMAT: Format = Format { name: "the services that were started", steps: &[] };
 
 /// By name.
 pub(super) type Specs = BTreeMap<String, ServiceSpec>;
@@ -34,7 +33,7 @@ impl Remembered {
     /// Reads the file; one that is missing is empty, one that is damaged is put
     /// aside.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let services = match drover_snapshot::read::<Contents>(&path, VERSION)? {
+        let services = match FORMAT.read::<Contents>(&path)? {
             Found::Whole(contents) => contents.services,
             Found::Nothing => Specs::new(),
             Found::PutAside(aside) => {
@@ -65,7 +64,7 @@ impl Remembered {
         }
         let (path, contents) = (self.path.clone(), Contents { services });
         let written = tokio::task::spawn_blocking(move || {
-            drover_snapshot::replace(&path, VERSION, &contents)?;
+            FORMAT.replace(&path, &contents)?;
             Ok::<_, io::Error>(contents.services)
         });
         self.services = written.await.map_err(io::Error::other)??;

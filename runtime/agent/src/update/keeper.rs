@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drover_api::{
@@ -18,7 +18,7 @@ use drover_api::{
 };
 use drover_plugin_host::{Host, Staged};
 use drover_signing::{ContentHash, Statement};
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use drover_update::{
     AskError, Effect, Event, Files, Record, Stage, Step, Version, ask, go_back, revert, step,
 };
@@ -38,8 +38,8 @@ mod concerns;
 mod program;
 mod telling;
 
-/// The version of the records' files.
-pub(crate) const VERSION: u32 = 1;
+/// The record of a plugin, or of the agent's own program.
+pub(crate) const RECORD: Format = Format { name: "the versions that were pushed", steps: &[] };
 
 /// How long a program is watched that somebody goes back to, in milliseconds.
 const WATCH_MS: u64 = 20_000;
@@ -85,6 +85,8 @@ struct Plugin {
     followers: Vec<Follower>,
     /// Why the active version does not serve.
     trouble: Option<String>,
+    /// When somebody asked for an update last, since this agent's start.
+    asked: Option<Instant>,
 }
 
 /// Work of which there is one at a time.
@@ -169,7 +171,7 @@ fn read_all(dir: &Path) -> io::Result<BTreeMap<String, Plugin>> {
             continue;
         };
         let files = files_of(dir, &name);
-        let record = match drover_snapshot::read::<Record>(&files.record(), VERSION)? {
+        let record = match RECORD.read::<Record>(&files.record())? {
             Found::Whole(record) => record,
             Found::Nothing => continue,
             Found::PutAside(aside) => {
@@ -202,6 +204,7 @@ impl Plugin {
             fetched: 0,
             followers: Vec::new(),
             trouble: None,
+            asked: None,
         }
     }
 
@@ -268,7 +271,7 @@ impl Keeper {
                     Err(error) => return Err(error).context("an update panicked"),
                 },
                 Some(arrival) = self.arrivals.1.recv() => self.arrived(&arrival),
-                Some(statement) = statements.recv() => self.take_statement(&node, statement).await,
+                Some(statement) = statements.recv() => self.take_heard(&node, statement).await,
                 Ok(()) = revision.changed() => self.look(),
             }
         }
@@ -279,6 +282,7 @@ impl Keeper {
             Request::Update { name, request, reply } => {
                 let hash = request.version.hash;
                 let step = self.check(&name).and_then(|plugin| {
+                    plugin.asked = Some(Instant::now());
                     ask(&plugin.record, *request, Timestamp::now()).map_err(|error| refused(&error))
                 });
                 self.accept(node, &name, Some(hash), step, reply).await;
@@ -312,7 +316,7 @@ impl Keeper {
     }
 
     /// The plugin of that name, which need not be known yet.
-    fn check(&mut self, name: &str) -> Result<&Plugin, JobError> {
+    fn check(&mut self, name: &str) -> Result<&mut Plugin, JobError> {
         let invalid = |reason: String| JobError::new(ErrorCode::InvalidArguments, reason);
         match name {
             OWN_PROGRAM => self.check_own()?,
@@ -545,7 +549,7 @@ async fn write(files: &Files, record: &Record) -> io::Result<()> {
     let (files, record) = (files.clone(), record.clone());
     let written = spawn_blocking(move || {
         files.make().map_err(io::Error::other)?;
-        drover_snapshot::replace(&files.record(), VERSION, &record)
+        RECORD.replace(&files.record(), &record)
     });
     written.await.map_err(io::Error::other)?
 }

@@ -3,7 +3,7 @@
 //! known without an operator, and nobody can pass off what was current before.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drover_api::procedures;
 use drover_signing::Statement;
@@ -20,8 +20,15 @@ use super::work::{Means, in_words};
 /// at moments of their own.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// What the controller has stated.
+pub(super) struct Heard {
+    pub(super) statement: Statement,
+    /// Whatever was pushed before this is in it.
+    pub(super) asked: Instant,
+}
+
 /// Tells every fresh statement. Goes on until it is dropped.
-pub(super) async fn hear(means: Arc<Means>, tell: mpsc::Sender<Statement>) {
+pub(super) async fn hear(means: Arc<Means>, tell: mpsc::Sender<Heard>) {
     let link = means.delivery.linked().await;
     loop {
         match subscribe(&link) {
@@ -38,7 +45,7 @@ fn subscribe(link: &Link) -> Option<Subscription> {
 
 /// Asks for the statement with each session and each event, until the subscription
 /// is over.
-async fn follow(means: &Arc<Means>, mut changes: Subscription, tell: &mpsc::Sender<Statement>) {
+async fn follow(means: &Arc<Means>, mut changes: Subscription, tell: &mpsc::Sender<Heard>) {
     let mut status = changes.watch();
     status.mark_changed();
     loop {
@@ -66,7 +73,8 @@ async fn follow(means: &Arc<Means>, mut changes: Subscription, tell: &mpsc::Send
 }
 
 /// Takes the statement as it is now.
-async fn take(means: &Arc<Means>, tell: &mpsc::Sender<Statement>) {
+async fn take(means: &Arc<Means>, tell: &mpsc::Sender<Heard>) {
+    let asked = Instant::now();
     let statement = match means.delivery.statement().await {
         Ok(statement) => statement,
         // A controller without a statement has told nothing yet.
@@ -81,7 +89,7 @@ async fn take(means: &Arc<Means>, tell: &mpsc::Sender<Statement>) {
         if trust.has_keys() { trust.accept(&statement).map(Some) } else { Ok(None) }
     };
     match spawn_blocking(accept).await {
-        Ok(Ok(Some(statement))) => drop(tell.send(statement).await),
+        Ok(Ok(Some(statement))) => drop(tell.send(Heard { statement, asked }).await),
         Ok(Ok(None)) => {}
         Ok(Err(error)) => told(&error),
         Err(error) => tracing::error!(%error, "looking at the statement panicked"),

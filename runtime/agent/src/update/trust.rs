@@ -11,14 +11,13 @@ use drover_signing::{
     Claim, ClaimError, Seen, SigningError, StaleError, Statement, StatementError, TrustedKeys,
     accept, read_statement,
 };
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use drover_update::Version;
 use jiff::Timestamp;
 use semver::Version as Number;
 use serde::{Deserialize, Serialize};
 
-/// The version of the file.
-const VERSION: u32 = 1;
+const FORMAT: Format = Format { name: "the newest statement that was seen", steps: &[] };
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
@@ -81,7 +80,7 @@ impl Trust {
         agent_keys: Vec<String>,
         file: PathBuf,
     ) -> io::Result<Self> {
-        let seen = match drover_snapshot::read::<Contents>(&file, VERSION)? {
+        let seen = match FORMAT.read::<Contents>(&file)? {
             Found::Whole(contents) => contents.seen,
             Found::Nothing => None,
             Found::PutAside(aside) => {
@@ -175,7 +174,8 @@ impl Trust {
 
     fn remember(&mut self, seen: Seen) -> Result<(), Distrust> {
         let contents = Contents { seen: Some(seen) };
-        drover_snapshot::replace(&self.file, VERSION, &contents)
+        FORMAT
+            .replace(&self.file, &contents)
             .map_err(|source| Distrust::Remember { path: self.file.clone(), source })?;
         self.seen = contents.seen;
         Ok(())

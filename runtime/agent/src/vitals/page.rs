@@ -31,6 +31,7 @@ pub(crate) async fn page(node: &Node) -> Result<String, JobError> {
     durable_jobs(&mut page, node);
     link(&mut page, node);
     plugins(&mut page, &node.host().statuses().plugins);
+    denials(&mut page, &node.host().denials());
     services(&mut page, &node.services().list().await?);
     let manager = node.processes().manager();
     // Children that cannot be looked at now are no reason to tell nothing.
@@ -164,6 +165,16 @@ fn plugins(page: &mut Page, plugins: &[PluginStatus]) {
         let serving = plugin.serving.iter().map(|version| version.jobs);
         let all = serving.chain(plugin.draining.iter().map(|version| version.jobs));
         family.count(&[("plugin", &plugin.name)], all.map(u64::from).sum());
+    }
+}
+
+fn denials(page: &mut Page, denials: &BTreeMap<String, BTreeMap<String, u64>>) {
+    let help = "Calls of plugins that their grants do not allow; the log has each.";
+    let mut family = page.counter("drover_plugin_denied_calls", help);
+    for (plugin, by_interface) in denials {
+        for (interface, count) in by_interface {
+            family.count(&[("plugin", plugin), ("interface", interface)], *count);
+        }
     }
 }
 

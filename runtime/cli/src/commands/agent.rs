@@ -71,6 +71,7 @@ pub(crate) fn run(command: &Agent) -> Result<Exit, Failure> {
         daemon::runtime()?.block_on(drover_agent::try_out(&config))?;
         return Ok(Exit::Done);
     }
+    command.daemon.settle_core_dumps();
     let format = command.daemon.start_log(config.log_format)?;
     daemon::told(run_or_launch(command, config), format)
 }

@@ -46,6 +46,7 @@ pub(crate) fn run(command: &Controller) -> Result<Exit, Failure> {
         output::answer(&config.to_toml())?;
         return Ok(Exit::Done);
     }
+    command.daemon.settle_core_dumps();
     let format = command.daemon.start_log(config.log_format)?;
     let file = config_file::find(command.daemon.config.as_deref(), "controller");
     daemon::told(serve(config, file), format)

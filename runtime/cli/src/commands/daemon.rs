@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Exit, Failure};
-use crate::log;
 use crate::notify::{self, Notify};
+use crate::{core_dumps, log};
 
 /// Flags of a program that runs until it is stopped.
 #[derive(Debug, Args)]
@@ -32,6 +32,10 @@ pub(crate) struct Daemon {
     /// `log_format` in the configuration says by default
     #[arg(long, value_name = "FORMAT", env = "DROVER_LOG_FORMAT", value_parser = log_format)]
     pub(crate) log_format: Option<LogFormat>,
+    /// Leave a core dump in case of a crash, as the system has it; it has the secrets
+    /// that the program had
+    #[arg(long)]
+    pub(crate) core_dumps: bool,
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -43,6 +47,13 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 impl Daemon {
+    /// Lets this process leave a core dump, if it is to.
+    pub(crate) fn settle_core_dumps(&self) {
+        if self.core_dumps {
+            core_dumps::allow();
+        }
+    }
+
     /// Sends the log to standard error, in the `configured` format unless a flag says
     /// another one; gives back which it is.
     pub(crate) fn start_log(&self, configured: LogFormat) -> Result<LogFormat, Failure> {

@@ -47,8 +47,9 @@ pub(crate) struct Exec {
     /// Where it runs: an absolute path; / by default
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// A variable of its environment; can be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    /// A variable of its environment; NAME alone has the value that it has here, for
+    /// everybody on this host can read arguments. Can be given several times
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     env: Vec<(String, String)>,
     /// What it inherits of the agent's environment: everything, or the names
     /// behind =, such as --inherit-env=LANG,TZ
@@ -189,6 +190,10 @@ fn said<const N: usize>(arguments: [(&str, Value); N]) -> Map<String, Value> {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        None if !text.is_empty() => match std::env::var(text) {
+            Ok(value) => Ok((text.to_owned(), value)),
+            Err(_) => Err(format!("{text} has no value here: write NAME=VALUE, such as LANG=C")),
+        },
         _ => Err("write NAME=VALUE, such as LANG=C".to_owned()),
     }
 }
@@ -249,6 +254,8 @@ mod tests {
             "max_restart": 3, "max_time": -1,
         });
         assert_eq!(Value::Object(arguments.arguments(false)), expected);
+        let path = exec(&["--env", "PATH", "--", "x"]).arguments(false);
+        assert_eq!(path["env"]["PATH"], std::env::var("PATH").unwrap());
         assert_eq!(exec(&["--inherit-env", "--", "x"]).arguments(true)["inherit_env"], true);
         assert_eq!(exec(&["--queue", "q", "--", "x"]).arguments(true)["stdin"], "open");
     }
@@ -267,7 +274,8 @@ mod tests {
         for line in [
             &["df"][..],
             &["--"],
-            &["--env", "A", "--", "df"],
+            &["--env", "DROVER_NO_SUCH_VARIABLE", "--", "df"],
+            &["--env", "=A", "--", "df"],
             &["--detach", "--timeout", "5s", "--", "df"],
             &["--detach", "-i", "--", "df"],
         ] {

@@ -8,16 +8,19 @@ mod submit;
 
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use drover_api::{ErrorCode, JobId, JobQuery, JobState, Submission, procedures};
 use drover_wamp::{ApplicationError, CallError, CallOptions, Client, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) use submit::Plan;
 
 use crate::controller;
 use crate::exit::{Exit, Failure};
+use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -145,9 +148,28 @@ fn refused(error: CallError, procedure: &str) -> Failure {
     }
 }
 
-/// Waits until all jobs of a submission have ended.
-async fn wait_for(session: &Client, id: &JobId) -> Result<Submission, Failure> {
-    ask_within(session, procedures::JOB_WAIT, &JobQuery::new(id.clone()), None).await
+/// Ctrl-C, from now on.
+fn interrupts() -> Result<Signal, Failure> {
+    Ok(signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?)
+}
+
+/// Waits until all jobs of a submission have ended; none if whoever waits has enough of
+/// it, which the jobs do not hear of.
+async fn wait_for(
+    session: &Client,
+    id: &JobId,
+    interrupts: &mut Signal,
+) -> Result<Option<Submission>, Failure> {
+    let query = JobQuery::new(id.clone());
+    tokio::select! {
+        ended = ask_within(session, procedures::JOB_WAIT, &query, None) => ended.map(Some),
+        _ = interrupts.recv() => {
+            output::note(&format!(
+                "the jobs go on: `drover job wait {id}` waits again, `drover job kill {id}` ends them"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 /// How the program ends that was about all jobs of a submission.

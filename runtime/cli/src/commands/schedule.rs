@@ -94,7 +94,8 @@ enum MissedTimes {
     Skip,
     /// One submission for all of them
     Once,
-    /// One for each, the last 100 of them
+    /// One for each, the last 100 of them; those that would overlap are left out, unless
+    /// --overlap allow
     All,
 }
 
@@ -105,7 +106,7 @@ enum Overlapping {
     Skip,
     /// It is submitted beside the other
     Allow,
-    /// The other is ended first
+    /// Nodes are told to end the other before they are given this one
     Replace,
 }
 

@@ -84,6 +84,15 @@ pub(super) fn database(path: &Path) -> Option<Finding> {
     Some(judge_database(path, drover_schema::check(path).map_err(|error| error.to_string())))
 }
 
+/// The same for all in a directory: what each plugin keeps.
+pub(super) fn databases_in(dir: &Path) -> Vec<Finding> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == "db"));
+    paths.sort();
+    paths.iter().filter_map(|path| database(path)).collect()
+}
+
 fn judge_database(path: &Path, checked: Result<(), String>) -> Finding {
     let path = path.display();
     match checked {
@@ -161,6 +170,9 @@ mod tests {
         assert_eq!(database(&path), None);
         fs::write(&path, "this is no database, and it is long enough to tell".repeat(20)).unwrap();
         assert_eq!(database(&path).unwrap().state, State::Fail);
+        let in_it = databases_in(dir.path());
+        assert_eq!((in_it.len(), in_it[0].state), (1, State::Fail));
+        assert!(databases_in(&dir.path().join("nowhere")).is_empty());
         assert!(!room(dir.path()).is_empty());
     }
 }

@@ -5,30 +5,33 @@ use std::error::Error as _;
 use drover_wamp::{ClientConfig, ConnectError, Probe, probe};
 
 use super::finding::Finding;
-use super::{certificate, clock};
+use super::{certificate, clock, version};
 
 /// What a session may be refused with by one who reaches the controller all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
-    /// The node, who has to be let in.
-    Node,
+pub(super) enum Who<'a> {
+    /// The node, who has to be let in, and the version of its agent.
+    Node(&'a str),
     /// Somebody who has no key, and only looks whether anybody answers.
     Nobody,
 }
 
 /// Goes the way to a session.
-pub(super) async fn reach(config: &ClientConfig, who: Who) -> Vec<Finding> {
+pub(super) async fn reach(config: &ClientConfig, who: Who<'_>) -> Vec<Finding> {
     let probe = probe(config).await;
     let now = jiff::Timestamp::now();
     let mut findings = judge(&config.url, &probe, who);
     findings.extend(certificate::shown(&probe.certificates, now));
     findings.extend(probe.date.as_deref().map(|date| clock::judge(date, now)));
-    findings.extend(probe.router.as_deref().map(version));
+    findings.extend(probe.router.as_deref().map(|theirs| match who {
+        Who::Node(agent) => version::of_link(agent, theirs),
+        Who::Nobody => version::of_controller(drover_api::version(), theirs),
+    }));
     findings
 }
 
 /// The steps up to the one that failed.
-fn judge(url: &str, probe: &Probe, who: Who) -> Vec<Finding> {
+fn judge(url: &str, probe: &Probe, who: Who<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let has_tls = url.starts_with("wss:");
     let failed = match &probe.fault {
@@ -113,19 +116,6 @@ fn cure(step: Step, fault: &ConnectError) -> &'static str {
     }
 }
 
-/// Compares the version that the other side says with the own one.
-fn version(theirs: &str) -> Finding {
-    let own = concat!("drover ", env!("CARGO_PKG_VERSION"));
-    if theirs == own {
-        return Finding::ok("version", format!("the controller is {theirs}, like this program"));
-    }
-    Finding::warn(
-        "version",
-        format!("the controller is {theirs}, and this program is {own}"),
-        "bring the older one up to date; the controller first",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -143,7 +133,7 @@ mod tests {
         Probe { addresses: vec!["192.0.2.1:443".parse().unwrap()], fault, ..Probe::default() }
     }
 
-    fn last(fault: ConnectError, who: Who) -> (usize, &'static str, State) {
+    fn last(fault: ConnectError, who: Who<'_>) -> (usize, &'static str, State) {
         let found = judge(URL, &probe(Some(fault)), who);
         let last = found.last().unwrap();
         assert!(found[..found.len() - 1].iter().all(|one| one.state == State::Ok), "{found:?}");
@@ -154,8 +144,11 @@ mod tests {
     fn the_first_step_that_fails_is_told_and_none_behind_it() {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let unreachable = || ConnectError::Unreachable { url: url(), source: refused() };
-        let found =
-            judge(URL, &Probe { fault: Some(unreachable()), ..Probe::default() }, Who::Node);
+        let found = judge(
+            URL,
+            &Probe { fault: Some(unreachable()), ..Probe::default() },
+            Who::Node("1.2.0"),
+        );
         assert_eq!((found.len(), found[0].check, found[0].state), (1, "link.resolve", State::Fail));
         let reason = String::new;
         for (fault, expected) in [
@@ -166,22 +159,20 @@ mod tests {
             (ConnectError::Aborted { uri: reason(), message: reason() }, (5, "link.session")),
         ] {
             let (count, check) = expected;
-            assert_eq!(last(fault, Who::Node), (count, check, State::Fail));
+            assert_eq!(last(fault, Who::Node("1.2.0")), (count, check, State::Fail));
         }
-        let all = judge(URL, &probe(None), Who::Node);
+        let all = judge(URL, &probe(None), Who::Node("1.2.0"));
         assert_eq!((all.len(), all[4].state), (5, State::Ok));
-        assert_eq!(judge("ws://c/ws", &probe(None), Who::Node).len(), 4, "there is no TLS");
+        assert_eq!(
+            judge("ws://c/ws", &probe(None), Who::Node("1.2.0")).len(),
+            4,
+            "there is no TLS"
+        );
     }
 
     #[test]
     fn that_nobody_is_let_in_is_fine_where_nobody_asks() {
         let aborted = ConnectError::Aborted { uri: String::new(), message: String::new() };
         assert_eq!(last(aborted, Who::Nobody), (5, "link.session", State::Ok));
-    }
-
-    #[test]
-    fn another_version_is_told() {
-        assert_eq!(version(concat!("drover ", env!("CARGO_PKG_VERSION"))).state, State::Ok);
-        assert_eq!(version("drover 9.9.9").state, State::Warn);
     }
 }

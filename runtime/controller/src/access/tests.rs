@@ -1,9 +1,10 @@
 //! Who gets in, what they may do there, and what is written of it.
 
 use drover_api::{AuditQuery, Authority, Selector};
-use drover_wamp::SessionId;
+use drover_wamp::{Guest, Proof, SessionId};
 use serde_json::json;
 
+use super::password::PasswordHash;
 use super::*;
 use crate::audit::AuditTask;
 

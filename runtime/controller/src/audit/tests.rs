@@ -55,7 +55,7 @@ fn what_was_done_is_there_with_what_came_of_it() {
 fn every_line_that_is_altered_removed_doubled_or_moved_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = log(dir.path());
-    assert_eq!(read::verify(&path).unwrap().fault, None);
+    assert_eq!(read::verify(&path, None).unwrap().fault, None);
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 5);
@@ -84,7 +84,7 @@ fn every_line_that_is_altered_removed_doubled_or_moved_is_found() {
     for forged in forgeries {
         fs::write(&path, forged.iter().map(|line| format!("{line}\n")).collect::<String>())
             .unwrap();
-        assert!(read::verify(&path).unwrap().fault.is_some(), "{forged:#?}");
+        assert!(read::verify(&path, None).unwrap().fault.is_some(), "{forged:#?}");
     }
 }
 
@@ -96,7 +96,7 @@ fn a_log_that_was_made_anew_is_found() {
     // The times differ, and so do all hashes.
     let is_other = fs::read(dir.path().join("audit.head")).unwrap()
         != fs::read(other.path().join("audit.head")).unwrap();
-    assert_eq!(read::verify(&path).unwrap().fault.is_some(), is_other);
+    assert_eq!(read::verify(&path, None).unwrap().fault.is_some(), is_other);
 }
 
 #[test]
@@ -129,6 +129,20 @@ fn lines_that_are_missing_are_still_missing_when_the_log_has_gone_on() {
     audit.done(act("hello.greet"), "ok");
     let verdict = audit.verify().unwrap();
     assert!(verdict.fault.unwrap().contains("line 4"), "the first that does not follow");
+    task.close();
+}
+
+#[test]
+fn what_is_cut_off_before_its_end_was_noted_on_disk_is_missed_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = log(dir.path());
+    let (audit, task) = Audit::open(dir.path(), MAX_FILE).unwrap();
+    let before = fs::read_to_string(&path).unwrap();
+    audit.done(act("hello.greet"), "ok");
+    assert_eq!(audit.verify().unwrap().fault, None);
+    fs::write(&path, before).unwrap();
+    let fault = audit.verify().unwrap().fault.unwrap();
+    assert!(fault.contains("lines are missing at the end"), "{fault}");
     task.close();
 }
 
@@ -179,11 +193,11 @@ fn a_file_that_is_gone_cut_off_or_another_is_found_also_after_a_restart() {
     let others = rotated(other.path());
     let path = dir.path().join("audit.log");
     let check = |what: &str| {
-        let fault = read::verify(&path).unwrap().fault;
+        let fault = read::verify(&path, None).unwrap().fault;
         assert!(fault.is_some(), "{what}");
         fault.unwrap()
     };
-    assert_eq!(read::verify(&path).unwrap().fault, None);
+    assert_eq!(read::verify(&path, None).unwrap().fault, None);
     for (nth, file) in files.iter().enumerate().filter(|(_, file)| **file != path) {
         let kept = fs::read(file).unwrap();
         fs::remove_file(file).unwrap();
@@ -198,7 +212,7 @@ fn a_file_that_is_gone_cut_off_or_another_is_found_also_after_a_restart() {
         fs::write(file, fs::read(&others[nth]).unwrap()).unwrap();
         check("another");
         fs::write(file, kept).unwrap();
-        assert_eq!(read::verify(&path).unwrap().fault, None);
+        assert_eq!(read::verify(&path, None).unwrap().fault, None);
     }
     // The last one, and what says how far the log goes.
     let head = path.with_extension("head");

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drover_api::Timestamp;
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 
 use super::chain::Head;
 use super::{AuditCounts, Full, Line, files};
 
-/// The version of the file that says how far the log goes.
-const HEAD_VERSION: u32 = 1;
+/// The file that says how far the log goes.
+const HEAD: Format = Format { name: "the head of the audit log", steps: &[] };
 
 /// How many lines may wait: seconds of work of a busy controller.
 const MAX_WAITING: usize = 20_000;
@@ -41,8 +41,8 @@ struct State {
     lines: VecDeque<Line>,
     /// The number of the last line that was put in.
     last: u64,
-    /// The number of the last line that is in the file.
-    written: u64,
+    /// How far the file goes.
+    written: Head,
     is_closed: bool,
     is_failing: bool,
 }
@@ -88,18 +88,20 @@ impl Queue {
         self.put(state, line);
     }
 
-    /// Waits until what was put in before is in the file, or the disk takes nothing.
-    pub(super) fn settle(&self) {
+    /// Waits until what was put in before is in the file, or the disk takes nothing; how
+    /// far the file goes then.
+    pub(super) fn settle(&self) -> Head {
         let state = self.lock();
         let last = state.last;
         let waits =
-            |state: &mut State| state.written < last && !state.is_failing && !state.is_closed;
-        drop(self.changed.wait_while(state, waits));
+            |state: &mut State| state.written.lines < last && !state.is_failing && !state.is_closed;
+        let state = self.changed.wait_while(state, waits);
+        state.unwrap_or_else(PoisonError::into_inner).written.clone()
     }
 
     pub(super) fn counts(&self) -> AuditCounts {
         let state = self.lock();
-        let waiting = state.last.saturating_sub(state.written);
+        let waiting = state.last.saturating_sub(state.written.lines);
         AuditCounts { lines: state.last, waiting, is_writable: !state.is_failing }
     }
 
@@ -135,11 +137,11 @@ impl Queue {
         Some(state.lines.iter().cloned().collect())
     }
 
-    /// Forgets lines that are in the file.
-    fn wrote(&self, count: usize) {
+    /// Forgets lines that are in the file, which goes so far by now.
+    fn wrote(&self, count: usize, written: &Head) {
         let mut state = self.lock();
         state.lines.drain(..count);
-        state.written += count as u64;
+        state.written = written.clone();
         state.is_failing = false;
         drop(state);
         self.changed.notify_all();
@@ -166,7 +168,7 @@ impl Writer {
             state: Mutex::new(State {
                 lines: VecDeque::new(),
                 last: log.head.lines,
-                written: log.head.lines,
+                written: log.head.clone(),
                 is_closed: false,
                 is_failing: false,
             }),
@@ -199,7 +201,7 @@ fn write(mut log: Log, queue: &Queue) {
         let taken = queue.take(log.due);
         let lines = taken.as_deref().unwrap_or_default();
         let done = log.append(lines).and_then(|()| {
-            queue.wrote(lines.len());
+            queue.wrote(lines.len(), &log.head);
             if taken.is_none() { log.settle() } else { log.settle_if_due() }
         });
         match done {
@@ -227,7 +229,7 @@ fn write(mut log: Log, queue: &Queue) {
 impl Log {
     fn open(path: &Path, max_file: u64) -> anyhow::Result<Self> {
         let head_path = path.with_extension("head");
-        let noted = match drover_snapshot::read::<Head>(&head_path, HEAD_VERSION)? {
+        let noted = match HEAD.read::<Head>(&head_path)? {
             Found::Whole(head) => Some(head),
             Found::Nothing | Found::PutAside(_) => None,
         };
@@ -352,7 +354,7 @@ impl Log {
     fn settle(&mut self) -> io::Result<()> {
         if self.due.is_some() {
             self.file.sync_data()?;
-            drover_snapshot::replace(&self.head_path, HEAD_VERSION, &self.head)?;
+            HEAD.replace(&self.head_path, &self.head)?;
             self.due = None;
         }
         Ok(())

@@ -25,6 +25,10 @@ pub struct JobSettings {
     pub max_queued_per_node: u32,
     /// Jobs that a node is given before it has ended others.
     pub max_sent: u32,
+    /// How long after the controller's start its schedules wait for the nodes to come
+    /// back, which takes an agent as long as its `reconnect_longest`.
+    #[serde(with = "humantime_serde")]
+    pub schedules_wait: Duration,
 }
 
 impl Default for JobSettings {
@@ -35,6 +39,7 @@ impl Default for JobSettings {
             max_queued: 100_000,
             max_queued_per_node: 10_000,
             max_sent: 64,
+            schedules_wait: Duration::from_secs(40),
         }
     }
 }

@@ -1,31 +1,32 @@
 //! The task that has the ledger.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drover_api::{
-    Authority, ErrorCode, JobError, JobId, JobKilled, JobReport, JobReported, JobSubmit,
-    JobSubmitted, NodeDescription, NodeId, NodeStatus, Presence, Selector, Timestamp,
+    Authority, ErrorCode, JobError, JobId, JobKilled, JobReported, JobSubmit, JobSubmitted,
+    NodeDescription, NodeId, NodeStatus, Presence, Selector, Timestamp,
 };
-use drover_jobs::{Effect, Journal, Ledger, Step, Write};
-use drover_wamp::Client;
+use drover_jobs::{Effect, Journal, Ledger, Step, Stranded, Write};
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::asker::{Asker, Kill, Request, Requests, Submitting, come_again, unwritable};
 use super::outgoing::{Outgoing, Sent};
 use super::same;
 use super::store::StoreWrite;
 use crate::access::Access;
 use crate::vitals::Vitals;
 
-/// Requests that wait for the keeper; whoever has one more waits.
-const BACKLOG: usize = 1024;
-
-/// How often what was kept long enough is deleted.
+/// How often what was kept long enough is deleted, and what waits in vain moves on.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Jobs that are given another node in one go; the next follow with the next sweep.
+const MOVES_AT_ONCE: usize = 256;
 
 /// Submissions that ended just now, so that one that comes twice within an instant is
 /// recognised although the store did not have it when it was looked for.
@@ -36,6 +37,8 @@ pub(super) struct Parts {
     pub(super) store_id: String,
     pub(super) ledger: Ledger,
     pub(super) journal: Journal<StoreWrite, Then>,
+    /// Where the jobs are.
+    pub(super) dir: PathBuf,
 }
 
 /// What is done when a step is safe.
@@ -51,121 +54,6 @@ enum Reply {
     Reported(oneshot::Sender<Result<JobReported, JobError>>, JobReported),
     /// There is nothing to wait for.
     Over(oneshot::Sender<()>),
-}
-
-enum Request {
-    Session(Client),
-    Node(Box<NodeStatus>),
-    Nodes(Vec<NodeStatus>),
-    Forgotten(NodeId),
-    Report(JobReport, oneshot::Sender<Result<JobReported, JobError>>),
-    Kill(Kill, oneshot::Sender<Result<JobKilled, JobError>>),
-    /// Whether somebody may have this done.
-    Judge(Box<JobSubmit>, Selector, oneshot::Sender<Result<(), JobError>>),
-    Submit(Box<Submitting>),
-    Wait(JobId, oneshot::Sender<()>),
-    IsOpen(JobId, oneshot::Sender<bool>),
-    Write(StoreWrite, oneshot::Sender<()>),
-}
-
-/// Somebody wants the jobs of a submission ended, or the one on `node`.
-pub(super) struct Kill {
-    pub(super) id: JobId,
-    pub(super) node: Option<NodeId>,
-    pub(super) force: bool,
-    pub(super) by: String,
-    pub(super) authority: Option<Authority>,
-}
-
-struct Submitting {
-    request: JobSubmit,
-    selector: Selector,
-    by: String,
-    reply: oneshot::Sender<Result<JobSubmitted, JobError>>,
-}
-
-/// A cheap handle for those who ask the keeper. Submissions and those who wait come
-/// behind everything else.
-#[derive(Clone)]
-pub(super) struct Asker {
-    urgent: mpsc::Sender<Request>,
-    others: mpsc::Sender<Request>,
-}
-
-impl Asker {
-    /// Calls go out by this session from now on.
-    pub(super) async fn session(&self, session: Client) {
-        let _ = self.urgent.send(Request::Session(session)).await;
-    }
-
-    /// A node has changed.
-    pub(super) async fn node(&self, node: NodeStatus) {
-        let _ = self.urgent.send(Request::Node(Box::new(node))).await;
-    }
-
-    /// These are all nodes; nothing if nobody knows.
-    pub(super) async fn nodes(&self, nodes: Option<Vec<NodeStatus>>) {
-        if let Some(nodes) = nodes {
-            let _ = self.urgent.send(Request::Nodes(nodes)).await;
-        }
-    }
-
-    /// A node is gone for good.
-    pub(super) async fn forgotten(&self, node: NodeId) {
-        let _ = self.urgent.send(Request::Forgotten(node)).await;
-    }
-
-    pub(super) async fn report(&self, report: JobReport) -> Result<JobReported, JobError> {
-        ask(&self.urgent, |reply| Request::Report(report, reply)).await?
-    }
-
-    pub(super) async fn kill(&self, kill: Kill) -> Result<JobKilled, JobError> {
-        ask(&self.urgent, |reply| Request::Kill(kill, reply)).await?
-    }
-
-    /// Says why something would not be taken on the word that it has, if that is so.
-    pub(super) async fn judge(
-        &self,
-        request: JobSubmit,
-        selector: Selector,
-    ) -> Result<(), JobError> {
-        ask(&self.others, |reply| Request::Judge(Box::new(request), selector, reply)).await?
-    }
-
-    pub(super) async fn submit(
-        &self,
-        request: JobSubmit,
-        selector: Selector,
-        by: String,
-    ) -> Result<JobSubmitted, JobError> {
-        let submit = |reply| Request::Submit(Box::new(Submitting { request, selector, by, reply }));
-        ask(&self.others, submit).await?
-    }
-
-    /// Whether a submission has jobs that have not ended.
-    pub(super) async fn is_open(&self, id: JobId) -> Result<bool, JobError> {
-        ask(&self.others, |reply| Request::IsOpen(id, reply)).await
-    }
-
-    /// Has something written beside the jobs.
-    pub(super) async fn write(&self, write: StoreWrite) -> Result<(), JobError> {
-        ask(&self.others, |reply| Request::Write(write, reply)).await
-    }
-
-    /// Waits until a submission has ended, and is so on disk.
-    pub(super) async fn wait(&self, id: JobId) -> Result<(), JobError> {
-        ask(&self.others, |reply| Request::Wait(id, reply)).await
-    }
-}
-
-async fn ask<T>(
-    requests: &mpsc::Sender<Request>,
-    request: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Result<T, JobError> {
-    let gone = || JobError::new(ErrorCode::ShuttingDown, "the controller is shutting down");
-    let (reply, answer) = oneshot::channel();
-    requests.send(request(reply)).await.map_err(|_| gone())?;
-    answer.await.map_err(|_| gone())
 }
 
 /// Whether a command may be run on all of these nodes on somebody's word.
@@ -193,19 +81,20 @@ pub(super) struct Keeper {
     outgoing: Outgoing,
     waiters: HashMap<JobId, Vec<oneshot::Sender<()>>>,
     just_ended: VecDeque<(Instant, Arc<JobSubmit>, u64)>,
+    /// The last job for which another node was looked for, if there are more.
+    moved_until: Option<(NodeId, u64)>,
     vitals: Vitals,
-    urgent: mpsc::Receiver<Request>,
-    others: mpsc::Receiver<Request>,
+    requests: Requests,
+    dir: PathBuf,
 }
 
 impl Keeper {
     pub(super) fn new(parts: Parts, access: Access, vitals: Vitals) -> (Self, Asker) {
-        let Parts { store_id, ledger, journal } = parts;
+        let Parts { store_id, ledger, journal, dir } = parts;
         let mut rights = access.changes();
         // It may have changed since these jobs were written down.
         rights.mark_changed();
-        let (urgent_requests, urgent) = mpsc::channel(BACKLOG);
-        let (other_requests, others) = mpsc::channel(BACKLOG);
+        let (asker, requests) = Asker::new(&dir, journal.watch_trouble());
         let keeper = Self {
             access,
             rights,
@@ -215,11 +104,12 @@ impl Keeper {
             outgoing: Outgoing::new(store_id),
             waiters: HashMap::new(),
             just_ended: VecDeque::new(),
+            moved_until: None,
             vitals,
-            urgent,
-            others,
+            requests,
+            dir,
         };
-        (keeper, Asker { urgent: urgent_requests, others: other_requests })
+        (keeper, asker)
     }
 
     /// Works until nobody can ask any more; gives back the journal, to be closed.
@@ -227,31 +117,42 @@ impl Keeper {
         let mut sweep: Interval = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.judge_again().await;
+            self.judge_again();
             let due = self.due();
             tokio::select! {
                 biased;
                 // The access is ours, so it does not end.
                 _ = self.rights.changed() => self.rights.mark_changed(),
-                request = self.urgent.recv() => match request {
-                    Some(request) => self.take(request).await,
+                request = self.requests.urgent.recv() => match request {
+                    Some(request) => self.take(request),
                     None => return self.journal,
                 },
-                Some(sent) = self.outgoing.answered() => self.sent(sent).await,
+                Some(sent) = self.outgoing.answered() => self.sent(sent),
                 safe = self.journal.safe() => {
                     for then in safe {
                         self.perform(then);
                     }
                     self.outgoing.send(&self.ledger);
                 }
-                () = due => {
+                // What is decided must be written, and the sweep looks again.
+                () = due, if self.can_write() => {
                     let step = self.ledger.tick(Timestamp::now());
-                    self.write(step, None).await;
+                    self.write(step, None);
                 }
-                Some(request) = self.others.recv() => self.take(request).await,
-                _ = sweep.tick() => self.sweep().await,
+                Some(request) = self.requests.others.recv() => self.take(request),
+                _ = sweep.tick() => self.sweep(),
             }
         }
+    }
+
+    /// Whether the disk takes what there is to write.
+    fn can_write(&self) -> bool {
+        self.journal.trouble().is_none() && self.journal.obstacle().is_none()
+    }
+
+    /// Why nothing new is taken, if the disk does not answer.
+    fn obstacle(&self) -> Option<String> {
+        self.journal.obstacle().map(|why| unwritable(&self.dir, &why))
     }
 
     /// Resolves when the ledger has something to do.
@@ -265,22 +166,25 @@ impl Keeper {
         }
     }
 
-    async fn take(&mut self, request: Request) {
+    fn take(&mut self, request: Request) {
         let now = Timestamp::now();
         match request {
             Request::Session(session) => self.outgoing.session(session),
-            Request::Node(node) => self.node_changed(*node, now).await,
+            Request::Node(node) => self.node_changed(*node, now),
             Request::Nodes(nodes) => {
                 let ids: Vec<_> = nodes.iter().map(|node| node.description.id()).collect();
                 self.nodes.retain(|id, _| ids.contains(id));
                 for node in nodes {
-                    self.node_changed(node, now).await;
+                    self.node_changed(node, now);
                 }
             }
             Request::Forgotten(node) => {
                 self.nodes.remove(&node);
+                for job in self.ledger.movable_from(node) {
+                    self.move_job(&job, now);
+                }
                 let step = self.ledger.node_forgotten(node, now);
-                self.write(step, None).await;
+                self.write(step, None);
             }
             Request::Report(report, reply) if !self.outgoing.is_of_store(&report.store) => {
                 let message = "these jobs were submitted to a controller with another store, and \
@@ -288,27 +192,33 @@ impl Keeper {
                 let error = JobError::new(ErrorCode::UnknownJob, message);
                 drop(reply.send(Err(error)));
             }
-            Request::Report(report, reply) => {
-                let (step, answer) = self.ledger.reported(report, now);
-                self.write(step, Some(Reply::Reported(reply, answer))).await;
-            }
-            Request::Kill(kill, reply) => self.kill(kill, reply, now).await,
+            Request::Report(report, reply) => match self.obstacle() {
+                Some(why) => {
+                    let message = format!("{why}; results stay with their nodes until then");
+                    drop(reply.send(Err(come_again(message))));
+                }
+                None => {
+                    let (step, answer) = self.ledger.reported(report, now);
+                    self.write(step, Some(Reply::Reported(reply, answer)));
+                }
+            },
+            Request::Kill(kill, reply) => self.kill(kill, reply, now),
             Request::Judge(request, selector, reply) => {
                 drop(reply.send(self.judge(&request, &selector)));
             }
-            Request::Submit(submitting) => self.submit(*submitting, now).await,
-            Request::Wait(id, reply) => self.wait(id, reply).await,
+            Request::Submit(submitting) => self.submit(*submitting, now),
+            Request::Wait(id, reply) => self.wait(id, reply),
             Request::IsOpen(id, reply) => drop(reply.send(self.ledger.is_open(&id))),
             Request::Write(write, reply) => {
                 let then = Then { effects: Vec::new(), reply: Some(Reply::Over(reply)) };
-                let _ = self.journal.write(vec![write], then).await;
+                let _ = self.journal.write(vec![write], then);
             }
         }
     }
 
     /// Ends what waits on the word of somebody who may not have it done any more. This
     /// comes before anything else, so none of it is delivered after such a change.
-    async fn judge_again(&mut self) {
+    fn judge_again(&mut self) {
         if !self.rights.has_changed().unwrap_or(false) {
             return;
         }
@@ -319,10 +229,10 @@ impl Keeper {
             None => Ok(()),
         };
         let step = self.ledger.judge(may, Timestamp::now());
-        self.write(step, None).await;
+        self.write(step, None);
     }
 
-    async fn kill(
+    fn kill(
         &mut self,
         kill: Kill,
         reply: oneshot::Sender<Result<JobKilled, JobError>>,
@@ -337,8 +247,29 @@ impl Keeper {
                 return drop(reply.send(Err(error)));
             }
         }
+        if let Some(why) = self.journal.trouble() {
+            return drop(reply.send(Err(self.cancel_only(&id, node, &why))));
+        }
         let (step, killed) = self.ledger.kill(&id, node, force, &by, now);
-        self.write(step, Some(Reply::Killed(reply, killed))).await;
+        self.write(step, Some(Reply::Killed(reply, killed)));
+    }
+
+    /// Has nodes end what they have of a submission, which needs nothing to be written
+    /// here; what else there is cannot be ended now.
+    fn cancel_only(&mut self, id: &JobId, node: Option<NodeId>, why: &str) -> JobError {
+        let mut told = 0;
+        for (on, number) in self.ledger.with_nodes(id) {
+            if node.is_none_or(|node| node == on) {
+                told += 1;
+                self.outgoing.add(Effect::Cancel(on, vec![number]));
+            }
+        }
+        self.outgoing.send(&self.ledger);
+        let why = unwritable(&self.dir, why);
+        come_again(format!(
+            "{why}; {told} jobs that are with their nodes are ended there, and the others only when \
+             this is tried again then"
+        ))
     }
 
     fn judge(&self, request: &JobSubmit, selector: &Selector) -> Result<(), JobError> {
@@ -352,7 +283,7 @@ impl Keeper {
         allowed(&self.access, authority, cmd, meant)
     }
 
-    async fn node_changed(&mut self, node: NodeStatus, now: Timestamp) {
+    fn node_changed(&mut self, node: NodeStatus, now: Timestamp) {
         let id = node.description.id();
         let is_present = node.presence == Presence::Present;
         let since = node.since;
@@ -362,19 +293,56 @@ impl Keeper {
             .is_some();
         if is_present && !was_present {
             let step = self.ledger.node_joined(id, now);
-            self.write(step, None).await;
+            self.write(step, None);
         } else if !is_present {
-            self.ledger.node_left(id);
+            let step = self.ledger.node_left(id, now);
+            self.write(step, None);
         }
     }
 
-    async fn submit(&mut self, submitting: Submitting, now: Timestamp) {
+    /// Has jobs move whose node has stayed away and that may be another's: some of them
+    /// at a time, so that nobody waits long.
+    fn move_on(&mut self) {
+        let now = Timestamp::now();
+        let stranded = self.ledger.stranded(self.moved_until, MOVES_AT_ONCE, now);
+        let last = stranded.last().filter(|_| stranded.len() == MOVES_AT_ONCE);
+        self.moved_until = last.map(|last| (last.node, last.key));
+        for job in stranded {
+            self.move_job(&job, now);
+        }
+    }
+
+    fn move_job(&mut self, job: &Stranded, now: Timestamp) {
+        if let Some(to) = self.another(job) {
+            let step = self.ledger.move_on(job.key, to, now);
+            self.write(step, None);
+        }
+    }
+
+    /// Another node that matches and is there: that with the least to do.
+    fn another(&self, job: &Stranded) -> Option<NodeId> {
+        // It was one when it was submitted.
+        let selector: Selector = job.request.nodes.parse().ok()?;
+        let may = |node| match &job.request.authority {
+            Some(authority) => {
+                self.access.may_run(authority, &job.request.command.cmd, node).is_ok()
+            }
+            None => true,
+        };
+        let there = self.nodes.values().filter(|node| node.presence == Presence::Present);
+        let meant = there.filter(|node| selector.matches(&node.description));
+        let free = meant.map(|node| node.description.id());
+        free.filter(|node| self.ledger.may_move(job.key, *node) && may(*node))
+            .min_by_key(|node| (self.ledger.load_of(*node), *node))
+    }
+
+    fn submit(&mut self, submitting: Submitting, now: Timestamp) {
         let Submitting { request, selector, by, reply } = submitting;
         let submitted = self.try_submit(request, &selector, &by, now);
         self.vitals.submitted(submitted.is_ok());
         match submitted {
             Ok((step, submitted)) => {
-                self.write(step, Some(Reply::Submitted(reply, submitted))).await;
+                self.write(step, Some(Reply::Submitted(reply, submitted)));
             }
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -388,11 +356,14 @@ impl Keeper {
         now: Timestamp,
     ) -> Result<(Step<Write, Effect>, JobSubmitted), JobError> {
         if let Some(why) = self.journal.trouble() {
-            let message = format!("the controller cannot write jobs down: {why}");
-            return Err(JobError::new(ErrorCode::Internal, message));
+            let why = unwritable(&self.dir, &why);
+            return Err(come_again(format!("{why}; this was not taken: submit it again then")));
+        }
+        if let Some(why) = self.obstacle() {
+            return Err(come_again(format!("{why}; this was not taken: submit it again then")));
         }
         let id = request.command.id.clone();
-        let open = self.ledger.request(&id).map(|(known, nodes)| (Arc::clone(known), nodes as u64));
+        let open = self.ledger.request(&id).map(|(known, nodes)| (Arc::clone(known), nodes));
         let ended = || {
             let ended = self.just_ended.iter().find(|(_, known, _)| known.command.id == id);
             ended.map(|(_, known, nodes)| (Arc::clone(known), *nodes))
@@ -434,44 +405,48 @@ impl Keeper {
         Ok(nodes)
     }
 
-    async fn wait(&mut self, id: JobId, reply: oneshot::Sender<()>) {
+    fn wait(&mut self, id: JobId, reply: oneshot::Sender<()>) {
         if !self.ledger.is_open(&id) {
             // Its end may be on its way to the disk.
-            return self.write(Step::default(), Some(Reply::Over(reply))).await;
+            return self.write(Step::default(), Some(Reply::Over(reply)));
         }
         let waiters = self.waiters.entry(id).or_default();
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(reply);
     }
 
-    async fn sent(&mut self, sent: Sent) {
+    fn sent(&mut self, sent: Sent) {
         let now = Timestamp::now();
         if let Sent::Delivered(node, answer) = sent {
             let step = self.ledger.delivered(node, answer.as_ref(), now);
-            self.write(step, None).await;
+            self.write(step, None);
         }
         self.outgoing.send(&self.ledger);
     }
 
-    async fn sweep(&mut self) {
+    fn sweep(&mut self) {
         while self.just_ended.front().is_some_and(|(at, ..)| at.elapsed() > JUST_ENDED) {
             self.just_ended.pop_front();
         }
-        self.vitals.jobs(self.ledger.census());
-        if self.journal.trouble().is_none() {
+        let is_writable = self.can_write();
+        self.vitals.jobs(self.ledger.census(), is_writable);
+        if is_writable {
+            self.move_on();
             let then = Then { effects: Vec::new(), reply: None };
-            let _ = self.journal.write(vec![StoreWrite::Sweep(Timestamp::now())], then).await;
+            let _ = self.journal.write(vec![StoreWrite::Sweep(Timestamp::now())], then);
         }
     }
 
-    async fn write(&mut self, step: Step<Write, Effect>, reply: Option<Reply>) {
+    fn write(&mut self, step: Step<Write, Effect>, reply: Option<Reply>) {
         if step.is_empty() && reply.is_none() {
             return;
         }
         self.vitals.jobs_change(&step.writes, Timestamp::now());
+        let ended = self.ledger.take_ended().into_iter();
+        self.just_ended.extend(ended.map(|(request, nodes)| (Instant::now(), request, nodes)));
         let writes = step.writes.into_iter().map(StoreWrite::Job).collect();
         let then = Then { effects: step.effects, reply };
-        if self.journal.write(writes, then).await.is_err() {
+        if self.journal.write(writes, then).is_err() {
             tracing::error!("the thread that writes jobs has ended");
         }
     }
@@ -498,3 +473,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use drover_wamp::{ApplicationError, Invocation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::keeper::Kill;
+use super::asker::Kill;
 use super::store::StoreWrite;
 use super::{Service, checked};
 use crate::access::Access;
@@ -31,6 +31,9 @@ const TOLD: usize = 3;
 
 /// The longest sleep, so that a clock that was set is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// When to look again whether jobs can be written down.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Those who ask for schedules.
 pub(super) type Requests = mpsc::Sender<Request>;
@@ -57,9 +60,12 @@ pub(super) enum Change {
 
 type Reply<T> = oneshot::Sender<Result<T, JobError>>;
 
+#[derive(Clone)]
 struct Entry {
     kept: KeptSchedule,
     timetable: Timetable,
+    /// Nothing is submitted before that: the nodes come back.
+    not_before: Option<Instant>,
 }
 
 /// The task.
@@ -74,12 +80,14 @@ impl Schedules {
     pub(super) fn new(service: Service, saved: Vec<String>) -> (Self, Requests) {
         let (sender, requests) = mpsc::channel(BACKLOG);
         let mut entries = BTreeMap::new();
+        let not_before = Instant::now().checked_add(service.settings.schedules_wait);
         for text in saved {
             let read = serde_json::from_str::<KeptSchedule>(&text).map_err(anyhow::Error::new);
             let read = read.and_then(|kept| Ok((Timetable::of(&kept.schedule)?, kept)));
             match read {
                 Ok((timetable, kept)) => {
-                    entries.insert(kept.schedule.name.clone(), Entry { kept, timetable });
+                    let name = kept.schedule.name.clone();
+                    entries.insert(name, Entry { kept, timetable, not_before });
                 }
                 Err(error) => tracing::error!("a schedule cannot be used: {error:#}"),
             }
@@ -91,13 +99,12 @@ impl Schedules {
     pub(super) async fn run(mut self) {
         loop {
             let now = Timestamp::now();
-            let next = self.entries.values().filter_map(|entry| {
-                let after = entry.kept.done_until;
-                let is_paused = entry.kept.is_paused;
-                let next = entry.timetable.next_after(entry.kept.added, after);
-                next.filter(|_| !is_paused)
-            });
-            let wait = next.min().map_or(LONGEST_SLEEP, |next| next.since(now)).min(LONGEST_SLEEP);
+            let waits = self.entries.values().filter_map(|entry| entry.wait(now));
+            let mut wait = waits.min().unwrap_or(LONGEST_SLEEP);
+            if self.service.keeper.trouble().is_some() {
+                wait = wait.max(LOOK_AGAIN);
+            }
+            let wait = wait.min(LONGEST_SLEEP);
             tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(request) => self.take(request).await,
@@ -105,7 +112,10 @@ impl Schedules {
                 },
                 () = sleep_until(Instant::now() + wait + Duration::from_millis(1)) => {}
             }
-            self.submit_due().await;
+            // Times that come while nothing can be written down are missed ones.
+            if self.service.keeper.trouble().is_none() {
+                self.submit_due().await;
+            }
         }
     }
 
@@ -140,7 +150,7 @@ impl Schedules {
             is_paused: false,
             last: self.entries.get(&name).and_then(|entry| entry.kept.last.clone()),
         };
-        let entry = Entry { kept, timetable };
+        let entry = Entry { kept, timetable, not_before: None };
         self.write(&entry).await?;
         let status = entry.status();
         self.entries.insert(name, entry);
@@ -171,7 +181,7 @@ impl Schedules {
         {
             self.judge(&entry.kept.schedule, authority).await?;
         }
-        let Some(entry) = self.entries.get_mut(name) else {
+        let Some(entry) = self.entries.get(name) else {
             let known: Vec<_> = self.entries.keys().map(String::as_str).collect();
             let message = match known.is_empty() {
                 true => format!("there is no schedule `{name}`, nor any other"),
@@ -179,13 +189,14 @@ impl Schedules {
             };
             return Err(JobError::new(ErrorCode::UnknownJob, message));
         };
+        let mut changed = entry.clone();
         match change {
             Change::None => return Ok(entry.status()),
-            Change::Pause => entry.kept.is_paused = true,
+            Change::Pause => changed.kept.is_paused = true,
             Change::Resume => {
                 // What came while it was paused was not missed.
-                entry.kept.is_paused = false;
-                entry.kept.done_until = entry.kept.done_until.max(Timestamp::now());
+                changed.kept.is_paused = false;
+                changed.kept.done_until = changed.kept.done_until.max(Timestamp::now());
             }
             Change::Remove => {
                 let status = entry.status();
@@ -194,9 +205,10 @@ impl Schedules {
                 return Ok(status);
             }
         }
-        let entry = &self.entries[name];
-        self.write(entry).await?;
-        Ok(entry.status())
+        self.write(&changed).await?;
+        let status = changed.status();
+        self.entries.insert(name.to_owned(), changed);
+        Ok(status)
     }
 
     async fn write(&self, entry: &Entry) -> Result<(), JobError> {
@@ -212,11 +224,10 @@ impl Schedules {
         let names: Vec<_> = self.entries.keys().cloned().collect();
         for name in names {
             let entry = &self.entries[&name];
-            let times = entry.kept.due(&entry.timetable, now);
-            let passed = entry.timetable.next_after(entry.kept.added, entry.kept.done_until);
-            if entry.kept.is_paused || passed.is_none_or(|passed| passed > now) {
+            if entry.wait(now).is_none_or(|wait| wait > Duration::ZERO) {
                 continue;
             }
+            let times = entry.kept.due(&entry.timetable, now);
             let mut last = entry.kept.last.clone();
             for time in times {
                 last = Some(self.submit(&self.entries[&name].kept, last.as_ref(), time).await);
@@ -276,6 +287,16 @@ impl Schedules {
 }
 
 impl Entry {
+    /// How long until there is something to do; none if there never is.
+    fn wait(&self, now: Timestamp) -> Option<Duration> {
+        if self.kept.is_paused {
+            return None;
+        }
+        let next = self.timetable.next_after(self.kept.added, self.kept.done_until)?;
+        let nodes = self.not_before.map(|at| at.saturating_duration_since(Instant::now()));
+        Some(next.since(now).max(nodes.unwrap_or_default()))
+    }
+
     fn status(&self) -> ScheduleStatus {
         let KeptSchedule { schedule, by, is_paused, last, .. } = self.kept.clone();
         let next = self.kept.next(&self.timetable, Timestamp::now(), TOLD);

@@ -2,6 +2,7 @@
 //!
 //! One connection writes, in the journal's thread; others read.
 
+mod list;
 mod query;
 mod write;
 
@@ -16,7 +17,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
-pub(super) use query::{find, list, request, results, show};
+pub(super) use list::list;
+pub(super) use query::{find, request, results, show};
 
 const SCHEMA: Schema = Schema {
     name: "the jobs of the controller",
@@ -91,6 +93,17 @@ CREATE TABLE schedules (
 -- When the backup was made that the store comes from, until a controller has gone on
 -- from it.
 ALTER TABLE store ADD COLUMN restored INTEGER;
+",
+    "
+-- One for each filter of lists, in their order: the newest first.
+DROP INDEX submissions_by_state;
+DROP INDEX submissions_by_cmd;
+DROP INDEX submissions_by_schedule;
+CREATE INDEX submissions_by_time ON submissions (time);
+CREATE INDEX submissions_by_state ON submissions (state, time);
+CREATE INDEX submissions_by_cmd ON submissions (cmd, time);
+CREATE INDEX submissions_by_by ON submissions (by, time);
+CREATE INDEX submissions_by_schedule ON submissions (schedule, time) WHERE schedule IS NOT NULL;
 ",
 ];
 
@@ -226,7 +239,8 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
         connection.query_row("SELECT id, next, restored FROM store", [], |row| {
             Ok((row.get(0)?, number(row, 1)?, time(row, 2)?))
         })?;
-    let sql = "SELECT key, request, by, start_by, end_by, time FROM submissions
+    let sql = "SELECT key, request, by, start_by, end_by, time,
+                   queued + running + ok + error + timeout + killed FROM submissions
                JOIN requests ON requests.submission = key
                WHERE state IN ('QUEUED', 'RUNNING') ORDER BY key";
     let mut query = connection.prepare(sql)?;
@@ -238,7 +252,9 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
             start_by: time(row, 3)?,
             end_by: time(row, 4)?,
             time: Timestamp(number(row, 5)?),
+            nodes: number(row, 6)?,
             jobs: Vec::new(),
+            done: Vec::new(),
         })
     })?;
     let mut submissions = submissions.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -258,6 +274,16 @@ fn load(connection: &Connection) -> rusqlite::Result<Saved> {
             })
         })?;
         submission.jobs = jobs.collect::<rusqlite::Result<_>>()?;
+    }
+    // What is for any of the nodes may move, but to none that has had it.
+    let sql = "SELECT gid, nid FROM jobs
+               WHERE submission = ? AND state NOT IN ('QUEUED', 'RUNNING')";
+    let mut query = connection.prepare(sql)?;
+    for submission in submissions.iter_mut().filter(|one| one.request.any.is_some()) {
+        let nodes = query.query_map([submission.key.cast_signed()], |row| {
+            Ok(NodeId::new(row.get(0)?, row.get(1)?))
+        })?;
+        submission.done = nodes.collect::<rusqlite::Result<_>>()?;
     }
     let mut query = connection.prepare("SELECT schedule FROM schedules ORDER BY name")?;
     let schedules = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;

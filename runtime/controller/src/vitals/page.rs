@@ -36,6 +36,8 @@ pub(super) fn page(
         .count(&[], traffic.calls as u64);
     nodes(&mut page, vitals, &now);
     waiting_jobs(&mut page, &now.jobs);
+    page.gauge("drover_jobs_writable", "Whether durable jobs can be written down.")
+        .count(&[], u64::from(!now.jobs_cannot_be_written));
     ended_jobs(&mut page, vitals);
     let mut family = page.gauge("drover_rollouts", "Rollouts that are not over.");
     for phase in ROLLOUT_PHASES {

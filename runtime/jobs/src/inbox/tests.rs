@@ -1,3 +1,5 @@
+use drover_api::JobReported;
+
 use super::*;
 
 const RULES: InboxRules = InboxRules { at_once: 1, most: 2, most_bytes: 100_000 };
@@ -68,6 +70,21 @@ fn what_there_is_no_room_for_stays_with_the_controller() {
     let expected = vec![(1, Holding::Running), (2, Holding::Waiting), (3, Holding::Full)];
     assert_eq!((starts(&step), answer.jobs), (vec![1], expected));
     assert_eq!(starts(&end(&mut inbox, 1)), [2]);
+}
+
+#[test]
+fn who_has_much_waiting_does_not_hold_up_who_has_little() {
+    let rules = InboxRules { most: 100, ..RULES };
+    let saved = SavedInbox::default();
+    let (mut inbox, _) = Inbox::restore(NodeId::new(1, 1), rules, saved, Timestamp(0));
+    let of_bob = |number| DeliveredJob { by: "bob".to_owned(), ..job(number) };
+    let jobs = (1..=4).map(job).chain([of_bob(5), of_bob(6)]).collect();
+    let (step, _) = inbox.deliver(delivery(0, jobs), Timestamp(0));
+    let mut started = starts(&step);
+    while let Some(last) = started.last().copied().filter(|_| started.len() < 6) {
+        started.extend(starts(&end(&mut inbox, last)));
+    }
+    assert_eq!(started, [1, 5, 2, 6, 3, 4]);
 }
 
 #[test]

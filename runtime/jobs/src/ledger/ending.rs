@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use drover_api::{
-    ErrorCode, JobError, JobResult, JobState, JobSubmit, NodeId, RetryCause, Timestamp, Transition,
+    ErrorCode, JobError, JobId, JobKilled, JobResult, JobState, JobSubmit, NodeId, RetryCause,
+    Timestamp, Transition,
 };
 
 use super::job::Phase;
@@ -31,6 +32,13 @@ impl Ledger {
             _ if has_passed(open.end_by) => Some("its deadline passed before it started"),
             _ if job.attempt == 1 && has_passed(open.start_by) => {
                 Some("it could not start in time: its node was away, or had too much to do")
+            }
+            Phase::Delayed(ready) if ready <= now && self.gives_way(key) => {
+                let submission = job.submission.clone();
+                self.hold(key);
+                self.schedule(key);
+                self.release(step, &submission, now);
+                return;
             }
             Phase::Delayed(ready) if ready <= now => {
                 let (node, by) = (job.node, Arc::clone(&open.by));
@@ -116,6 +124,53 @@ impl Ledger {
         step
     }
 
+    /// Ends the jobs of a submission, or the one on `node`.
+    pub fn kill(
+        &mut self,
+        submission: &JobId,
+        node: Option<NodeId>,
+        force: bool,
+        by: &str,
+        now: Timestamp,
+    ) -> (LedgerStep, JobKilled) {
+        let mut step = LedgerStep::default();
+        let mut killed = JobKilled { ended: 0, told: 0 };
+        let Some(open) = self.submissions.get_mut(submission) else { return (step, killed) };
+        let is_meant = |one: &NodeId| node.is_none_or(|node| node == *one);
+        let keys: Vec<_> =
+            open.jobs.iter().filter(|(node, _)| is_meant(node)).map(|(_, key)| *key).collect();
+        // None of them is to take the place of another.
+        open.held.retain(|key| !keys.contains(key));
+        for key in keys {
+            let job = self.jobs.get_mut(&key).expect("it is open");
+            let (node, number) = (job.node, job.number);
+            if job.is_with_node() {
+                let is_first = !std::mem::replace(&mut job.is_killed, true);
+                step.effects.push(Effect::Cancel(node, vec![number]));
+                if !force {
+                    killed.told += 1;
+                    if is_first {
+                        let reason = format!("{by} ends it; the node is told");
+                        let state = job.state();
+                        let transition = Transition { time: now, state, reason };
+                        step.writes.push(Write::Killing { key, transition });
+                    }
+                    self.remind_later(node, now);
+                    continue;
+                }
+            }
+            killed.ended += 1;
+            let message = match self.jobs[&key].is_with_node() {
+                true => format!("{by} gave it up: what became of it on the node is not known"),
+                false => format!("{by} ended it before it started"),
+            };
+            let result =
+                self.without_answer(key, JobState::Killed, ErrorCode::Cancelled, &message, now);
+            self.end(&mut step, key, result, now);
+        }
+        (step, killed)
+    }
+
     pub(super) fn started(&mut self, step: &mut LedgerStep, key: u64, time: Timestamp) {
         let job = self.jobs.get_mut(&key).expect("whoever asks has looked");
         if matches!(job.phase, Phase::Sent { .. }) {
@@ -181,6 +236,7 @@ impl Ledger {
         self.leave_node(step, key, now);
         let job = self.jobs.remove(&key).expect("it was there");
         self.pace.count(now);
+        self.lane(job.node).flexible.remove(&key);
         let open = self.submissions.get_mut(&job.submission).expect("it is open");
         step.writes.push(Write::Ended {
             key,
@@ -191,12 +247,18 @@ impl Ledger {
             result: Box::new(result),
         });
         open.jobs.remove(&job.node);
-        match job.phase {
-            Phase::Held(_) => open.held.retain(|held| *held != key),
-            _ => open.at_work -= 1,
+        if open.request.any.is_some() {
+            open.done.insert(job.node);
+        }
+        if job.has_place {
+            open.at_work -= 1;
+        }
+        if matches!(job.phase, Phase::Held(_)) {
+            open.held.retain(|held| *held != key);
         }
         if open.jobs.is_empty() {
-            self.submissions.remove(&job.submission);
+            let open = self.submissions.remove(&job.submission).expect("it is open");
+            self.ended.push((open.request, open.nodes));
             step.effects.push(Effect::Ended(job.submission));
         } else {
             self.release(step, &job.submission, now);

@@ -14,8 +14,12 @@ pub(super) struct Job {
     pub(super) number: u64,
     pub(super) attempt: u32,
     pub(super) phase: Phase,
+    /// Whether it counts among those of its submission that are at work.
+    pub(super) has_place: bool,
     /// Whether the node is to end it.
     pub(super) is_killed: bool,
+    /// Whether its history says why it does not move to another node.
+    pub(super) is_known_to_stay: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,11 @@ impl Job {
     /// Whether only the node knows how far it is.
     pub(super) fn is_with_node(&self) -> bool {
         matches!(self.phase, Phase::Sent { .. } | Phase::Running)
+    }
+
+    /// Whether it is certain that no node has begun it, or ever had it.
+    pub(super) fn may_move(&self) -> bool {
+        !self.is_with_node() && self.attempt == 1
     }
 
     pub(super) fn confirm(&mut self) {

@@ -35,6 +35,22 @@ pub enum Write {
         /// What became of it.
         transition: Transition,
     },
+    /// Something was found out about a job; its state stays.
+    Noted {
+        /// The job.
+        key: u64,
+        /// What.
+        transition: Transition,
+    },
+    /// A job that no node has is another node's.
+    Moved {
+        /// The job.
+        key: u64,
+        /// The node.
+        node: NodeId,
+        /// What became of it.
+        transition: Transition,
+    },
     /// A job is `QUEUED` for another attempt, and not with its node.
     Again {
         /// The job.
@@ -125,8 +141,12 @@ pub struct SavedSubmission {
     pub start_by: Option<Timestamp>,
     /// The deadline for ending.
     pub end_by: Option<Timestamp>,
+    /// How many nodes it is for.
+    pub nodes: u64,
     /// Those of its jobs that have not ended.
     pub jobs: Vec<SavedJob>,
+    /// The nodes of those that have, if it is for any of several.
+    pub done: Vec<NodeId>,
 }
 
 /// A job that has not ended, as it was written.
@@ -150,17 +170,19 @@ pub struct SavedJob {
 
 impl Ledger {
     pub(super) fn take_back(&mut self, saved: SavedSubmission, now: Timestamp) {
-        let SavedSubmission { key, request, by, time, start_by, end_by, jobs } = saved;
+        let SavedSubmission { key, request, by, time, start_by, end_by, nodes, jobs, done } = saved;
         let id: JobId = request.command.id.clone();
         let by: Arc<str> = by.into();
         let mut open = Open {
             key,
             request: Arc::new(request),
+            nodes,
             by: Arc::clone(&by),
             time,
             start_by,
             end_by,
             jobs: BTreeMap::new(),
+            done: done.into_iter().collect(),
             at_work: 0,
             held: VecDeque::new(),
         };
@@ -175,9 +197,10 @@ impl Ledger {
                 _ if saved.is_running => Phase::Running,
                 _ => Phase::Sent { is_confirmed: false },
             };
-            match phase {
-                Phase::Held(_) => open.held.push_back(saved.key),
-                _ => open.at_work += 1,
+            let has_place = !matches!(phase, Phase::Held(_));
+            match has_place {
+                true => open.at_work += 1,
+                false => open.held.push_back(saved.key),
             }
             if saved.number > 0 {
                 self.sent.insert(saved.number, saved.key);
@@ -185,6 +208,7 @@ impl Ledger {
                 lane.sent.insert(saved.number);
                 lane.queue.add_under_way(&by);
             }
+            self.mind(&open, saved.node, saved.key);
             open.jobs.insert(saved.node, saved.key);
             keys.push(saved.key);
             self.jobs.insert(
@@ -197,7 +221,9 @@ impl Ledger {
                     number: saved.number,
                     attempt: saved.attempt,
                     phase,
+                    has_place,
                     is_killed: saved.is_killed,
+                    is_known_to_stay: false,
                 },
             );
         }

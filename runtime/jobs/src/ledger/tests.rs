@@ -1,5 +1,11 @@
-use drover_api::{Command, Retry, RetryCause};
+mod presence;
+mod retry;
 
+use drover_api::{
+    Command, ErrorCode, Holding, JobDelivered, JobReport, JobState, Retry, RetryCause,
+};
+
+use super::pace::place_in;
 use super::*;
 
 const RULES: Rules = Rules { window: 2, most_per_node: 4, most: 10 };
@@ -48,7 +54,11 @@ fn end(
     now: u64,
 ) -> LedgerStep {
     let key = ledger.sent[&number];
-    let state = if code.is_some() { JobState::Error } else { JobState::Ok };
+    let state = match code {
+        None => JobState::Ok,
+        Some(ErrorCode::Timeout) => JobState::Timeout,
+        Some(_) => JobState::Error,
+    };
     let error = code.unwrap_or(ErrorCode::Failed);
     let mut result = ledger.without_answer(key, state, error, "it failed", at(now));
     result.error = result.error.filter(|_| code.is_some());
@@ -83,6 +93,19 @@ fn a_job_for_a_node_that_is_there_is_delivered_at_once_and_ends_with_its_result(
 }
 
 #[test]
+fn what_has_ended_is_told_to_whoever_must_know_it_until_it_is_on_disk() {
+    let mut ledger = ledger(2);
+    let sent = delivered(&submit(&mut ledger, request("s"), &[1, 2], 0));
+    let _ = end(&mut ledger, sent[0], None, 1);
+    assert_eq!(ledger.request(&"s".parse().unwrap()).unwrap().1, 2);
+    assert!(ledger.take_ended().is_empty());
+    let _ = end(&mut ledger, sent[1], None, 2);
+    let ended = ledger.take_ended();
+    assert_eq!((ended.len(), ended[0].0.command.id.as_str(), ended[0].1), (1, "s", 2));
+    assert!(ledger.take_ended().is_empty());
+}
+
+#[test]
 fn what_was_sent_is_repeated_until_it_is_confirmed_and_asked_for_afterwards() {
     let mut ledger = ledger(1);
     let sent = delivered(&submit(&mut ledger, request("s"), &[1], 0));
@@ -93,6 +116,9 @@ fn what_was_sent_is_repeated_until_it_is_confirmed_and_asked_for_afterwards() {
     assert!(ledger.tick(at(10_000)).is_empty());
     let again = ledger.node_joined(node(1), at(10_001));
     assert_eq!(again.effects, [Effect::Ask(node(1), vec![sent[0].1])]);
+    // It could not answer.
+    let _ = ledger.delivered(node(1), None, at(10_001));
+    assert_eq!(ledger.tick(at(12_001)).effects, again.effects);
     let answer = JobDelivered { jobs: vec![(sent[0].1, Holding::Unknown)] };
     let step = ledger.delivered(node(1), Some(&answer), at(10_002));
     assert_eq!(states(&step), [JobState::Error]);
@@ -158,7 +184,7 @@ fn deadlines_end_what_has_not_started_here_and_what_the_node_does_not_tell_of() 
     let _ = ledger.node_joined(node(1), at(200));
     let slow = JobSubmit { end_within_ms: Some(100), ..request("slow") };
     let sent = delivered(&submit(&mut ledger, slow, &[1], 200));
-    ledger.node_left(node(1));
+    let _ = ledger.node_left(node(1), at(200));
     assert!(states(&ledger.tick(at(10_299))).is_empty());
     let step = ledger.tick(at(10_300));
     assert_eq!(states(&step), [JobState::Timeout]);

@@ -6,7 +6,7 @@ use drover_api::{
     JobCancel, JobDelivery, JobId, JobReported, JobResult, JobState, JobSubmit, NodeId, Timestamp,
 };
 use drover_jobs::{
-    Effect, Ledger, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Step, Write,
+    Effect, Ledger, NewSubmission, Refusal, Rules, SavedJob, SavedSubmission, Step, Stranded, Write,
 };
 
 use crate::history::History;
@@ -46,7 +46,8 @@ struct Row {
 /// What is done when a step is safe.
 enum Then {
     Effects(Vec<Effect>),
-    Accepted(Vec<JobId>, Vec<Effect>),
+    /// Jobs, by key.
+    Accepted(Vec<u64>, Vec<Effect>),
     Reported(NodeId, JobReported, Vec<Effect>),
 }
 
@@ -73,7 +74,9 @@ impl Controller {
             time: submission.time,
             start_by: submission.start_by,
             end_by: submission.end_by,
+            nodes: submission.jobs.len() as u64,
             jobs: submission.jobs.iter().filter_map(|(key, row)| row.saved(*key)).collect(),
+            done: submission.done().collect(),
         });
         let saved = saved.filter(|submission| !submission.jobs.is_empty()).collect();
         self.ledger = Ledger::restore(RULES, self.disk.highest + 1, saved, now);
@@ -85,10 +88,13 @@ impl Controller {
         nodes: &[NodeId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let id = request.command.id.clone();
-        let jobs = nodes.iter().map(|node| drover_api::job_on(&id, *node).unwrap()).collect();
         let step = self.ledger.submit(request, nodes, "ada", now)?;
-        self.unsafe_steps.push((step.writes, Then::Accepted(jobs, step.effects)));
+        let jobs = step.writes.iter().flat_map(|write| match write {
+            Write::Submitted(new) => &new.jobs[..],
+            _ => &[],
+        });
+        let keys = jobs.map(|job| job.key).collect();
+        self.unsafe_steps.push((step.writes, Then::Accepted(keys, step.effects)));
         Ok(())
     }
 
@@ -110,6 +116,32 @@ impl Controller {
                 self.unsafe_steps.push((step.writes, Then::Reported(node, answer, step.effects)));
             }
             other => panic!("{other:?} is not for the controller"),
+        }
+    }
+
+    /// Has what waits in vain move to the first node of those that it may move to.
+    pub(crate) fn move_on(&mut self, nodes: &[NodeId], now: Timestamp) {
+        for Stranded { key, .. } in self.ledger.stranded(None, 1000, now) {
+            if let Some(to) = nodes.iter().find(|node| self.ledger.may_move(key, **node)) {
+                let step = self.ledger.move_on(key, *to, now);
+                self.take(step);
+            }
+        }
+    }
+
+    /// Checks that everything which has not ended waits for one of the nodes that are
+    /// gone, and may not wait for one that is there.
+    pub(crate) fn judge_waiting(&self, is_there: impl Fn(NodeId) -> bool, nodes: &[NodeId]) {
+        for submission in self.disk.submissions.values() {
+            let has_job = |node: &NodeId| submission.jobs.values().any(|row| row.node == *node);
+            for (key, row) in submission.jobs.iter().filter(|(_, row)| !row.has_ended()) {
+                let id = &submission.request.command.id;
+                assert!(!is_there(row.node), "{key} of {id} waits for {}: {row:?}", row.node);
+                let may_move =
+                    submission.request.any.is_some() && (row.number, row.attempt) == (0, 1);
+                let free = nodes.iter().find(|node| is_there(**node) && !has_job(node));
+                assert!(!may_move || free.is_none(), "{key} of {id} is not for {free:?}: {row:?}");
+            }
         }
     }
 
@@ -177,7 +209,18 @@ impl Controller {
     }
 }
 
+impl Submission {
+    /// The nodes of jobs that have ended.
+    fn done(&self) -> impl Iterator<Item = NodeId> {
+        self.jobs.values().filter(|row| row.has_ended()).map(|row| row.node)
+    }
+}
+
 impl Row {
+    fn has_ended(&self) -> bool {
+        !matches!(self.state, JobState::Queued | JobState::Running)
+    }
+
     fn saved(&self, key: u64) -> Option<SavedJob> {
         let is_running = match self.state {
             JobState::Running => true,
@@ -195,12 +238,21 @@ impl Disk {
         match write {
             Write::Submitted(new) => self.add(*new, history),
             Write::Sent { key, number } => {
-                let id = self.id_of(key);
-                history.attempts.entry(id).or_default().push(number);
+                history.attempts.entry(key).or_default().push(number);
                 self.row(key).number = number;
             }
             Write::Started { key, .. } => self.row(key).state = JobState::Running,
             Write::Killing { key, .. } => self.row(key).is_killed = true,
+            Write::Noted { .. } => history.notes += 1,
+            Write::Moved { key, node, .. } => {
+                let of_one = self.submissions.values().find(|one| one.jobs.contains_key(&key));
+                let is_used = of_one.unwrap().jobs.values().any(|row| row.node == node);
+                assert!(!is_used, "{node} has two jobs of one submission");
+                let row = self.row(key);
+                assert_eq!((row.number, row.attempt), (0, 1), "it was given to {}", row.node);
+                row.node = node;
+                history.moves += 1;
+            }
             Write::Again { key, attempt, ready, .. } => {
                 let row = self.row(key);
                 (row.number, row.attempt, row.ready) = (0, attempt, ready);
@@ -211,14 +263,14 @@ impl Disk {
                 let row = self.row(key);
                 assert_eq!(row.state, was, "{id}");
                 row.state = result.state;
-                history.results.entry(id).or_default().push(JobResult::clone(&result));
+                assert_eq!(result.id, id);
+                history.results.entry(key).or_default().push(JobResult::clone(&result));
             }
         }
     }
 
     fn add(&mut self, new: NewSubmission, history: &mut History) {
         let NewSubmission { key, request, by, time, start_by, end_by, jobs } = new;
-        let id = request.command.id.clone();
         let row = |job: &drover_jobs::NewJob| Row {
             node: job.node,
             number: job.number,
@@ -228,8 +280,7 @@ impl Disk {
             is_killed: false,
         };
         for job in jobs.iter().filter(|job| job.number > 0) {
-            let id = drover_api::job_on(&id, job.node).unwrap();
-            history.attempts.entry(id).or_default().push(job.number);
+            history.attempts.entry(job.key).or_default().push(job.number);
         }
         let jobs = jobs.iter().map(|job| (job.key, row(job))).collect();
         let request = JobSubmit::clone(&request);

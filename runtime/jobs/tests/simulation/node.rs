@@ -80,6 +80,7 @@ impl Node {
             let Some((work, _)) = self.running.remove(&number) else { continue };
             // It is not the agent's to begin any more.
             *history.starts.entry(number).or_default() -= 1;
+            history.places.remove(&number);
             let step = self.inbox.put_back(&work);
             assert!(step.effects.is_empty());
             step.writes.into_iter().for_each(|write| self.disk.write(write));
@@ -163,6 +164,7 @@ impl Node {
                 match effect {
                     InboxEffect::Start(work) => {
                         *history.starts.entry(work.number).or_default() += 1;
+                        history.places.entry(work.number).or_default().insert(self.id);
                         self.started.push((work.number, now));
                         self.running.insert(work.number, (work, now.0 + length));
                     }

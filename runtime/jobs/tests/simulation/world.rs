@@ -1,5 +1,7 @@
 //! One history: a controller, some nodes, and chance.
 
+use std::collections::BTreeSet;
+
 use drover_api::{Command, JobSubmit, NodeId, Retry, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -23,6 +25,8 @@ pub(crate) struct World {
     network: Network,
     history: History,
     submitted: u32,
+    /// Nodes that are away for long, by place: nothing reaches them or comes from them.
+    gone: BTreeSet<usize>,
     /// How often this world has crashes and losses, in percent.
     trouble: u32,
 }
@@ -30,7 +34,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
-        let count = chance.random_range(1..=3);
+        let count = chance.random_range(1..=4);
         Self {
             now: Timestamp(1_000_000),
             controller: Controller::new(),
@@ -38,20 +42,21 @@ impl World {
             network: Network::default(),
             history: History::default(),
             submitted: 0,
+            gone: BTreeSet::new(),
             trouble: chance.random_range(0..30),
             chance,
         }
     }
 
     pub(crate) fn run(mut self) -> History {
-        for place in 0..self.nodes.len() {
-            self.join(place);
-        }
+        self.join_all();
         for _ in 0..STEPS {
             self.step();
             self.history.judge_starts();
         }
-        self.calm_down();
+        self.calm_down(true);
+        self.gone.clear();
+        self.calm_down(false);
         self.history.judge();
         for node in &self.nodes {
             assert_eq!(node.inbox.unsettled(), 0, "node {} keeps results", node.id);
@@ -65,7 +70,7 @@ impl World {
 
     fn step(&mut self) {
         let trouble = self.trouble;
-        match self.chance.random_range(0..12) {
+        match self.chance.random_range(0..13) {
             0 | 1 if self.submitted < 12 => self.submit(),
             2..=4 => self.pass_message(),
             5 => self.sync_controller(),
@@ -82,9 +87,7 @@ impl World {
                 self.history.crashes += 1;
                 if self.happens(40) {
                     self.controller.crash(self.now);
-                    for place in 0..self.nodes.len() {
-                        self.join(place);
-                    }
+                    self.join_all();
                 } else {
                     let place = self.some_node();
                     if self.happens(40) {
@@ -97,10 +100,19 @@ impl World {
             }
             11 if self.happens(trouble) => {
                 let place = self.some_node();
-                let id = self.nodes[place].id;
-                self.controller.ledger.node_left(id);
+                self.leave(place);
                 if self.happens(70) {
                     self.join(place);
+                }
+            }
+            // Some stay away, and some of them come back.
+            12 if self.happens(trouble) => {
+                let place = self.some_node();
+                if self.gone.remove(&place) {
+                    self.join(place);
+                } else {
+                    self.gone.insert(place);
+                    self.leave(place);
                 }
             }
             _ => {}
@@ -120,7 +132,21 @@ impl World {
         self.chance.random_range(0..self.nodes.len())
     }
 
+    fn leave(&mut self, place: usize) {
+        let step = self.controller.ledger.node_left(self.nodes[place].id, self.now);
+        self.controller.take(step);
+    }
+
+    fn join_all(&mut self) {
+        for place in 0..self.nodes.len() {
+            self.join(place);
+        }
+    }
+
     fn join(&mut self, place: usize) {
+        if self.gone.contains(&place) {
+            return;
+        }
         let id = self.nodes[place].id;
         let step = self.controller.ledger.node_joined(id, self.now);
         self.controller.take(step);
@@ -136,6 +162,9 @@ impl World {
         request.command.id = format!("s{}", self.submitted).parse().unwrap();
         if self.happens(30) {
             request.at_once = Some(1);
+        }
+        if self.happens(40) {
+            request.any = Some(1);
         }
         if self.happens(20) {
             request.start_within_ms = Some(self.chance.random_range(0..20_000));
@@ -167,7 +196,7 @@ impl World {
         let trouble = self.trouble;
         let place = self.chance.random_range(0..self.network.under_way.len());
         let message = self.network.under_way.remove(place);
-        if self.happens(trouble) {
+        if self.happens(trouble) || self.is_cut_off(&message) {
             self.history.lost += 1;
             return;
         }
@@ -176,6 +205,17 @@ impl World {
             self.network.send(message.clone());
         }
         self.deliver(message);
+    }
+
+    fn is_cut_off(&self, message: &Message) -> bool {
+        let node = match message {
+            Message::Deliver(node, _)
+            | Message::Cancel(node, _)
+            | Message::Reported(node, ..)
+            | Message::Delivered(node, _) => *node,
+            Message::Report(report) => report.node,
+        };
+        self.gone.iter().any(|place| self.nodes[*place].id == node)
     }
 
     fn deliver(&mut self, message: Message) {
@@ -208,6 +248,11 @@ impl World {
         self.now = Timestamp(self.now.0 + self.chance.random_range(0..3000));
         let step = self.controller.ledger.tick(self.now);
         self.controller.take(step);
+        let mut nodes: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+        if self.happens(50) {
+            nodes.reverse();
+        }
+        self.controller.move_on(&nodes, self.now);
         for place in 0..self.nodes.len() {
             let fails = self.happens(20);
             let node = &mut self.nodes[place];
@@ -217,33 +262,46 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more, until everything is over.
-    fn calm_down(&mut self) {
+    /// Nothing goes wrong any more, until everything is over; or all that can be, if
+    /// some nodes `stay_away`.
+    fn calm_down(&mut self, stay_away: bool) {
         self.trouble = 0;
-        for place in 0..self.nodes.len() {
-            self.join(place);
-        }
+        self.join_all();
+        let mut since_quiet = 0;
         for _ in 0..PATIENCE {
             while let Some(message) = self.network.under_way.pop() {
-                self.deliver(message);
+                if !self.is_cut_off(&message) {
+                    self.deliver(message);
+                }
             }
             self.sync_controller();
             for place in 0..self.nodes.len() {
                 self.sync_node(place);
-                self.nodes[place].report(&mut self.network);
+                if !self.gone.contains(&place) {
+                    self.nodes[place].report(&mut self.network);
+                }
             }
             self.time_passes();
-            let is_quiet = self.network.under_way.is_empty()
-                && !self.controller.has_unsafe()
-                && self.nodes.iter().all(|node| !node.has_unsafe() && node.inbox.unsettled() == 0);
+            let there = (0..self.nodes.len()).filter(|place| !self.gone.contains(place));
+            let are_quiet = there
+                .map(|place| &self.nodes[place])
+                .all(|node| !node.has_unsafe() && node.inbox.unsettled() == 0);
+            let is_quiet =
+                are_quiet && self.network.under_way.is_empty() && !self.controller.has_unsafe();
             if is_quiet && self.controller.ledger.unfinished() == 0 {
+                return;
+            }
+            // Everybody has had time to give up and to move on.
+            since_quiet = if is_quiet { since_quiet + 1 } else { 0 };
+            if stay_away && since_quiet > 100 {
+                let ids: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+                let gone: BTreeSet<_> = self.gone.iter().map(|place| ids[*place]).collect();
+                self.controller.judge_waiting(|node| !gone.contains(&node), &ids);
                 return;
             }
             // A report that was lost is told again by the next session.
             if self.happens(2) {
-                for place in 0..self.nodes.len() {
-                    self.join(place);
-                }
+                self.join_all();
             }
         }
         panic!("{} jobs have not ended: {:?}", self.controller.ledger.unfinished(), self.history);

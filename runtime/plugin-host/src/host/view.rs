@@ -86,6 +86,16 @@ impl Host {
         }
     }
 
+    /// How often calls were denied since the host started, by plugin and interface.
+    #[must_use]
+    pub fn denials(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let accounts = self.0.shared.accounts();
+        let denials = |(name, account): (&Arc<str>, &Arc<Account>)| {
+            (name.to_string(), account.denials().read())
+        };
+        accounts.iter().map(denials).collect()
+    }
+
     /// Counts up whenever what is loaded, refused, granted or in quarantine
     /// changes.
     #[must_use]

@@ -28,6 +28,9 @@ const SMALL: usize = 4 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
 /// What is more than this was worth a look.
 const TRICKLE: usize = 32 << 10;
+/// So many pieces fill the way from a server on the same machine: with more to say it
+/// has to wait for the next look, so that follows at once.
+const PILED_UP: usize = 128;
 /// So many small pieces in a row, and the body is gathered.
 const PATIENCE: u32 = 4;
 
@@ -88,7 +91,7 @@ impl Gathered {
 /// Hands a body on: what is there if the plugin waits, and else what comes until
 /// it asks again.
 async fn gather(mut body: Pouring, pieces: mpsc::Sender<Piece>) {
-    let mut gathered = BytesMut::new();
+    let (mut gathered, mut count) = (BytesMut::new(), 0);
     loop {
         let end = tokio::select! {
             biased;
@@ -96,6 +99,7 @@ async fn gather(mut body: Pouring, pieces: mpsc::Sender<Piece>) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         gathered.extend_from_slice(&data);
+                        count += 1;
                         continue;
                     }
                     Err(trailers) => Some(Ok(trailers)),
@@ -105,7 +109,8 @@ async fn gather(mut body: Pouring, pieces: mpsc::Sender<Piece>) {
             },
             room = pieces.reserve(), if !gathered.is_empty() => {
                 let Ok(room) = room else { return };
-                let is_trickle = gathered.len() < TRICKLE;
+                let is_trickle = gathered.len() < TRICKLE && count < PILED_UP;
+                count = 0;
                 room.send(Ok(Frame::data(gathered.split().freeze())));
                 if is_trickle {
                     sleep(PAUSE).await;

@@ -369,7 +369,8 @@ impl Actor {
                 let mut command = std::process::Command::new(
                     config.keeper_command.first().map_or("", String::as_str),
                 );
-                command.args(config.keeper_command.iter().skip(1));
+                // It outlives this agent, and whatever secrets are there for it.
+                command.args(config.keeper_command.iter().skip(1)).env_clear();
                 command
             };
             let connected = connect_or_start(&config.keeper_dir, program, &mut tasks).await;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drover_api::{JobId, Timestamp};
-use drover_snapshot::Found;
+use drover_snapshot::{Format, Found};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,8 +21,7 @@ use super::ManagerError;
 use crate::lifecycle::HandedLife;
 use crate::spec::ProcessSpec;
 
-/// The version of the file.
-const VERSION: u32 = 1;
+const FORMAT: Format = Format { name: "the programs that the agent runs", steps: &[] };
 
 /// Changes on their way to the writer; more wait in the actor's own tasks.
 const CHANGES: usize = 1024;
@@ -91,7 +90,7 @@ impl Remembered {
     /// Reads the file; one that is missing is empty, one that is damaged is put
     /// aside.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let jobs = match drover_snapshot::read::<Contents>(path, VERSION)? {
+        let jobs = match FORMAT.read::<Contents>(path)? {
             Found::Whole(contents) => contents.jobs,
             Found::Nothing => BTreeMap::new(),
             Found::PutAside(aside) => {
@@ -182,7 +181,7 @@ async fn write(path: PathBuf, mut jobs: BTreeMap<JobId, Entry>, mut asked: mpsc:
 async fn save(path: &Path, jobs: &BTreeMap<JobId, Entry>) -> Result<(), ManagerError> {
     let contents = Contents { jobs: jobs.clone() };
     let target = path.to_owned();
-    let replace = move || drover_snapshot::replace(&target, VERSION, &contents);
+    let replace = move || FORMAT.replace(&target, &contents);
     let saved = tokio::task::spawn_blocking(replace).await;
     let outcome = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
     outcome.map_err(|error| ManagerError::Disk {

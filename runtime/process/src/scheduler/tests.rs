@@ -492,3 +492,34 @@ fn a_clock_set_back_right_after_the_submission_does_not_delay_a_schedule() {
     world.pass(11_000);
     assert_eq!(world.first_launches.len(), 1);
 }
+
+#[test]
+fn a_queue_waits_for_every_job_that_an_earlier_agent_has_left() {
+    let (mut scheduler, now) = (Scheduler::new(MAX_TURNS), World::new().now);
+    let plan = Plan {
+        queue: Some(0),
+        max_restart: Some(0),
+        max_time: None,
+        is_long_running: false,
+        has_ready_pattern: false,
+        recurrence: 9,
+        start_delay: 0,
+        after: Vec::new(),
+    };
+    let submission = || Submission {
+        policy: plan.policy(),
+        queue: Some(QUEUES[0].to_owned()),
+        after: Vec::new(),
+    };
+    // The end of the first was not told yet, and the second had begun.
+    let [first, second] = [(); 2].map(|()| scheduler.adopt(submission(), 1, Duration::ZERO, now).0);
+    let (third, mut actions) = scheduler.submit(submission(), now);
+    let launched = |actions: &Actions| actions.contains(&(third, Action::Launch { run: 1 }));
+    for key in [first, second] {
+        assert!(!launched(&actions));
+        actions = scheduler.apply(key, Event::Exited { run: 1, exit: Exit::Code(0) }, now);
+        assert!(!launched(&actions));
+        actions = scheduler.apply(key, Event::Settled { run: 1 }, now);
+    }
+    assert!(launched(&actions));
+}

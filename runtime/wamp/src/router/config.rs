@@ -193,7 +193,10 @@ impl RealmConfig {
                 return Ok(());
             }
             let names: Vec<_> = self.roles.iter().map(|role| role.name.as_str()).collect();
-            let rule = format!("there is no role `{role}`, only {}", names.join(", "));
+            let rule = match names.is_empty() {
+                true => format!("there is no role `{role}`: the realm has none, so define it"),
+                false => format!("there is no role `{role}`, only {}", names.join(", ")),
+            };
             Err(self.wrong(key, rule))
         };
         if let Some(role) = &self.anonymous {

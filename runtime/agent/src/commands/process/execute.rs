@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Answer, Request, passed};
 use super::{handed_over, in_words, lost};
+use crate::drain::not_begun;
 use crate::node::Node;
 use crate::processes::{Expected, Live, Output, Processes, levels_of};
 use crate::streams::Window;
@@ -52,14 +53,6 @@ pub(super) async fn execute(request: Request<'_>, read: ReadSpec) -> Result<Answ
     }
     let whole = Whole { id, expected, output: Output::of(output), window };
     whole.wait_for(request).await
-}
-
-/// Says of an error that nothing has begun, for whoever would begin it again.
-fn not_begun(error: JobError) -> JobError {
-    match error.code {
-        ErrorCode::ShuttingDown => error.with_detail(json!({ "begun": false })),
-        _ => error,
-    }
 }
 
 /// A job of the process manager that a caller waits for.

@@ -5,12 +5,18 @@ use drover_update::{Event, Stage, Version};
 
 use super::{Keeper, Plugin};
 use crate::node::Node;
+use crate::update::news::Heard;
 use crate::update::{Concern, ConcernKind};
 
 impl Keeper {
-    /// Ends updates to versions that are there no more.
-    pub(super) async fn take_statement(&mut self, node: &Node, statement: Statement) {
+    /// Ends updates to versions that are there no more. One that was asked for after the
+    /// statement may be newer than it, and asks for one of its own.
+    pub(super) async fn take_heard(&mut self, node: &Node, heard: Heard) {
+        let Heard { statement, asked } = heard;
         let withdrawn = |(name, plugin): (&String, &Plugin)| {
+            if plugin.asked.is_some_and(|update| update >= asked) {
+                return None;
+            }
             let update = plugin.record.update.as_ref()?;
             let error = withdrawn(&statement, name, &update.target)?;
             Some((name.clone(), format!("it was withdrawn meanwhile: {error}")))

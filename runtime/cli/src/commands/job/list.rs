@@ -7,7 +7,7 @@ use drover_api::{
 };
 use drover_wamp::Client;
 
-use super::{State, ask, exit_of, wait_for};
+use super::{State, ask, exit_of, interrupts, wait_for};
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::{controller, output, render};
@@ -242,13 +242,9 @@ pub(super) async fn detail(
 
 pub(super) async fn wait(wait: &Wait) -> Result<Exit, Failure> {
     let session = wait.address.connect().await?;
-    let ended = tokio::select! {
-        ended = wait_for(&session, &wait.id) => ended?,
-        signalled = tokio::signal::ctrl_c() => {
-            signalled?;
-            output::note("the jobs go on");
-            return Ok(Exit::Cancelled);
-        }
+    let mut interrupts = interrupts()?;
+    let Some(ended) = wait_for(&session, &wait.id, &mut interrupts).await? else {
+        return Ok(Exit::Cancelled);
     };
     session.close().await;
     match wait.json {

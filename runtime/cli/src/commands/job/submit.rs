@@ -12,7 +12,7 @@ use drover_wamp::Client;
 use serde_json::Value;
 
 use super::super::call::{self, LimitFlags, milliseconds};
-use super::{ask, result, wait_for};
+use super::{ask, interrupts, result, wait_for};
 use crate::address::Address;
 use crate::arguments::Arguments;
 use crate::exit::{Exit, Failure};
@@ -58,10 +58,11 @@ pub(in super::super) struct Plan {
     #[command(flatten)]
     limits: LimitFlags,
     /// Only so many of the nodes that match; those that are there and have the least
-    /// to do
+    /// to do. One that stays away before it was given its job is replaced by another
     #[arg(long, value_name = "NUMBER")]
     any: Option<u32>,
-    /// How many nodes are at it at the same time
+    /// How many nodes are at it at the same time. One that is away does not count, or
+    /// no longer after a minute if it was given its job
     #[arg(long, value_name = "NUMBER")]
     at_once: Option<u32>,
     /// Jobs that have not started so long after the submission are given up
@@ -109,13 +110,25 @@ pub(super) async fn run(submit: Submit) -> Result<Exit, Failure> {
         Some(id) => JobSubmit { command: Command { id, ..request.command }, ..request },
         None => request,
     };
-    let submitted: JobSubmitted = ask(&session, procedures::JOB_SUBMIT, &request).await?;
+    let mut interrupts = interrupts()?;
+    let submitted: JobSubmitted = tokio::select! {
+        submitted = ask(&session, procedures::JOB_SUBMIT, &request) => submitted?,
+        _ = interrupts.recv() => {
+            let id = &request.command.id;
+            output::note(&format!(
+                "whether it was submitted is not known yet: `drover job show {id}` tells"
+            ));
+            return Ok(Exit::Cancelled);
+        }
+    };
     if !submit.wait {
         session.close().await;
         return told(&submitted, submit.json);
     }
     output::note(&format!("submitted {} for {}", submitted.id, nodes(submitted.nodes)));
-    let ended = wait_for(&session, &submitted.id).await?;
+    let Some(ended) = wait_for(&session, &submitted.id, &mut interrupts).await? else {
+        return Ok(Exit::Cancelled);
+    };
     let exit = result::show(&session, &submitted.id, None, submit.json).await?;
     session.close().await;
     output::note(&super::list::in_words(&ended));

@@ -1,25 +1,18 @@
-//! What those learn who ask.
+//! What those learn who ask about one submission.
 
 use drover_api::{
-    JobCounts, JobId, JobList, JobQuery, JobResult, JobResults, JobState, JobSubmit, NodeId,
-    NodeJob, Submission, SubmissionDetail, Timestamp, job_on, parts_of_job,
+    JobCounts, JobId, JobQuery, JobResult, JobResults, JobState, JobSubmit, NodeId, NodeJob,
+    Submission, SubmissionDetail, Timestamp, job_on, parts_of_job,
 };
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{json, number, state_text, time, unreadable};
-
-/// Submissions in a list, unless it is asked for another number.
-const LISTED: u32 = 50;
-
-/// The most submissions in a list.
-const MOST_LISTED: u32 = 10_000;
 
 /// Jobs of a submission in one answer.
 const JOBS_IN_PAGE: usize = 2000;
 
 /// The columns of a [`Submission`].
-const SUBMISSION: &str = "key, id, cmd, nodes, by, schedule, time, ended, state, queued, running, ok, \
+pub(super) const SUBMISSION: &str = "key, id, cmd, nodes, by, schedule, time, ended, state, queued, running, ok, \
                           error, timeout, killed";
 
 /// A submission, and the node of the job if one was named.
@@ -51,7 +44,7 @@ fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
     serde_json::from_value(text.into()).map_err(|error| unreadable(column, error))
 }
 
-fn submission(row: &Row<'_>) -> rusqlite::Result<Submission> {
+pub(super) fn submission(row: &Row<'_>) -> rusqlite::Result<Submission> {
     Ok(Submission {
         id: id(row, 1)?,
         cmd: row.get(2)?,
@@ -95,52 +88,6 @@ pub(in super::super) fn request(
                JOIN requests ON requests.submission = key WHERE id = ?";
     let row = |row: &Row<'_>| Ok((json(row, 0)?, number(row, 1)?));
     connection.prepare_cached(sql)?.query_row([id.as_str()], row).optional()
-}
-
-pub(in super::super) fn list(
-    connection: &Connection,
-    wanted: &JobList,
-) -> rusqlite::Result<Vec<Submission>> {
-    let JobList { state, cmd, node, by, schedule, since, limit } = wanted;
-    let mut conditions = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    let texts = [
-        ("submissions.state = ?", state.map(|state| state_text(state).to_owned())),
-        ("cmd = ?", cmd.clone()),
-        ("by = ?", by.clone()),
-        ("schedule = ?", schedule.clone()),
-    ];
-    for (condition, text) in texts {
-        if let Some(text) = text {
-            conditions.push(condition);
-            values.push(text.into());
-        }
-    }
-    if let Some(since) = since {
-        conditions.push("time >= ?");
-        values.push(since.0.cast_signed().into());
-    }
-    let mut sql = format!("SELECT {SUBMISSION} FROM submissions");
-    let mut order = "key";
-    if let Some(node) = node {
-        // By the index of the node's jobs, the newest first, until there are enough.
-        sql = format!(
-            "SELECT {} FROM jobs CROSS JOIN submissions ON submissions.key = jobs.submission",
-            SUBMISSION.replace("key", "submissions.key").replace("state", "submissions.state")
-        );
-        order = "jobs.submission";
-        conditions.push("gid = ? AND nid = ?");
-        values.extend([i64::from(node.gid.0).into(), i64::from(node.nid.0).into()]);
-    }
-    for (index, condition) in conditions.iter().enumerate() {
-        sql += if index == 0 { " WHERE " } else { " AND " };
-        sql += condition;
-    }
-    sql += &format!(" ORDER BY {order} DESC LIMIT ?");
-    values.push(i64::from(limit.unwrap_or(LISTED).min(MOST_LISTED)).into());
-    let mut query = connection.prepare_cached(&sql)?;
-    let rows = query.query_map(params_from_iter(values), submission)?;
-    rows.collect()
 }
 
 /// All of a submission, or of one of its jobs; a page of them.

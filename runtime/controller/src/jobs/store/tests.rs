@@ -109,6 +109,49 @@ fn what_was_submitted_is_there_after_a_restart_and_goes_on() {
 }
 
 #[test]
+fn what_moved_is_with_its_new_node_after_a_restart_and_what_was_done_is_remembered() {
+    let mut kept = Kept::new();
+    let command = Command { id: "s".parse().unwrap(), ..Command::new("a.b") };
+    let request = JobSubmit { any: Some(2), ..JobSubmit::new(command, "*") };
+    let nodes = [1, 2].map(|nid| NodeId::new(1, nid));
+    let step = kept.ledger.submit(request, &nodes, "ada", Timestamp(10)).unwrap();
+    kept.write(step);
+    kept.end(2, JobState::Ok, 20);
+    // Node 1 stays away, and node 3 comes.
+    let three = NodeId::new(1, 3);
+    let mut kept = kept.again(30);
+    let step = kept.ledger.node_joined(three, Timestamp(30));
+    kept.write(step);
+    let stranded = kept.ledger.stranded(None, 10, Timestamp(20_000));
+    assert!(!kept.ledger.may_move(stranded[0].key, nodes[1]));
+    let step = kept.ledger.move_on(stranded[0].key, three, Timestamp(20_000));
+    kept.write(step);
+
+    // It was about to be delivered when the controller died.
+    let mut kept = kept.again(30_000);
+    assert_eq!(kept.ledger.nodes_of(&"s".parse().unwrap()).collect::<Vec<_>>(), [three]);
+    assert!(kept.ledger.stranded(None, 10, Timestamp(60_000)).is_empty());
+    let step = kept.ledger.tick(Timestamp(60_000));
+    kept.write(step);
+    kept.end(3, JobState::Ok, 60_001);
+    let detail = show(&kept.connection, &JobQuery::new("s".parse().unwrap())).unwrap().unwrap();
+    assert_eq!(detail.submission.state, JobState::Ok);
+    assert_eq!(detail.jobs[1].id.as_str(), "s:1.3");
+    let told: Vec<_> = detail.jobs[1].transitions.iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "submitted by ada",
+            "node 1.1 is away and was not given the job: it goes to node 1.3",
+            "node 1.3 is away, and the job stays with it: it was given to that node and may have \
+             begun there",
+            "started",
+            "done"
+        ]
+    );
+}
+
+#[test]
 fn numbers_are_never_given_again_although_what_had_them_is_deleted() {
     let mut kept = Kept::new();
     kept.submit("s", &[1], 100);
@@ -141,6 +184,74 @@ fn lists_are_filtered_and_begin_with_the_newest() {
     let since = Some(Timestamp(200));
     assert_eq!(list(JobList { since, node, limit: Some(1), ..JobList::default() }), ["both"]);
     assert!(list(JobList { by: Some("bob".into()), ..JobList::default() }).is_empty());
+}
+
+/// Every way to ask for a list: with and without each filter.
+fn filters() -> impl Iterator<Item = JobList> {
+    (0..1u32 << 6).map(|chosen| {
+        let is_chosen = |place: u32| chosen & (1 << place) != 0;
+        JobList {
+            state: is_chosen(0).then_some(JobState::Ok),
+            cmd: is_chosen(1).then(|| "a.b".to_owned()),
+            node: is_chosen(2).then(|| NodeId::new(1, 2)),
+            by: is_chosen(3).then(|| "ada".to_owned()),
+            schedule: is_chosen(4).then(|| "nightly".to_owned()),
+            since: is_chosen(5).then_some(Timestamp(200)),
+            limit: None,
+        }
+    })
+}
+
+#[test]
+fn no_list_reads_a_whole_table_or_sorts() {
+    let kept = Kept::new();
+    for wanted in filters() {
+        let list::Query { sql, values } = list::query(&kept.connection, &wanted).unwrap();
+        let mut plan = kept.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = plan.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+        for step in steps {
+            let step: String = step.unwrap();
+            let is_narrow = step.starts_with("SEARCH") || step.contains("SUBQUERY");
+            assert!(is_narrow && !step.contains("B-TREE"), "{wanted:?}: {step}\n{sql}");
+        }
+    }
+}
+
+#[test]
+fn filters_together_find_what_each_of_them_finds() {
+    let mut kept = Kept::new();
+    let mut state = [JobState::Ok, JobState::Error, JobState::Killed].into_iter().cycle();
+    for number in 0..60 {
+        kept.submit(&format!("s{number}"), &[1 + number % 3], u64::from(number) * 10);
+        kept.end(1 + number % 3, state.next().unwrap(), 1000);
+    }
+    let sql = "UPDATE submissions SET cmd = 'c' || key % 5, by = 'b' || key % 7,
+                   schedule = CASE WHEN key % 2 THEN 'nightly' END";
+    assert_eq!(kept.connection.execute(sql, []).unwrap(), 60);
+    let all = |wanted: &JobList| list(&kept.connection, wanted).unwrap();
+    let everything = all(&JobList { limit: Some(100), ..JobList::default() });
+    assert_eq!(everything.len(), 60);
+    for wanted in filters() {
+        let cmd = wanted.cmd.map(|_| "c1".to_owned());
+        let by = wanted.by.map(|_| "b4".to_owned());
+        let wanted = JobList { cmd, by, limit: Some(100), ..wanted };
+        let expected: Vec<_> = everything
+            .iter()
+            .filter(|one| wanted.state.is_none_or(|state| one.state == state))
+            .filter(|one| wanted.cmd.as_ref().is_none_or(|cmd| one.cmd == *cmd))
+            .filter(|one| wanted.by.as_ref().is_none_or(|by| one.by == *by))
+            .filter(|one| wanted.schedule.is_none() || one.schedule == wanted.schedule)
+            .filter(|one| wanted.since.is_none_or(|since| one.time >= since))
+            .filter(|one| wanted.node.is_none() || on_second_node(&kept, &one.id))
+            .cloned()
+            .collect();
+        assert_eq!(all(&wanted), expected, "{wanted:?}");
+    }
+}
+
+fn on_second_node(kept: &Kept, id: &JobId) -> bool {
+    let job = job_on(id, NodeId::new(1, 2)).unwrap();
+    !show(&kept.connection, &JobQuery::new(job)).unwrap().unwrap().jobs.is_empty()
 }
 
 #[test]
@@ -188,6 +299,7 @@ fn jobs_of_every_earlier_version_go_on() {
     for (version, dump) in [
         (1, include_str!("../../../tests/schemas/jobs-1.sql")),
         (2, include_str!("../../../tests/schemas/jobs-2.sql")),
+        (3, include_str!("../../../tests/schemas/jobs-3.sql")),
     ] {
         let dir = tempfile::tempdir().unwrap();
         Connection::open(dir.path().join("jobs.db")).unwrap().execute_batch(dump).unwrap();
@@ -202,7 +314,7 @@ fn jobs_of_every_earlier_version_go_on() {
             })
             .collect();
         assert_eq!(open, [("runs-1", 6, true), ("waits-1", 0, false)]);
-        assert_eq!(saved.schedules.len(), usize::from(version == 2));
+        assert_eq!(saved.schedules.len(), usize::from(version >= 2));
         let found = list(&connection, &JobList::default()).unwrap();
         let ids: Vec<_> = found.iter().map(|job| (job.id.as_str(), job.state)).collect();
         assert_eq!(

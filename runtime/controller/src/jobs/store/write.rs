@@ -41,6 +41,20 @@ pub(super) fn job(connection: &Connection, write: &Write) -> rusqlite::Result<()
                 .execute(params![lines([transition]), key.cast_signed()])
                 .map(drop)
         }
+        Write::Noted { key, transition } => {
+            let sql = "UPDATE jobs SET history = history || ? WHERE key = ?";
+            connection
+                .prepare_cached(sql)?
+                .execute(params![lines([transition]), key.cast_signed()])
+                .map(drop)
+        }
+        Write::Moved { key, node, transition } => {
+            let sql = "UPDATE jobs SET gid = ?, nid = ?, history = history || ? WHERE key = ?";
+            connection
+                .prepare_cached(sql)?
+                .execute(params![node.gid.0, node.nid.0, lines([transition]), key.cast_signed()])
+                .map(drop)
+        }
         Write::Again { key, attempt, ready, transitions } => {
             let sql = "SELECT submission, state = 'RUNNING' FROM jobs WHERE key = ?";
             let (submission, is_running): (u64, bool) = connection

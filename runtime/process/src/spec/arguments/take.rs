@@ -242,8 +242,15 @@ fn text(key: &str, value: &Value) -> Result<String, SpecError> {
     }
 }
 
+/// What the program itself is given, which can be secret.
+const GIVEN: [&str; 4] = ["args", "data", "env", "input"];
+
 /// The refusal of a value that has to be something else.
 pub(super) fn refused(key: &str, value: &Value, rule: &str) -> SpecError {
+    let is_given = key.split(['.', '[']).next().is_some_and(|first| GIVEN.contains(&first));
+    if is_given {
+        return SpecError::new(key, format!("must be {rule}"));
+    }
     let mut shown: String = value.to_string().chars().take(SHOWN).collect();
     if shown.chars().count() == SHOWN {
         shown.push('…');

@@ -123,6 +123,20 @@ fn a_script_runs_by_an_interpreter_that_the_node_allows() {
 }
 
 #[test]
+fn a_refusal_does_not_show_what_the_program_is_given() {
+    for args in [
+        json!({"cmd": "x", "env": "TOKEN=hunter2"}),
+        json!({"cmd": "x", "env": {"TOKEN": ["hunter2"]}}),
+        json!({"cmd": "x", "env": ["hunter2"]}),
+        json!({"cmd": "x", "args": "hunter2"}),
+        json!({"cmd": "x", "args": ["a", {"password": "hunter2"}]}),
+    ] {
+        let said = error(&args);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn a_refusal_names_the_key_and_the_cure() {
     for (args, parts) in [
         (json!({}), ["`cmd`", "name the program"]),
