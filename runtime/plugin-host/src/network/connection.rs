@@ -5,6 +5,7 @@
 //! is still being written it is a task, which goes on also if nobody waits.
 
 use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,9 +16,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest, handshake};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
-use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::io::TokioIo;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::dial::Stream;
 
@@ -25,6 +28,8 @@ use super::dial::Stream;
 pub(super) struct Connection {
     sender: SendRequest<WasiBody>,
     mover: Mover,
+    /// The socket once more, to ask the system about it.
+    socket: OwnedFd,
 }
 
 /// What moves the bytes of a connection.
@@ -40,9 +45,12 @@ enum Mover {
 type Protocol = http1::Connection<TokioIo<Stream>, WasiBody>;
 
 impl Connection {
-    pub(super) async fn over(stream: Stream) -> hyper::Result<Self> {
-        let (sender, protocol) = handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, mover: Mover::Waiting(Box::pin(protocol)) })
+    pub(super) async fn over(stream: Stream) -> Result<Self, HttpError> {
+        let socket = stream.as_fd().try_clone_to_owned();
+        let socket = socket.map_err(|_| HttpError::ConnectionLimitReached)?;
+        let (sender, protocol) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| of_answer(&error))?;
+        Ok(Self { sender, mover: Mover::Waiting(Box::pin(protocol)), socket })
     }
 
     /// Whether it is known to be closed.
@@ -50,9 +58,16 @@ impl Connection {
         self.sender.is_closed() || matches!(self.mover, Mover::Closed)
     }
 
+    /// Whether the server has neither closed it nor said more than it was asked, as
+    /// the system knows it now: what wakes tasks may come later.
+    pub(super) fn is_quiet(&self) -> bool {
+        let peeked = recv(&self.socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        peeked.is_err_and(|error| error == Errno::AGAIN)
+    }
+
     /// Whether it is done with its last request.
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        let Self { sender, mover } = self;
+        let Self { sender, mover, .. } = self;
         // What was closed while it waited is seen here.
         mover.advance(context);
         mover.until(context, |context| sender.poll_ready(context))
@@ -70,7 +85,7 @@ impl Connection {
         let written = Arc::new(());
         let is_whole = request.body().is_end_stream();
         let request = if is_whole { request } else { held_by(request, Arc::clone(&written)) };
-        let Self { sender, mover } = self;
+        let Self { sender, mover, .. } = self;
         let mut answer = std::pin::pin!(sender.try_send_request(request));
         let answer = std::future::poll_fn(|context| {
             mover.until(context, |context| answer.as_mut().poll(context))
@@ -141,4 +156,52 @@ fn held_by(request: Request<WasiBody>, written: Arc<()>) -> Request<WasiBody> {
         })
         .boxed_unsync()
     })
+}
+
+/// An answer that did not begin.
+pub(super) fn of_answer(error: &hyper::Error) -> HttpError {
+    if error.is_parse_too_large() {
+        HttpError::HttpResponseHeaderSectionSize(None)
+    } else if error.is_parse() || error.is_user() {
+        HttpError::HttpProtocolError
+    } else if error.is_incomplete_message() {
+        HttpError::HttpResponseIncomplete
+    } else {
+        HttpError::ConnectionTerminated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_server_does_to_a_connection_that_waits_is_seen_at_once() {
+        let answered = async || {
+            let (own, mut server) = UnixStream::pair().unwrap();
+            own.set_nonblocking(true).unwrap();
+            let stream = Stream::Unix(tokio::net::UnixStream::from_std(own).unwrap());
+            let mut connection = Connection::over(stream).await.unwrap();
+            let serving = tokio::task::spawn_blocking(move || {
+                let _ = server.read(&mut [0; 1024]).unwrap();
+                server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                server
+            });
+            let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            connection.send(Request::new(empty)).await.unwrap();
+            (connection, serving.await.unwrap())
+        };
+        let (connection, server) = answered().await;
+        assert!(connection.is_quiet());
+        drop(server);
+        assert!(!connection.is_quiet(), "it was closed");
+        let (connection, mut server) = answered().await;
+        server.write_all(b"HTTP/1.1 408 Request Timeout\r\n").unwrap();
+        assert!(!connection.is_quiet(), "nobody asked");
+    }
 }

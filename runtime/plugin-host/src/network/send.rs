@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{
 
 use super::Network;
 use super::answer::Answer;
-use super::connection::Connection;
+use super::connection::{Connection, of_answer};
 use super::dial::{Stream, dial};
 use super::gate::{Gate, Pass, Passenger};
 use super::pool::Key;
@@ -159,7 +159,10 @@ impl Courier {
     ) -> Result<Response<WasiBody>, HttpError> {
         let key = Key::new(&self.gate.witness().plugin, target);
         let mut again = repeatable(&request);
-        let (mut connection, mut is_new) = match self.network.pool.take(&key).await {
+        let waiting = self.network.pool.take(&key).await;
+        // What must not be sent twice is not sent where nobody reads it.
+        let waiting = waiting.filter(|waiting| again.is_some() || waiting.is_quiet());
+        let (mut connection, mut is_new) = match waiting {
             Some(connection) => (connection, false),
             None => (self.connect(target, options).await?, true),
         };
@@ -199,7 +202,7 @@ impl Courier {
         options: RequestOptions,
     ) -> Result<Connection, HttpError> {
         let stream = self.dial(target, options.connect_timeout).await?;
-        Connection::over(stream).await.map_err(|error| of_answer(&error))
+        Connection::over(stream).await
     }
 }
 
@@ -304,17 +307,4 @@ fn repeatable(request: &Request<WasiBody>) -> Option<Parts> {
     head.uri_mut().clone_from(request.uri());
     head.headers_mut().clone_from(request.headers());
     Some(head.into_parts().0)
-}
-
-/// An answer that did not begin.
-fn of_answer(error: &hyper::Error) -> HttpError {
-    if error.is_parse_too_large() {
-        HttpError::HttpResponseHeaderSectionSize(None)
-    } else if error.is_parse() || error.is_user() {
-        HttpError::HttpProtocolError
-    } else if error.is_incomplete_message() {
-        HttpError::HttpResponseIncomplete
-    } else {
-        HttpError::ConnectionTerminated
-    }
 }
