@@ -44,7 +44,7 @@ pub(crate) struct Threads {
     stopping: CancellationToken,
     /// One permit, for the one who works on a caller's thread.
     outside: Semaphore,
-    remains: Arc<Remains>,
+    left: Arc<Left>,
 }
 
 /// What work has left when its output is known.
@@ -55,7 +55,7 @@ pub(crate) trait Remnant: Send + 'static {
 
 /// What is left until somebody clears it away.
 #[derive(Default)]
-struct Remains(Mutex<Vec<Box<dyn Remnant>>>);
+struct Left(Mutex<Vec<Box<dyn Remnant>>>);
 
 /// Where work begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Threads {
             tasks: Mutex::default(),
             stopping: CancellationToken::new(),
             outside: Semaphore::new(1),
-            remains: Arc::default(),
+            left: Arc::default(),
         })
     }
 
@@ -169,15 +169,15 @@ impl Threads {
     /// Has remains cleared away on these threads, soon.
     fn leave(&self, mut remains: Box<dyn Remnant>) {
         remains.let_go();
-        if self.remains.push(remains) {
-            let (left, stopping) = (Arc::clone(&self.remains), self.stopping.clone());
+        if self.left.push(remains) {
+            let (left, stopping) = (Arc::clone(&self.left), self.stopping.clone());
             let clearing = async move {
                 // Over at once when these threads end, and that is what it is for.
                 let _ = timeout(COLLECTED, stopping.cancelled()).await;
                 left.clear();
             };
             if self.spawn(clearing).is_none() {
-                self.remains.clear();
+                self.left.clear();
             }
         }
     }
@@ -225,7 +225,7 @@ impl Remnant for () {
     fn let_go(&mut self) {}
 }
 
-impl Remains {
+impl Left {
     /// Whether these are the first, which somebody has to see to. Those that are too
     /// many are dropped at once.
     fn push(&self, remains: Box<dyn Remnant>) -> bool {

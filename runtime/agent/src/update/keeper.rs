@@ -282,8 +282,12 @@ impl Keeper {
             Request::Update { name, request, reply } => {
                 let hash = request.version.hash;
                 let step = self.check(&name).and_then(|plugin| {
-                    plugin.asked = Some(Instant::now());
-                    ask(&plugin.record, *request, Timestamp::now()).map_err(|error| refused(&error))
+                    let step = ask(&plugin.record, *request, Timestamp::now())
+                        .map_err(|error| refused(&error))?;
+                    if step.record.update != plugin.record.update {
+                        plugin.asked = Some(Instant::now());
+                    }
+                    Ok(step)
                 });
                 self.accept(node, &name, Some(hash), step, reply).await;
             }
