@@ -222,7 +222,7 @@ impl Running {
     pub(crate) fn answer(self, node: &Node) -> Value {
         let outcome = self.outcome(node);
         assert_eq!(outcome.state, JobState::Ok, "{outcome:?}");
-        outcome.data
+        outcome.data.into_value()
     }
 
     /// Why it fails.

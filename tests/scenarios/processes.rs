@@ -217,7 +217,7 @@ async fn scripts_run_with_the_interpreters_that_the_node_allows() {
 
     let text = "import json\nprint('20::' + json.dumps({'two': 1 + 1}))";
     let done = run(&client, &script(json!({}), text, "execute_js_py")).await;
-    assert_eq!((done.state, &done.data), (JobState::Ok, &json!({ "two": 2 })), "{done:?}");
+    assert_eq!((done.state, &*done.data), (JobState::Ok, &json!({ "two": 2 })), "{done:?}");
     assert_eq!(done.cmd, "execute_js_py");
 
     let args = json!({ "interpreter": "perl" });

@@ -45,7 +45,7 @@ fn most_memory(process: &Process) -> u64 {
 
 fn jobs(site: &Site) -> Value {
     let listed = site.drover(&["call", "a", "job.list", "--json"]).ok();
-    serde_json::from_str::<JobResult>(&listed).unwrap().data
+    serde_json::from_str::<JobResult>(&listed).unwrap().data.into_value()
 }
 
 fn text(path: &Path) -> &str {

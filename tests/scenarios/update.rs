@@ -110,7 +110,7 @@ impl Node {
     async fn versions(&self) -> PluginVersions {
         let result = self.run("plugin.versions", json!({"name": "pushed"})).await;
         let mut plugins: Vec<PluginVersions> =
-            serde_json::from_value(result.data.clone()).unwrap_or_else(|_| panic!("{result:?}"));
+            serde_json::from_value((*result.data).clone()).unwrap_or_else(|_| panic!("{result:?}"));
         plugins.pop().unwrap()
     }
 
@@ -157,7 +157,7 @@ fn command(cmd: &str, args: Value) -> Command {
 fn end(result: JobResult) -> Result<UpdateEnd, JobError> {
     match result.error {
         Some(error) => Err(error),
-        None => Ok(serde_json::from_value(result.data).unwrap()),
+        None => Ok(serde_json::from_value(result.data.into_value()).unwrap()),
     }
 }
 
@@ -306,7 +306,7 @@ async fn what_asks_for_more_is_held_until_the_admin_grants_it() {
     assert!(reason.contains("TZ"), "{reason}");
     node.until_troubled_by(&["version 2.0.0 of `pushed` is held", "env = [\"TZ\"]"]).await;
     let list: PluginList =
-        serde_json::from_value(node.run("plugin.list", json!({})).await.data).unwrap();
+        serde_json::from_value(node.run("plugin.list", json!({})).await.data.into_value()).unwrap();
     let refusal = list.plugins[0].next.as_ref().unwrap().refusal.clone().unwrap();
     assert!(refusal.contains("env = [\"TZ\"]"), "{refusal}");
 

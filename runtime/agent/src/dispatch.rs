@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use drover_api::{
-    Command, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations, OperationKind,
+    Command, Data, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations, OperationKind,
     Progress, Timestamp, procedures,
 };
 use drover_logs::Source;
@@ -214,6 +214,7 @@ fn answered(
     (started, took): (Timestamp, Duration),
 ) -> JobResult {
     let own::Answer { state, data, error, streams, exit, critical } = answer;
+    let data = data.into();
     let records = Vec::new();
     let memory_bytes = 0;
     let outcome = Outcome { state, data, error, streams, records, started, took, memory_bytes };
@@ -454,7 +455,7 @@ fn without_answer(result: JobResult, error: JobError) -> JobResult {
     JobResult {
         state: JobState::Error,
         args: Map::new(),
-        data: Value::Null,
+        data: Data::default(),
         error: Some(error),
         streams: Default::default(),
         records: Vec::new(),

@@ -13,6 +13,7 @@
 mod access;
 mod catalog;
 mod command;
+mod data;
 mod desired;
 mod error;
 mod id;
@@ -45,6 +46,7 @@ pub use catalog::{
     CatalogWritten, CatalogYank, MOST_PIECE_BYTES, Octets,
 };
 pub use command::Command;
+pub use data::{Data, NoJson};
 pub use desired::{DesiredMode, DesiredRemove, DesiredRule, DesiredSet, Drift, DriftState};
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};

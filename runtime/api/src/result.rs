@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Gid, JobError, JobId, Nid, StreamPart, Timestamp};
+use crate::{Data, Gid, JobError, JobId, Nid, StreamPart, Timestamp};
 
 /// How far a job has come. The last four are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct JobResult {
     pub state: JobState,
     /// The answer; null unless `state` is `OK`.
     #[serde(default)]
-    pub data: Value,
+    pub data: Data,
     /// Why there is no answer; absent if `state` is `OK`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
@@ -214,7 +214,7 @@ mod tests {
             cmd: command.cmd,
             args: command.args,
             state: JobState::Ok,
-            data: serde_json::json!({"a": 1}),
+            data: serde_json::json!({"a": 1}).into(),
             error: None,
             streams: Default::default(),
             exit: None,

@@ -97,7 +97,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     let result =
         result.map_err(|error| lost(error, &format!("cannot call {cmd} on node {name}")))?;
     match &result.error {
-        None => Ok(serde_json::from_value(result.data)?),
+        None => Ok(serde_json::from_value(result.data.into_value())?),
         Some(error) => Err(Failure::text((&result).into(), format!("node {name}: {error}"))),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drover_api::{
-    Command, JobError, JobId, JobLimits, JobResult, JobState, NodeId, Record, Timestamp,
+    Command, Data, JobError, JobId, JobLimits, JobResult, JobState, NodeId, Record, Timestamp,
 };
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -124,7 +124,7 @@ pub struct Outcome {
     /// One of the final states.
     pub state: JobState,
     /// The answer; null unless `state` is [`JobState::Ok`].
-    pub data: Value,
+    pub data: Data,
     /// Why there is no answer; none if `state` is [`JobState::Ok`].
     pub error: Option<JobError>,
     /// Standard output and standard error, the last 64 KiB of each.
@@ -167,7 +167,7 @@ impl Outcome {
     pub fn refused(error: JobError) -> Self {
         Self {
             state: JobState::Error,
-            data: Value::Null,
+            data: Data::default(),
             error: Some(error),
             streams: Default::default(),
             records: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use drover_api::{ErrorCode, JobError, JobState, Level, OperationKind, Timestamp};
+use drover_api::{Data, ErrorCode, JobError, JobState, Level, NoJson, OperationKind, Timestamp};
 use drover_grants::Allowance;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -146,10 +146,10 @@ impl Run {
         }
         let mut outcome = match answer {
             Ok(Ok(data)) => traces.outcome(JobState::Ok, data, None),
-            Ok(Err(error)) => traces.outcome(JobState::Error, Value::Null, Some(error)),
+            Ok(Err(error)) => traces.outcome(JobState::Error, Data::default(), Some(error)),
             Err(interruption) => {
                 let (state, error) = interruption.explain(&subject, timeout);
-                traces.outcome(state, Value::Null, Some(error))
+                traces.outcome(state, Data::default(), Some(error))
             }
         };
         let memory = remains.store.as_ref().map(|store| store.data().memory.used());
@@ -190,7 +190,7 @@ impl Work<'_> {
         arguments: Map<String, Value>,
         call: Call,
         remains: &mut Remains,
-    ) -> Result<Value, JobError> {
+    ) -> Result<Data, JobError> {
         let Self { shared, plugin, operation, subject, bounds, streams } = *self;
         let limits = bounds.limits();
         let arguments = check_arguments(plugin, operation, arguments, subject)?;
@@ -202,7 +202,7 @@ impl Work<'_> {
             JobError::new(ErrorCode::Denied, format!("`{subject}` cannot run: {error}"))
         })?;
         let answer = match interface.run(&mut store, operation, &arguments).await {
-            Ok(Ok(answer)) => parse_answer(&answer, subject, bounds.answer_bytes()),
+            Ok(Ok(answer)) => check_answer(answer, subject, bounds.answer_bytes()),
             Ok(Err(error)) => Err(refusal(error, subject)),
             Err(error) => {
                 let has_refused = store.data().memory.has_refused();
@@ -240,15 +240,15 @@ pub(crate) fn check_arguments(
     Ok(arguments.to_string())
 }
 
-fn parse_answer(answer: &str, subject: &str, limit: usize) -> Result<Value, JobError> {
+fn check_answer(answer: String, subject: &str, limit: usize) -> Result<Data, JobError> {
     if answer.len() > limit {
         let length = answer.len();
         let message = format!("`{subject}` answered with {length} bytes, and {limit} are allowed");
         return Err(JobError::new(ErrorCode::InvalidAnswer, message));
     }
-    serde_json::from_str(answer).map_err(|error| {
+    Data::from_json(answer).map_err(|NoJson { text, error }| {
         let message = format!("`{subject}` answered with something that is no JSON: {error}");
-        let start = json!({ "answer": plain(answer) });
+        let start = json!({ "answer": plain(&text) });
         JobError::new(ErrorCode::InvalidAnswer, message).with_detail(start)
     })
 }
@@ -299,7 +299,7 @@ impl Traces {
         (self.started, self.start) = (Timestamp::now(), Instant::now());
     }
 
-    fn outcome(self, state: JobState, data: Value, error: Option<JobError>) -> Outcome {
+    fn outcome(self, state: JobState, data: Data, error: Option<JobError>) -> Outcome {
         Outcome {
             state,
             data,
@@ -349,9 +349,9 @@ mod tests {
 
     #[test]
     fn an_answer_must_be_json_and_short_enough() {
-        assert_eq!(parse_answer("[1]", "a.b", 3).unwrap(), json!([1]));
+        assert_eq!(check_answer("[1]".to_owned(), "a.b", 3).unwrap(), json!([1]));
         for (answer, words) in [("[1,2]", "5 bytes"), ("{", "no JSON"), ("", "no JSON")] {
-            let error = parse_answer(answer, "a.b", 3).unwrap_err();
+            let error = check_answer(answer.to_owned(), "a.b", 3).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidAnswer);
             assert!(error.message.contains(words), "{error}");
         }
@@ -360,6 +360,6 @@ mod tests {
     #[test]
     fn a_deeply_nested_answer_is_refused() {
         let answer = "[".repeat(100_000);
-        assert!(parse_answer(&answer, "a.b", 1 << 20).is_err());
+        assert!(check_answer(answer, "a.b", 1 << 20).is_err());
     }
 }

@@ -262,7 +262,7 @@ impl Caller {
     ///
     /// If it fails.
     pub(crate) async fn ask(&self, cmd: &str, arguments: Value) -> anyhow::Result<Value> {
-        Ok(self.command(with(cmd, arguments)?).await?.data)
+        Ok(self.command(with(cmd, arguments)?).await?.data.into_value())
     }
 
     async fn command(&self, command: Command) -> anyhow::Result<JobResult> {

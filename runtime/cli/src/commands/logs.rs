@@ -271,7 +271,7 @@ async fn ask(session: &Client, log: &Log<'_>, arguments: &QueryArguments) -> Res
     let Log::OfNode(node) = log else { return Ok(answer.first()?) };
     let result: JobResult = answer.first()?;
     match &result.error {
-        None => Ok(serde_json::from_value(result.data)?),
+        None => Ok(serde_json::from_value(result.data.into_value())?),
         Some(error) => {
             let message = format!("cannot read the log of node {}: {error}", node.description.name);
             Err(Failure::text((&result).into(), message))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_api::{Command, JobError, JobId, JobResult, JobState, NodeId, Timestamp};
+use drover_api::{Command, Data, JobError, JobId, JobResult, JobState, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One attempt at a job, as the node keeps it.
@@ -54,7 +54,7 @@ pub(crate) fn result_without_answer(
         cmd: command.cmd.clone(),
         args: command.args.clone(),
         state,
-        data: serde_json::Value::Null,
+        data: Data::default(),
         error: Some(error),
         streams: Default::default(),
         exit: None,

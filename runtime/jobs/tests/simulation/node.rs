@@ -206,7 +206,7 @@ impl Node {
                 cmd: work.command.cmd.clone(),
                 args: work.command.args.clone(),
                 state,
-                data: number.into(),
+                data: serde_json::Value::from(number).into(),
                 error: code.map(|code| JobError::new(code, "it did")),
                 streams: Default::default(),
                 exit: None,

@@ -69,7 +69,7 @@ impl Site {
     async fn answer(&self, operation: &str, arguments: Value) -> Value {
         let outcome = self.run(operation, arguments).await;
         assert_eq!(outcome.state, JobState::Ok, "{outcome:?}");
-        outcome.data
+        outcome.data.into_value()
     }
 
     /// Expects the operation to fail in the plugin, and a record of that.

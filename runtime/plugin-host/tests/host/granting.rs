@@ -47,7 +47,7 @@ impl Site {
     async fn answer(&self, plugin: &str, operation: &str, arguments: Value) -> Value {
         let outcome = self.run(plugin, operation, arguments).await;
         assert_eq!(outcome.state, JobState::Ok, "{outcome:?}");
-        outcome.data
+        outcome.data.into_value()
     }
 }
 

@@ -56,7 +56,7 @@ async fn a_plugin_in_the_text_format_is_one_like_others() {
     let site = Site::new(Limits::default()).await;
     site.load(&text_plugin("", "")).await;
     let outcome = site.run().await;
-    assert_eq!((outcome.state, outcome.data), (JobState::Ok, json!(null)));
+    assert_eq!((outcome.state, &*outcome.data), (JobState::Ok, &json!(null)));
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ pub(crate) fn job(operation: &str, arguments: Value) -> Job {
 pub(crate) async fn answer(host: &Host, operation: &str, arguments: Value) -> Value {
     let outcome = host.run(job(operation, arguments)).await;
     assert_eq!(outcome.state, JobState::Ok, "{outcome:?}");
-    outcome.data
+    outcome.data.into_value()
 }
 
 /// The error of an outcome, after a look at its code.

@@ -15,7 +15,7 @@ async fn an_answer_is_the_operations_own() {
     let value = json!({ "a": [1, null, "ü", { "deep": 2.5 }] });
     assert_eq!(answer(&host, "echo", json!({ "value": value.clone() })).await, value);
     let outcome = host.run(job("empty", json!({}))).await;
-    assert_eq!((outcome.state, outcome.data), (JobState::Ok, Value::Null));
+    assert_eq!((outcome.state, &*outcome.data), (JobState::Ok, &Value::Null));
     assert!(outcome.error.is_none() && outcome.took > Duration::ZERO);
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use drover_api::JobState;
+use drover_api::{Data, JobState};
 use drover_grants::{Grants, GrantsFile};
 use drover_plugin_host::{Host, Job};
 use serde_json::{Map, Value, json};
@@ -50,7 +50,7 @@ impl Ours {
     /// # Errors
     ///
     /// If it fails.
-    pub(super) async fn call(&self, operation: &str, arguments: Value) -> anyhow::Result<Value> {
+    pub(super) async fn call(&self, operation: &str, arguments: Value) -> anyhow::Result<Data> {
         self.call_with(operation, arguments, Vec::new()).await
     }
 
@@ -64,7 +64,7 @@ impl Ours {
         operation: &str,
         arguments: Value,
         data: Vec<u8>,
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<Data> {
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
         self.run(Job { data, ..container(operation, arguments) }).await
     }
@@ -129,7 +129,7 @@ impl Ours {
         latency::measure(1, time, call).await
     }
 
-    async fn run(&self, job: Job) -> anyhow::Result<Value> {
+    async fn run(&self, job: Job) -> anyhow::Result<Data> {
         let operation = job.operation.clone();
         let outcome = self.host.run(job).await;
         ensure!(outcome.state == JobState::Ok, "{operation} failed: {:?}", outcome.error);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{
-    DeliveredJob, ErrorCode, Heartbeat, Holding, JobDelivered, JobDelivery, JobError, JobReport,
-    JobReported, JobResult, JobState, NodeDescription, NodeId, Timestamp, procedures,
+    Data, DeliveredJob, ErrorCode, Heartbeat, Holding, JobDelivered, JobDelivery, JobError,
+    JobReport, JobReported, JobResult, JobState, NodeDescription, NodeId, Timestamp, procedures,
 };
 use drover_wamp::{
     ApplicationError, CallOptions, Client, ClientConfig, Invocation, MatchPolicy, Payload,
@@ -110,7 +110,7 @@ impl Node {
             cmd: job.command.cmd,
             args: job.command.args,
             state: if fails { JobState::Error } else { JobState::Ok },
-            data: serde_json::Value::Null,
+            data: Data::default(),
             error: fails.then(|| JobError::new(ErrorCode::Failed, "it was to fail")),
             streams: Default::default(),
             exit: None,

@@ -100,7 +100,7 @@ impl Link {
             cmd: command.cmd,
             args: serde_json::Map::new(),
             state: JobState::Ok,
-            data: serde_json::to_value(&end)?,
+            data: serde_json::to_value(&end)?.into(),
             error: None,
             streams: <[String; 2]>::default(),
             exit: None,

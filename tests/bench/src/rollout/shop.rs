@@ -208,7 +208,7 @@ pub(super) async fn greet(session: &Client, nid: u32) -> anyhow::Result<String> 
     let command = Command { args, ..Command::new("pushed.greet") };
     let procedure = procedures::run(NodeId::new(1, nid));
     let result: JobResult = ask(session, &procedure, &command).await?;
-    match (result.error, result.data) {
+    match (result.error, result.data.into_value()) {
         (None, Value::String(said)) => Ok(said),
         (error, _) => bail!("no greeting: {error:?}"),
     }

@@ -81,7 +81,7 @@ fn result(id: &JobId, nid: u32, state: JobState) -> JobResult {
         cmd: "a.b".to_owned(),
         args: Default::default(),
         state,
-        data: json!(nid),
+        data: json!(nid).into(),
         error: None,
         streams: Default::default(),
         exit: None,

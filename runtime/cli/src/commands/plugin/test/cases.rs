@@ -188,7 +188,7 @@ mod tests {
             cmd: command.cmd,
             args: command.args,
             state,
-            data,
+            data: data.into(),
             error,
             streams: Default::default(),
             exit: None,
