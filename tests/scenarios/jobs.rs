@@ -44,6 +44,22 @@ fn shown(site: &Site, id: &str) -> SubmissionDetail {
 }
 
 #[test]
+fn a_node_that_is_away_is_meant_also_after_a_restart_of_the_controller() {
+    let mut site = site();
+    kill(&site, agent(&site, 1, "a", ""));
+    let mut controller = site.controller.take().unwrap();
+    controller.signal(Signal::SIGTERM);
+    controller.wait();
+    site.start_controller();
+
+    site.wait_until("a", Presence::Lost);
+    let id = submit(&site, &["name=a", "agent.ping"]);
+    let _a = agent(&site, 1, "a", "");
+    let waited = site.drover(&["job", "wait", &id]).ok();
+    assert!(waited.contains("OK (1 ok)"), "{waited}");
+}
+
+#[test]
 fn what_was_submitted_is_done_when_its_node_is_there_again() {
     let mut site = site();
     kill(&site, agent(&site, 1, "a", ""));

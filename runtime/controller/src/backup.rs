@@ -8,8 +8,8 @@
 //! The file is a tar archive that begins with a [`Manifest`]. It has the jobs with
 //! their results and schedules, the rollouts and what nodes are to have, the catalog
 //! with its content, who may join with what, and the audit log; for TLS only if that is
-//! wished. It does not have the log of the nodes, which the nodes have, nor the
-//! configuration.
+//! wished. It does not have the log of the nodes, which the nodes have, nor who they are,
+//! which they say again, nor the configuration.
 //!
 //! Nobody is held up: each database is copied as it is at one moment, while whoever has
 //! it open goes on. They are of different moments, in an order in which nothing is

@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use drover_api::procedures;
+use drover_api::{NodeStatus, procedures};
 use drover_logs::store::Collector;
 use drover_wamp::{Guarded, HttpFiles, Router, TlsIdentity};
 use tokio::net::TcpListener;
@@ -73,6 +73,7 @@ pub struct Controller {
     catalog: Catalog,
     jobs: Jobs,
     rollouts: Rollouts,
+    nodes: (nodes::Store, Vec<NodeStatus>),
     access: Access,
     auditing: AuditTask,
     tls: Option<TlsIdentity>,
@@ -122,6 +123,12 @@ impl Controller {
         let rollouts = opened.context("opening the rollouts panicked")?.context(
             "the controller cannot keep its rollouts: set another `data_dir` in its configuration",
         )?;
+        let path = config.data_dir.join("nodes.db");
+        let opened = tokio::task::spawn_blocking(move || nodes::Store::open(&path)).await;
+        let nodes = opened.context("opening the nodes panicked")?.context(
+            "the controller cannot keep its nodes: see to the file, or move it away, and the nodes \
+             say again who they are",
+        )?;
         let (data_dir, policy) = (config.data_dir.clone(), config.policy());
         let max_file = config.audit.max_file.as_u64();
         let opened = tokio::task::spawn_blocking(move || {
@@ -140,6 +147,7 @@ impl Controller {
             catalog,
             jobs,
             rollouts,
+            nodes,
             access,
             auditing,
             tls,
@@ -176,6 +184,7 @@ impl Controller {
             catalog,
             jobs,
             rollouts,
+            nodes,
             access,
             auditing,
             tls,
@@ -200,7 +209,7 @@ impl Controller {
         let service = service::run(
             router.clone(),
             config.realm.clone(),
-            config.presence(),
+            (config.presence(), nodes),
             access.clone(),
             vitals.clone(),
             stop.clone(),

@@ -11,12 +11,17 @@
 //!                                     forgotten after `forget_after` <+
 //! ```
 //!
-//! A node is listed once it has described itself.
+//! A node is listed once it has described itself. Those that were known before the
+//! controller's start are in the [`Store`]; they are lost until they are heard of.
+
+mod store;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_api::{Heartbeat, NodeDescription, NodeId, NodeStatus, Presence, Timestamp};
+
+pub(crate) use store::{Changed, Store};
 
 /// When silence means what.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +41,8 @@ pub enum Change {
     Lost(NodeId),
     /// It is there as before, and says something else of itself.
     Described(NodeId),
+    /// It was lost for so long that it is forgotten.
+    Forgotten(NodeId),
 }
 
 impl Change {
@@ -43,7 +50,10 @@ impl Change {
     #[must_use]
     pub fn node(self) -> NodeId {
         match self {
-            Self::Present(node) | Self::Lost(node) | Self::Described(node) => node,
+            Self::Present(node)
+            | Self::Lost(node)
+            | Self::Described(node)
+            | Self::Forgotten(node) => node,
         }
     }
 }
@@ -85,6 +95,21 @@ impl Nodes {
     #[must_use]
     pub fn new(rules: Presences) -> Self {
         Self { rules, nodes: BTreeMap::new() }
+    }
+
+    /// Takes up what was known of nodes before the start.
+    pub fn restore(&mut self, known: Vec<NodeStatus>, now: Timestamp) {
+        for NodeStatus { description, presence, since, last_seen } in known {
+            let since = match presence {
+                Presence::Present => now,
+                Presence::Lost => since,
+            };
+            let id = description.id();
+            // Of no session, so whoever is heard of is asked.
+            let description = Some(Described { session: 0, revision: 0, description });
+            let presence = Presence::Lost;
+            self.nodes.insert(id, Node { session: 0, presence, since, last_seen, description });
+        }
     }
 
     /// Takes a sign of life.
@@ -136,16 +161,23 @@ impl Nodes {
     /// Marks silent nodes as lost and forgets the long lost.
     pub fn sweep(&mut self, now: Timestamp) -> Vec<Change> {
         let rules = self.rules;
-        self.nodes.retain(|_, node| match (&node.description, node.presence) {
+        let mut changes = Vec::new();
+        self.nodes.retain(|id, node| match (&node.description, node.presence) {
             (Some(_), Presence::Present) => true,
-            (Some(_), Presence::Lost) => now.since(node.since) < rules.forget_after,
+            (Some(_), Presence::Lost) => {
+                let stays = now.since(node.since) < rules.forget_after;
+                changes.extend((!stays).then_some(Change::Forgotten(*id)));
+                stays
+            }
             (None, _) => now.since(node.last_seen) < rules.lost_after,
         });
-        self.nodes
+        let silent = self
+            .nodes
             .iter_mut()
             .filter(|(_, node)| now.since(node.last_seen) >= rules.lost_after)
-            .filter_map(|(id, node)| node.turn(*id, Presence::Lost, now))
-            .collect()
+            .filter_map(|(id, node)| node.turn(*id, Presence::Lost, now));
+        changes.extend(silent);
+        changes
     }
 
     /// Has a node be known by other labels than it says itself.
@@ -206,7 +238,7 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const RULES: Presences =
@@ -220,7 +252,7 @@ mod tests {
         Heartbeat { node: NodeId::new(1, nid), session, revision }
     }
 
-    fn description(nid: u32) -> NodeDescription {
+    pub(crate) fn description(nid: u32) -> NodeDescription {
         let id = NodeId::new(1, nid);
         NodeDescription {
             gid: id.gid,
@@ -300,10 +332,32 @@ mod tests {
     fn a_long_lost_node_is_forgotten() {
         let mut nodes = with_one_node();
         nodes.session_left(100, at(10));
-        nodes.sweep(at(109));
+        assert_eq!(nodes.sweep(at(109)), []);
         assert_eq!(nodes.list().len(), 1);
-        nodes.sweep(at(110));
+        assert_eq!(nodes.sweep(at(110)), [Change::Forgotten(NodeId::new(1, 7))]);
         assert_eq!(nodes.list(), []);
+    }
+
+    #[test]
+    fn what_was_known_before_the_start_is_lost_until_it_is_heard_of() {
+        let mut former = with_one_node();
+        former.heartbeat(beat(8, 200, 1), at(0));
+        former.described(beat(8, 200, 1), description(8), at(0));
+        former.session_left(200, at(2));
+        let mut nodes = Nodes::new(RULES);
+        nodes.restore(former.list(), at(50));
+        let list = nodes.list();
+        assert!(list.iter().all(|node| node.presence == Presence::Lost), "{list:?}");
+        // Who was there has all its time from now on, and who was not had some of it.
+        assert_eq!([list[0].since, list[1].since], [at(50), at(2)]);
+        assert_eq!(nodes.session_left(0, at(51)), None);
+        assert_eq!(nodes.heartbeat(beat(7, 100, 1), at(52)), (Reaction::Describe, None));
+        let change = nodes.described(beat(7, 100, 1), description(7), at(52));
+        assert_eq!(change, Some(Change::Present(NodeId::new(1, 7))));
+        assert_eq!(
+            nodes.sweep(at(102)),
+            [Change::Forgotten(NodeId::new(1, 8)), Change::Lost(NodeId::new(1, 7))]
+        );
     }
 
     #[test]

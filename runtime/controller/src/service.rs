@@ -4,7 +4,8 @@
 //! One task owns the table. It hears heartbeats, ended sessions, answers to
 //! its own questions and the sweep's timer, and handles each in one place.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,12 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, speaks_for};
 use crate::calls::{Answer, argument, encode};
-use crate::nodes::{Change, Nodes, Presences, Reaction};
+use crate::nodes::{Change, Changed, Nodes, Presences, Reaction, Store};
 use crate::refusal::refuse;
 use crate::vitals::Vitals;
 
 /// How long a node may take to describe itself before it is asked again.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The nodes that were to be written down, and whether they were.
+type Saved = (Vec<NodeId>, anyhow::Result<()>);
 
 /// A node's answer to `describe`, and the heartbeat that made us ask.
 type Described = (Heartbeat, Result<NodeDescription, CallError>);
@@ -41,19 +45,26 @@ type Described = (Heartbeat, Result<NodeDescription, CallError>);
 pub(crate) async fn run(
     router: Router,
     realm: String,
-    rules: Presences,
+    (rules, (store, known)): (Presences, (Store, Vec<NodeStatus>)),
     access: Access,
     vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut nodes = Nodes::new(rules);
+    nodes.restore(known, Timestamp::now());
     let mut service = Service {
         access,
         vitals,
         session: router.attach(&realm).context("cannot join the own router")?,
-        nodes: Nodes::new(rules),
+        nodes,
         asking: HashSet::new(),
         answers: JoinSet::new(),
+        store: Arc::new(store),
+        unsaved: BTreeSet::new(),
+        saving: JoinSet::new(),
+        is_saved: true,
     };
+    service.relabel().await;
     let mut sweep = interval((rules.lost_after / 8).max(Duration::from_millis(20)));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(reason) = service.serve(&mut sweep, &stop).await? {
@@ -61,7 +72,7 @@ pub(crate) async fn run(
         service.session = router.attach(&realm).context("cannot join the own router again")?;
     }
     service.session.close().await;
-    Ok(())
+    service.save_all().await
 }
 
 struct Service {
@@ -72,6 +83,13 @@ struct Service {
     /// Nodes with a question under way, so that none is asked twice at once.
     asking: HashSet<NodeId>,
     answers: JoinSet<Described>,
+    store: Arc<Store>,
+    /// Nodes of which not all is on disk.
+    unsaved: BTreeSet<NodeId>,
+    /// What is being written down, if something is.
+    saving: JoinSet<Saved>,
+    /// Whether it could be, the last time.
+    is_saved: bool,
 }
 
 impl Service {
@@ -114,6 +132,9 @@ impl Service {
                 Some(event) = ends.next() => self.session_left(&event).await,
                 Some(answer) = self.answers.join_next() => {
                     self.described(answer.context("asking a node panicked")?).await;
+                }
+                Some(saved) = self.saving.join_next() => {
+                    self.saved(saved.context("writing down nodes panicked")?);
                 }
                 Some(question) = questions.next() => self.list(question).await,
                 Some(farewell) = farewells.next() => {
@@ -215,6 +236,7 @@ impl Service {
             return Err(refuse(ErrorCode::Internal, text));
         }
         self.nodes.forget(node);
+        self.unsaved.insert(node);
         tracing::info!(%node, "node forgotten");
         let told = async {
             let options = PublishOptions::default();
@@ -240,16 +262,63 @@ impl Service {
             self.tell(Some(change)).await;
         }
         self.vitals.nodes(self.nodes.presences());
+        self.save();
+    }
+
+    /// Writes down what has changed, unless that is being done already.
+    fn save(&mut self) {
+        if self.unsaved.is_empty() || !self.saving.is_empty() {
+            return;
+        }
+        let nodes = std::mem::take(&mut self.unsaved).into_iter();
+        let changes: Vec<Changed> = nodes.map(|node| (node, self.nodes.status(node))).collect();
+        let store = Arc::clone(&self.store);
+        self.saving.spawn_blocking(move || {
+            let saved = store.save(&changes);
+            (changes.into_iter().map(|(node, _)| node).collect(), saved)
+        });
+    }
+
+    fn saved(&mut self, (nodes, saved): Saved) {
+        if let Err(error) = &saved {
+            // They are tried again at each sweep, and told once.
+            self.unsaved.extend(nodes);
+            if self.is_saved {
+                tracing::error!(
+                    "the nodes cannot be written down in nodes.db of the data directory ({error:#}), so \
+                     a controller that is started again does not know those that it has not heard of: \
+                     make room there, or let the controller write"
+                );
+            }
+        }
+        self.is_saved = saved.is_ok();
+    }
+
+    /// Writes down all that is known at the end, such as who was there until then.
+    async fn save_all(&mut self) -> anyhow::Result<()> {
+        while let Some(saved) = self.saving.join_next().await {
+            self.saved(saved.context("writing down nodes panicked")?);
+        }
+        self.unsaved.extend(self.nodes.list().iter().map(|node| node.description.id()));
+        self.save();
+        while let Some(saved) = self.saving.join_next().await {
+            self.saved(saved.context("writing down nodes panicked")?);
+        }
+        Ok(())
     }
 
     /// Tells a change to the log and to those who follow the nodes.
-    async fn tell(&self, change: Option<Change>) {
+    async fn tell(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
         let node = change.node();
+        self.unsaved.insert(node);
         match change {
             Change::Present(_) => tracing::info!(%node, "node is present"),
             Change::Lost(_) => tracing::info!(%node, "node is lost"),
             Change::Described(_) => {}
+            Change::Forgotten(_) => {
+                tracing::info!(%node, "node was lost for long and is forgotten");
+            }
         }
         let Some(status) = self.nodes.status(node) else { return };
         let told = async {
