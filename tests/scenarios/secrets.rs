@@ -15,6 +15,7 @@ use std::thread;
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use drover_api::{JoinText, Presence};
+use drover_herd::Engine;
 use drover_tests::{Process, Ran, component, run, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -221,8 +222,14 @@ fn what_is_secret_is_nowhere_but_where_it_belongs() {
     let plugin_token = story.secret_file("plugin's token");
     let plugin_key = story.new_secret("plugin's key");
     let header = story.secret_file("header");
+    fs::copy(component("container"), story.site.path("a/plugins/container.wasm")).unwrap();
+    let socket = story.site.file("engine.sock");
+    let engine = Engine::start(&socket).unwrap();
+    engine.publish("127.0.0.1:5000/app:1");
     let grants = format!(
-        "[backup]\nsysinfo = true\nstate = \"1 MiB\"\nsecrets.token = {{ file = {plugin_token:?} }}\n\
+        "[container.http.docker]\nsocket = {socket:?}\nallow = [\"* /**\"]\n\
+         [container]\nstate = \"1 MiB\"\nsysinfo = true\n\
+         [backup]\nsysinfo = true\nstate = \"1 MiB\"\nsecrets.token = {{ file = {plugin_token:?} }}\n\
          secrets.key = {{ env = \"BACKUP_KEY\" }}\n\
          [fetches]\nhttp.{server:?} = {{ scheme = \"http\", allow = [\"GET /**\"], \
          headers.authorization = {{ file = {header:?} }} }}\n"
@@ -239,7 +246,9 @@ fn what_is_secret_is_nowhere_but_where_it_belongs() {
     }
     wait_for("the plugins", || {
         let ops = story.drover(&["ops", "a"]).stdout;
-        let are_there = ["backup.setting", "fetches.fetch"].iter().all(|one| ops.contains(one));
+        let are_there = ["backup.setting", "fetches.fetch", "container.image_pull"]
+            .iter()
+            .all(|one| ops.contains(one));
         if are_there { Ok(()) } else { Err(story.drover(&["plugin", "status", "a"])) }
     });
     let learn_key = |story: &mut Story, what| {
@@ -263,6 +272,18 @@ fn what_is_secret_is_nowhere_but_where_it_belongs() {
     story.hunt.look_into("the request", heard.recv().unwrap().as_bytes());
     assert!(!story.hunt.places_of("header").is_empty(), "the server was told the header");
     let _ = story.drover(&["call", "a", "fetches.fetch", &fetch("/in"), "method=PUT"]).failed(1);
+
+    // Containers: the login of a registry is told to the engine, right or wrong.
+    let (password, no_password) = (story.new_secret("registry"), story.new_secret("no registry"));
+    engine.guard_registry("127.0.0.1:5000", "ada", &password);
+    let pull = ["call", "a", "container.image_pull", "image=127.0.0.1:5000/app:1", "--data", "-"];
+    for (password, status) in [(&no_password, 1), (&password, 0)] {
+        let login = json!({ "username": "ada", "password": password });
+        let ran = story.drover_reading(&login.to_string(), &pull);
+        assert_eq!(ran.status, Some(status), "{ran:?}");
+    }
+    let half = &json!({ "password": password }).to_string()[1..];
+    let _ = story.drover_reading(half, &pull).failed(1);
 
     // Programs and jobs: their variables, arguments and data.
     let variable = story.new_secret("variable");
