@@ -262,7 +262,12 @@ impl Actor {
         if matches!(*self.link.borrow(), Link::Sought) {
             self.link.send_replace(away());
         }
-        while self.tasks.join_next().await.is_some() {}
+        while let Some(done) = self.tasks.join_next().await {
+            // Another task may wait to be told what the keeper found.
+            if let Ok(Done::TreeEnd { key, outcome }) = done {
+                self.take_tree_end(key, outcome);
+            }
+        }
         // Nothing needs the keeper any more, and what still has the link, such as
         // the writer of a standard input, must not hold it.
         self.link.send_replace(away());
