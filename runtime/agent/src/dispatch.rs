@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use drover_api::{
-    Command, Data, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations, OperationKind,
-    Progress, Timestamp, procedures,
+    Command, DEEPEST, Data, ErrorCode, JobError, JobId, JobResult, JobState, NodeOperations,
+    OperationKind, Progress, Timestamp, is_too_deep, procedures,
 };
 use drover_logs::Source;
 use drover_plugin_host::{Caller, Job, Outcome};
@@ -112,7 +112,14 @@ pub(crate) async fn run_durable(
     let asker = Asker::absent(Some(&submitter), cancelled);
     let (result, unwritten) = run_command(node, asker, command).await;
     // It goes back in one message, as the answer of a call would.
-    match Payload::one(&result).ok().and_then(|answer| too_long(node, &answer)) {
+    let trouble = match encode(&result) {
+        Ok(answer) => too_long(node, &answer),
+        Err(error) => Some(JobError::new(
+            ErrorCode::InvalidAnswer,
+            error.message().unwrap_or_else(|| "the answer cannot be sent".to_owned()),
+        )),
+    };
+    match trouble {
         Some(error) => (without_answer(result, error), unwritten),
         None => (result, unwritten),
     }
@@ -213,6 +220,13 @@ fn answered(
     answer: own::Answer,
     (started, took): (Timestamp, Duration),
 ) -> JobResult {
+    let answer = match is_too_deep(&answer.data) {
+        true => own::Answer::from(JobError::new(
+            ErrorCode::InvalidAnswer,
+            format!("the answer is nested deeper than {DEEPEST}, so it cannot be sent"),
+        )),
+        false => answer,
+    };
     let own::Answer { state, data, error, streams, exit, critical } = answer;
     let data = data.into();
     let records = Vec::new();

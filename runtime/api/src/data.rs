@@ -5,13 +5,19 @@
 //! checked to its end when it comes, which builds nothing, and read later or never.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use rustc_hash::FxHasher;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 use serde_transcode::transcode;
+
+/// How deep data may be nested: less than messages and files can be, which have it
+/// within something else.
+pub const DEEPEST: usize = 64;
 
 /// What a job answered, null if nothing. It is used as the [`Value`] that it is.
 #[derive(Clone, Default)]
@@ -36,11 +42,18 @@ impl Data {
     ///
     /// # Errors
     ///
-    /// Whatever reading it would have found: it is no JSON, a number is too large, or it
-    /// is nested deeper than 128.
+    /// Whatever reading it would have found, such as that it is no JSON, or that it is
+    /// nested deeper than [`DEEPEST`].
     pub fn from_json(text: String) -> Result<Self, NoJson> {
-        match serde_json::from_str::<Sound>(&text) {
-            Ok(Sound) => Ok(Self { value: OnceLock::new(), text }),
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        let looked = Look { depth: DEEPEST }.deserialize(&mut reader);
+        match looked.and_then(|is_plain| reader.end().map(|()| is_plain)) {
+            Ok(true) => Ok(Self { value: OnceLock::new(), text }),
+            // Of two fields with one name, the last one counts, wherever it goes.
+            Ok(false) => match serde_json::from_str::<Value>(&text) {
+                Ok(value) => Ok(value.into()),
+                Err(error) => Err(NoJson { text, error }),
+            },
             Err(error) => Err(NoJson { text, error }),
         }
     }
@@ -116,84 +129,121 @@ impl<'de> Deserialize<'de> for Data {
     }
 }
 
-/// JSON of which nothing is kept.
-struct Sound;
+/// Looks at JSON of which nothing is kept. Whether it is plain: then the text says the
+/// same as the value that is read from it, field by field.
+#[derive(Clone, Copy)]
+struct Look {
+    /// How deep it may be nested from here on.
+    depth: usize,
+}
 
 /// A key that [`Value`] takes for a sign between the parts of its own library.
 const SIGN: &str = "$serde_json::private::RawValue";
 
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+impl Look {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let too_deep = || E::custom(format_args!("it is nested deeper than {DEEPEST}"));
+        Ok(Self { depth: self.depth.checked_sub(1).ok_or_else(too_deep)? })
     }
 }
 
-impl<'de> Visitor<'de> for Sound {
-    type Value = Self;
+impl<'de> DeserializeSeed<'de> for Look {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look {
+    type Value = bool;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(true)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self, A::Error> {
-        while let Some(Self) = elements.next_element()? {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while let Some(Name) = entries.next_key()? {
-            let Self = entries.next_value()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        let (inner, mut is_plain) = (self.deeper()?, true);
+        while let Some(element) = elements.next_element_seed(inner)? {
+            is_plain &= element;
         }
-        Ok(self)
+        Ok(is_plain)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+        let (inner, mut is_plain) = (self.deeper()?, true);
+        // Two that are alike by chance cost a tree, and nothing else.
+        let mut names = Vec::new();
+        while let Some(name) = fields.next_key_seed(Name)? {
+            is_plain &= name.is_some() & fields.next_value_seed(inner)?;
+            names.extend(name);
+        }
+        names.sort_unstable();
+        Ok(is_plain && names.windows(2).all(|pair| pair[0] != pair[1]))
     }
 }
 
-/// A key of an object.
+/// A key of an object, as a hash of it; none if it is the [`SIGN`].
 struct Name;
 
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Self)
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Option<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<u64>, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Name {
-    type Value = Self;
+    type Value = Option<u64>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self, E> {
-        match name {
-            SIGN => Err(E::custom(format_args!("the key `{SIGN}` cannot be used"))),
-            _ => Ok(self),
+    fn visit_str<E>(self, name: &str) -> Result<Option<u64>, E> {
+        let mut hasher = FxHasher::default();
+        hasher.write(name.as_bytes());
+        Ok((name != SIGN).then(|| hasher.finish()))
+    }
+}
+
+/// Whether a value is nested deeper than data may be.
+#[must_use]
+pub fn is_too_deep(value: &Value) -> bool {
+    fn has_within(value: &Value, depth: usize) -> bool {
+        let is_within = |inner| has_within(inner, depth - 1);
+        match value {
+            Value::Array(elements) => depth > 0 && elements.iter().all(is_within),
+            Value::Object(fields) => depth > 0 && fields.values().all(is_within),
+            _ => true,
         }
     }
+    !has_within(value, DEEPEST)
 }
 
 #[cfg(test)]
@@ -223,7 +273,6 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_later_is_refused_at_once() {
-        let deep = |depth| "[".repeat(depth) + &"]".repeat(depth);
         for text in [
             "",
             " ",
@@ -237,13 +286,30 @@ mod tests {
             "1e999",
             "01",
             "NaN",
-            &deep(128),
             "{\"$serde_json::private::RawValue\": \"no JSON\"}",
         ] {
             assert!(Data::from_json(text.to_owned()).is_err(), "{text}");
             assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
         }
-        assert!(Data::from_json(deep(127)).is_ok());
+        let deep = |depth| "[{\"a\":".repeat(depth / 2) + "1" + &"}]".repeat(depth / 2);
+        assert!(!is_too_deep(&data(&deep(DEEPEST))));
+        let error = Data::from_json(deep(DEEPEST + 2)).unwrap_err();
+        assert!(error.to_string().contains("deeper than 64"), "{error}");
+        assert!(is_too_deep(&serde_json::from_str(&deep(DEEPEST + 2)).unwrap()));
+    }
+
+    #[test]
+    fn what_is_written_is_the_same_whether_it_was_read_or_not() {
+        for text in [
+            r#"{"a": 1, "b": {"c": 1, "c": 2}, "a": [3]}"#,
+            r#"{"$serde_json::private::RawValue": "[1]"}"#,
+            r#"[-0, -0.0, 1e2, 18446744073709551616, 0.1, "\u0000"]"#,
+        ] {
+            let (unread, read) = (data(text), data(text));
+            let _ = &*read;
+            let written = |data: &Data| serde_json::to_string(data).unwrap();
+            assert_eq!(written(&unread), written(&read), "{text}");
+        }
     }
 
     proptest! {

@@ -46,7 +46,7 @@ pub use catalog::{
     CatalogWritten, CatalogYank, MOST_PIECE_BYTES, Octets,
 };
 pub use command::Command;
-pub use data::{Data, NoJson};
+pub use data::{DEEPEST, Data, NoJson, is_too_deep};
 pub use desired::{DesiredMode, DesiredRemove, DesiredRule, DesiredSet, Drift, DriftState};
 pub use error::{ErrorCode, JobError};
 pub use id::{Gid, JobId, JobIdError, Nid, NodeId, NodeIdError};

@@ -105,6 +105,7 @@ pub(crate) async fn controller(file: Option<&Path>) -> Vec<Finding> {
     let databases = [
         config.jobs.dir.join("jobs.db"),
         config.data_dir.join("rollouts.db"),
+        config.data_dir.join("nodes.db"),
         config.catalog.dir.join("index.db"),
         access,
         config.logs.dir.join("current.db"),

@@ -1,11 +1,23 @@
-//! What the controller's services share: reading a call, and answering it.
+//! What the controller's services share: reading a call, answering it, and asking for
+//! the nodes.
 
-use drover_api::ErrorCode;
-use drover_wamp::{ApplicationError, Invocation, Payload, PayloadError};
+use std::time::Duration;
+
+use drover_api::{ErrorCode, NodeStatus, procedures};
+use drover_wamp::{
+    ApplicationError, CallError, CallOptions, Client, Invocation, Payload, PayloadError,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use crate::refusal::refuse;
+
+/// How long listing the nodes may take.
+const LIST: Duration = Duration::from_secs(30);
+
+/// When a service of the controller is asked again that begins at the same time.
+pub(crate) const OWN_RETRY: Duration = Duration::from_millis(50);
 
 /// How a call is answered.
 pub(crate) type Answer = Result<Payload, ApplicationError>;
@@ -46,4 +58,21 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Answer {
 
 pub(crate) fn not_encoded(error: &PayloadError) -> ApplicationError {
     refuse(ErrorCode::Internal, error.to_string())
+}
+
+/// Every node that the node service knows.
+pub(crate) async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, CallError> {
+    let options = CallOptions::within(LIST);
+    let answer = session.call(procedures::NODES, Payload::empty(), options).await?;
+    Ok(answer.first()?)
+}
+
+/// The same at a start, at which the node service begins as well.
+pub(crate) async fn nodes_at_start(session: &Client) -> Result<Vec<NodeStatus>, CallError> {
+    loop {
+        match nodes(session).await {
+            Err(CallError::Application(_) | CallError::Timeout { .. }) => sleep(OWN_RETRY).await,
+            answer => return answer,
+        }
+    }
 }

@@ -24,13 +24,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drover_api::{
-    ErrorCode, JobError, JobId, JobKill, JobList, JobQuery, JobReport, JobState, JobSubmit,
-    JobSubmitted, NodeStatus, Selector, Submission, Timestamp, job_on, procedures,
+    DEEPEST, ErrorCode, JobError, JobId, JobKill, JobList, JobQuery, JobReport, JobState,
+    JobSubmit, JobSubmitted, NodeStatus, Selector, Submission, Timestamp, is_too_deep, job_on,
+    procedures,
 };
 use drover_jobs::{Journal, KeptSchedule, Ledger};
 use drover_wamp::{
-    ApplicationError, CallOptions, Client, CloseReason, Invocation, MatchPolicy, Payload,
-    RegisterOptions, Registration, Router, SubscribeOptions,
+    ApplicationError, Client, CloseReason, Invocation, MatchPolicy, RegisterOptions, Registration,
+    Router, SubscribeOptions,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Ending;
 use crate::access::{Access, speaks_for};
-use crate::calls::{Answer, argument, caller, encode, unless_cancelled};
+use crate::calls::{self, Answer, argument, caller, encode, unless_cancelled};
 use crate::config::JobSettings;
 use crate::refusal::{refuse, refused};
 use crate::vitals::Vitals;
@@ -61,9 +62,6 @@ const LIST_AGAIN: Duration = Duration::from_secs(600);
 
 /// When whoever is refused as the controller ends may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// How long listing them may take.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Jobs that are kept, before anybody asks for them.
 pub(crate) struct Jobs {
@@ -224,17 +222,21 @@ async fn serve(
             .await
             .context("cannot subscribe to nodes that are forgotten")?;
         service.keeper.session(session.clone()).await;
-        service.keeper.nodes(nodes(session).await).await;
-        anyhow::Ok((
+        let registered = (
             (changes, farewells),
             exact(procedures::JOB_REPORT).await?,
             exact(procedures::JOB_KILL).await?,
             exact(procedures::JOB_WAIT).await?,
             register(session, procedures::JOB_PREFIX, MatchPolicy::Prefix).await?,
             register(session, procedures::SCHEDULE_PREFIX, MatchPolicy::Prefix).await?,
-        ))
+        );
+        // Who submits already waits until it is known for whom.
+        let nodes = calls::nodes_at_start(session).await.context("cannot ask for the nodes")?;
+        service.keeper.nodes(nodes).await;
+        anyhow::Ok(registered)
     };
     let (events, mut reports, mut kills, mut waits, mut others, mut timed) = tokio::select! {
+        () = stop.cancelled() => return Ok(None),
         reason = session.closed() => return Ok(Some(reason)),
         ready = set_up => ready?,
     };
@@ -253,7 +255,7 @@ async fn serve(
                     Err(error) => tracing::warn!(%error, "ignored a change of a node that is none"),
                 }
                 if change.missed > 0 {
-                    service.keeper.nodes(nodes(session).await).await;
+                    service.list_nodes(session).await;
                 }
                 continue;
             }
@@ -273,7 +275,7 @@ async fn serve(
             Some(call) = timed.next(), if answering.len() < OTHERS_AT_ONCE => (call, answering),
             Some(call) = waits.next(), if waiting.len() < WAITS_AT_ONCE => (call, waiting),
             _ = list_again.tick() => {
-                service.keeper.nodes(nodes(session).await).await;
+                service.list_nodes(session).await;
                 continue;
             }
         };
@@ -293,20 +295,6 @@ async fn register(
 
 fn panicked(ended: Result<(), tokio::task::JoinError>) -> anyhow::Result<()> {
     ended.context("answering a call about jobs panicked")
-}
-
-/// Every node; none if nobody says.
-async fn nodes(session: &Client) -> Option<Vec<NodeStatus>> {
-    let options = CallOptions::within(LIST_TIMEOUT);
-    let answer = session.call(procedures::NODES, Payload::empty(), options).await;
-    match answer.map_err(anyhow::Error::new).and_then(|nodes| Ok(nodes.first()?)) {
-        Ok(nodes) => Some(nodes),
-        // Right after the start the node service may not be there; nor are nodes.
-        Err(error) => {
-            tracing::debug!("cannot list the nodes: {error:#}");
-            None
-        }
-    }
 }
 
 /// Answers one call.
@@ -362,6 +350,14 @@ impl Service {
         request.authority = self.access.of_call(call)?;
         let accepted = self.accept(request, caller(call)).await;
         encode(&accepted.map_err(|error| refused(&error))?)
+    }
+
+    /// Takes up the nodes as they are by now, if somebody says.
+    async fn list_nodes(&self, session: &Client) {
+        match calls::nodes(session).await {
+            Ok(nodes) => self.keeper.nodes(nodes).await,
+            Err(error) => tracing::warn!(%error, "cannot list the nodes, and tries again later"),
+        }
     }
 
     /// What the controller has taken it sees to, also when it is there again; but whoever
@@ -495,6 +491,9 @@ fn checked(request: &JobSubmit) -> Result<Selector, JobError> {
     }
     if command.cmd.is_empty() {
         return Err(invalid("`cmd` is empty: name what is to be done".to_owned()));
+    }
+    if command.args.values().any(is_too_deep) {
+        return Err(invalid(format!("`args` are nested deeper than {DEEPEST}")));
     }
     for (key, value) in [("any", any), ("at_once", at_once)] {
         if *value == Some(0) {

@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use drover_api::{NodeStatus, procedures};
+use drover_api::procedures;
 use drover_logs::store::Collector;
 use drover_wamp::{Guarded, HttpFiles, Router, TlsIdentity};
 use tokio::net::TcpListener;
@@ -73,7 +73,7 @@ pub struct Controller {
     catalog: Catalog,
     jobs: Jobs,
     rollouts: Rollouts,
-    nodes: (nodes::Store, Vec<NodeStatus>),
+    nodes: nodes::Kept,
     access: Access,
     auditing: AuditTask,
     tls: Option<TlsIdentity>,
@@ -209,7 +209,8 @@ impl Controller {
         let service = service::run(
             router.clone(),
             config.realm.clone(),
-            (config.presence(), nodes),
+            config.presence(),
+            nodes,
             access.clone(),
             vitals.clone(),
             stop.clone(),

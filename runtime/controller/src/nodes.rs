@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use drover_api::{Heartbeat, NodeDescription, NodeId, NodeStatus, Presence, Timestamp};
 
-pub(crate) use store::{Changed, Store};
+pub(crate) use store::{Changed, Kept, Store};
 
 /// When silence means what.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,8 @@ struct Node {
 
 #[derive(Debug)]
 struct Described {
-    session: u64,
+    /// None if it was before the controller's start.
+    session: Option<u64>,
     revision: u64,
     description: NodeDescription,
 }
@@ -105,8 +106,8 @@ impl Nodes {
                 Presence::Lost => since,
             };
             let id = description.id();
-            // Of no session, so whoever is heard of is asked.
-            let description = Some(Described { session: 0, revision: 0, description });
+            // Whoever is heard of is asked.
+            let description = Some(Described { session: None, revision: 0, description });
             let presence = Presence::Lost;
             self.nodes.insert(id, Node { session: 0, presence, since, last_seen, description });
         }
@@ -123,10 +124,9 @@ impl Nodes {
         });
         node.session = beat.session;
         node.last_seen = now;
-        let is_known = node
-            .description
-            .as_ref()
-            .is_some_and(|known| known.session == beat.session && known.revision == beat.revision);
+        let is_known = node.description.as_ref().is_some_and(|known| {
+            known.session == Some(beat.session) && known.revision == beat.revision
+        });
         if !is_known {
             return (Reaction::Describe, None);
         }
@@ -146,7 +146,7 @@ impl Nodes {
             return None;
         }
         node.description =
-            Some(Described { session: beat.session, revision: beat.revision, description });
+            Some(Described { session: Some(beat.session), revision: beat.revision, description });
         Some(node.turn(beat.node, Presence::Present, now).unwrap_or(Change::Described(beat.node)))
     }
 

@@ -34,15 +34,15 @@ use drover_api::{
 };
 use drover_rollout::{Effect, Event, Machine, Outcome};
 use drover_wamp::{
-    ApplicationError, CallError, CallOptions, Client, CloseReason, Invocation, MatchPolicy,
-    Payload, PublishOptions, RegisterOptions, Router, SubscribeOptions,
+    ApplicationError, Client, CloseReason, Invocation, MatchPolicy, Payload, PublishOptions,
+    RegisterOptions, Router, SubscribeOptions,
 };
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, interval, sleep, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::calls::Answer;
+use crate::calls::{Answer, nodes_at_start};
 use crate::vitals::Vitals;
 use calls::Want;
 use desired::{Desired, RuleChange, rule_of};
@@ -57,9 +57,6 @@ const DESIRED_PREFIX: &str = "drover.controller.desired.";
 
 /// How long the catalog, and the list of nodes, may take.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The wait before something of our own that is not there yet is asked again.
-const OWN_RETRY: Duration = Duration::from_millis(50);
 
 /// How often all nodes are asked for, in case an event was lost.
 const REFRESH: Duration = Duration::from_secs(300);
@@ -125,6 +122,7 @@ pub(crate) async fn run(
         calls: JoinSet::new(),
         due: Due::default(),
         vitals,
+        began: Instant::now(),
     };
     service.everywhere(&Event::Restarted);
     while let Some(reason) = service.serve(&stop).await? {
@@ -150,6 +148,8 @@ struct Service {
     calls: JoinSet<Called>,
     due: Due,
     vitals: Vitals,
+    /// When the controller began, as far as this service knows.
+    began: Instant,
 }
 
 /// What waits for the disk.
@@ -195,14 +195,7 @@ impl Service {
             let farewells = farewells.context("cannot follow the nodes that are forgotten")?;
             let catalog = session.subscribe(procedures::CATALOG_CHANGED, options()).await;
             let catalog = catalog.context("cannot follow the catalog")?;
-            let nodes = loop {
-                match nodes(&session).await {
-                    Ok(nodes) => break nodes,
-                    // The node service begins at the same time.
-                    Err(CallError::Application(_)) => sleep(OWN_RETRY).await,
-                    Err(error) => return Err(error).context("cannot ask for the nodes"),
-                }
-            };
+            let nodes = nodes_at_start(&session).await.context("cannot ask for the nodes")?;
             anyhow::Ok(((calls, rules), (changes, farewells, catalog), nodes))
         };
         let ((mut calls, mut rules), events, nodes) = tokio::select! {
@@ -249,7 +242,7 @@ impl Service {
                     }
                 }
                 heard = self.errands.heard() => self.heard(heard),
-                _ = refresh.tick() => match self::nodes(&session).await {
+                _ = refresh.tick() => match crate::calls::nodes(&session).await {
                     Ok(nodes) => self.take_nodes(nodes),
                     Err(error) => tracing::warn!(%error, "the rollouts cannot see the nodes"),
                 },
@@ -427,10 +420,4 @@ impl Service {
         };
         self.errands.ask(&self.session, Owner::Rollout(rollout), node, command);
     }
-}
-
-async fn nodes(session: &Client) -> Result<Vec<NodeStatus>, CallError> {
-    let options = CallOptions::within(CATALOG_TIMEOUT);
-    let answer = session.call(procedures::NODES, Payload::empty(), options).await?;
-    Ok(answer.first()?)
 }

@@ -17,18 +17,21 @@ use drover_wamp::{
     CallError, CallOptions, Client, CloseReason, Event, Invocation, Payload, PublishOptions,
     RegisterOptions, Router, SubscribeOptions, uri,
 };
-use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, speaks_for};
 use crate::calls::{Answer, argument, encode};
-use crate::nodes::{Change, Changed, Nodes, Presences, Reaction, Store};
+use crate::nodes::{Change, Changed, Kept, Nodes, Presences, Reaction, Store};
 use crate::refusal::refuse;
 use crate::vitals::Vitals;
 
 /// How long a node may take to describe itself before it is asked again.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is written down that the nodes are there as before.
+const ALIVE: Duration = Duration::from_secs(60);
 
 /// The nodes that were to be written down, and whether they were.
 type Saved = (Vec<NodeId>, anyhow::Result<()>);
@@ -45,11 +48,19 @@ type Described = (Heartbeat, Result<NodeDescription, CallError>);
 pub(crate) async fn run(
     router: Router,
     realm: String,
-    (rules, (store, known)): (Presences, (Store, Vec<NodeStatus>)),
+    rules: Presences,
+    kept: Kept,
     access: Access,
     vitals: Vitals,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Kept { store, mut known } = kept;
+    // All are written down anew: who was there is lost from now on, and who may not
+    // join any more is forgotten.
+    let unsaved = known.iter().map(|node| node.description.id()).collect();
+    let revoked = access.nodes().into_iter().filter(|node| node.revoked.is_some());
+    let revoked: HashSet<_> = revoked.map(|node| node.node).collect();
+    known.retain(|node| !revoked.contains(&node.description.id()));
     let mut nodes = Nodes::new(rules);
     nodes.restore(known, Timestamp::now());
     let mut service = Service {
@@ -60,9 +71,10 @@ pub(crate) async fn run(
         asking: HashSet::new(),
         answers: JoinSet::new(),
         store: Arc::new(store),
-        unsaved: BTreeSet::new(),
+        unsaved,
         saving: JoinSet::new(),
         is_saved: true,
+        saved: Instant::now(),
     };
     service.relabel().await;
     let mut sweep = interval((rules.lost_after / 8).max(Duration::from_millis(20)));
@@ -72,7 +84,8 @@ pub(crate) async fn run(
         service.session = router.attach(&realm).context("cannot join the own router again")?;
     }
     service.session.close().await;
-    service.save_all().await
+    service.save_until_saved().await;
+    Ok(())
 }
 
 struct Service {
@@ -88,8 +101,9 @@ struct Service {
     unsaved: BTreeSet<NodeId>,
     /// What is being written down, if something is.
     saving: JoinSet<Saved>,
-    /// Whether it could be, the last time.
+    /// Whether it could be, the last time, and when that began.
     is_saved: bool,
+    saved: Instant,
 }
 
 impl Service {
@@ -134,7 +148,7 @@ impl Service {
                     self.described(answer.context("asking a node panicked")?).await;
                 }
                 Some(saved) = self.saving.join_next() => {
-                    self.saved(saved.context("writing down nodes panicked")?);
+                    self.take_saved(saved);
                 }
                 Some(question) = questions.next() => self.list(question).await,
                 Some(farewell) = farewells.next() => {
@@ -236,7 +250,9 @@ impl Service {
             return Err(refuse(ErrorCode::Internal, text));
         }
         self.nodes.forget(node);
+        // Nobody would say again that it is gone.
         self.unsaved.insert(node);
+        self.save_until_saved().await;
         tracing::info!(%node, "node forgotten");
         let told = async {
             let options = PublishOptions::default();
@@ -265,28 +281,33 @@ impl Service {
         self.save();
     }
 
-    /// Writes down what has changed, unless that is being done already.
+    /// Writes down what has changed, and from time to time that all else is as it was,
+    /// unless that is being done already.
     fn save(&mut self) {
-        if self.unsaved.is_empty() || !self.saving.is_empty() {
+        let is_due = !self.unsaved.is_empty() || self.saved.elapsed() >= ALIVE;
+        if !is_due || !self.saving.is_empty() {
             return;
         }
+        self.saved = Instant::now();
         let nodes = std::mem::take(&mut self.unsaved).into_iter();
         let changes: Vec<Changed> = nodes.map(|node| (node, self.nodes.status(node))).collect();
         let store = Arc::clone(&self.store);
         self.saving.spawn_blocking(move || {
-            let saved = store.save(&changes);
+            let saved = store.save(&changes, Timestamp::now());
             (changes.into_iter().map(|(node, _)| node).collect(), saved)
         });
     }
 
-    fn saved(&mut self, (nodes, saved): Saved) {
+    fn take_saved(&mut self, saved: Result<Saved, JoinError>) {
+        let (nodes, saved) = saved.unwrap_or_else(|panic| (Vec::new(), Err(panic.into())));
         if let Err(error) = &saved {
             // They are tried again at each sweep, and told once.
             self.unsaved.extend(nodes);
             if self.is_saved {
                 tracing::error!(
-                    "the nodes cannot be written down in nodes.db of the data directory ({error:#}), so \
-                     a controller that is started again does not know those that it has not heard of: \
+                    error = format_args!("{error:#}"),
+                    "the nodes cannot be written down in nodes.db of the data directory, so a \
+                     controller that is started again does not know those that it has not heard of: \
                      make room there, or let the controller write"
                 );
             }
@@ -294,20 +315,21 @@ impl Service {
         self.is_saved = saved.is_ok();
     }
 
-    /// Writes down all that is known at the end, such as who was there until then.
-    async fn save_all(&mut self) -> anyhow::Result<()> {
-        while let Some(saved) = self.saving.join_next().await {
-            self.saved(saved.context("writing down nodes panicked")?);
-        }
-        self.unsaved.extend(self.nodes.list().iter().map(|node| node.description.id()));
+    /// Writes down what has changed, and waits until that was tried.
+    async fn save_until_saved(&mut self) {
+        // What is being written may be of before the change.
+        self.wait_for_saves().await;
         self.save();
-        while let Some(saved) = self.saving.join_next().await {
-            self.saved(saved.context("writing down nodes panicked")?);
-        }
-        Ok(())
+        self.wait_for_saves().await;
     }
 
-    /// Tells a change to the log and to those who follow the nodes.
+    async fn wait_for_saves(&mut self) {
+        while let Some(saved) = self.saving.join_next().await {
+            self.take_saved(saved);
+        }
+    }
+
+    /// Tells a change to the log, and to those who follow the nodes what a node is now.
     async fn tell(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
         let node = change.node();

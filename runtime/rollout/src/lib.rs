@@ -22,6 +22,6 @@ mod machine;
 mod mender;
 mod waves;
 
-pub use machine::{Effect, Event, Machine, OrderError, Outcome};
+pub use machine::{Effect, Event, Machine, OrderError, Outcome, SETTLE};
 pub use mender::{Mender, Wish};
 pub use waves::{Candidate, PlanError, check, plan};

@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// How long nodes may take to come back to a controller that was started again before
 /// they count as away.
-const SETTLE: Duration = Duration::from_secs(30);
+pub const SETTLE: Duration = Duration::from_secs(30);
 
 /// Nodes that go back at the same time: there is nothing to fetch.
 const BACK_AT_ONCE: usize = 200;

@@ -146,9 +146,16 @@ async fn report(node: &Node, link: &Link) -> anyhow::Result<()> {
                 inbox.acknowledged(report.store, reported).await;
             }
             Err(error) => {
-                // That there is no session is told by whoever keeps the link.
-                if let CallError::Application(refused) = &error {
-                    tracing::warn!(%error, "the controller takes no results{}", cure(&refused.uri));
+                match &error {
+                    CallError::Application(refused) => {
+                        let cure = cure(&refused.uri);
+                        tracing::warn!(%error, "the controller takes no results{cure}");
+                    }
+                    CallError::Payload(_) | CallError::TooLarge { .. } => {
+                        tracing::error!(%error, "results of durable jobs cannot be sent");
+                    }
+                    // That there is no session is told by whoever keeps the link.
+                    _ => {}
                 }
                 sleep(backoff.wait()).await;
             }

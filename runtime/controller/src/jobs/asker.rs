@@ -106,11 +106,9 @@ impl Asker {
         let _ = self.urgent.send(Request::Node(Box::new(node))).await;
     }
 
-    /// These are all nodes; nothing if nobody knows.
-    pub(super) async fn nodes(&self, nodes: Option<Vec<NodeStatus>>) {
-        if let Some(nodes) = nodes {
-            let _ = self.urgent.send(Request::Nodes(nodes)).await;
-        }
+    /// These are all nodes.
+    pub(super) async fn nodes(&self, nodes: Vec<NodeStatus>) {
+        let _ = self.urgent.send(Request::Nodes(nodes)).await;
     }
 
     /// A node is gone for good.

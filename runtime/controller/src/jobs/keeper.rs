@@ -1,5 +1,6 @@
 //! The task that has the ledger.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -395,8 +396,11 @@ impl Keeper {
         let mut nodes = choice.nodes;
         if request.any.is_some() || request.at_once.is_some() {
             nodes.sort_by_cached_key(|node| {
-                let is_lost = self.nodes[node].presence != Presence::Present;
-                (is_lost, self.ledger.load_of(*node), *node)
+                // Of those that are lost, who was there last comes back first.
+                let known = &self.nodes[node];
+                let is_lost = known.presence != Presence::Present;
+                let lost = is_lost.then_some(Reverse(known.since));
+                (is_lost, lost, self.ledger.load_of(*node), *node)
             });
         }
         if let Some(any) = request.any {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use drover_api::{
-    Authority, DesiredSet, ErrorCode, RolloutControl, RolloutDetail, RolloutId, RolloutStart,
-    RolloutTarget, Timestamp, procedures,
+    Authority, DesiredSet, ErrorCode, Presence, RolloutControl, RolloutDetail, RolloutId,
+    RolloutNode, RolloutStart, RolloutTarget, Timestamp, procedures,
 };
-use drover_rollout::{Event, Machine, Outcome};
+use drover_rollout::{Event, Machine, Outcome, SETTLE};
 use drover_wamp::{ApplicationError, Invocation};
 use tokio::task::spawn_blocking;
 
@@ -100,6 +100,25 @@ impl Service {
         self.due.answers.push((call, answer));
     }
 
+    /// Nodes that were here before a restart come back within a moment, and one that is
+    /// gone for long must not be the first of them.
+    fn refuse_without_nodes(&self, machine: &Machine) -> Result<(), ApplicationError> {
+        let is_here = |node: &RolloutNode| {
+            let known = self.nodes.get(&node.node);
+            known.is_some_and(|known| known.presence == Presence::Present)
+        };
+        let nodes = machine.nodes();
+        if self.began.elapsed() >= SETTLE || nodes.iter().any(is_here) {
+            return Ok(());
+        }
+        let message = format!(
+            "the controller has just been started, and none of the {} nodes that are meant has come \
+             back yet: start the rollout again in a moment",
+            nodes.len()
+        );
+        Err(refuse(ErrorCode::Busy, message))
+    }
+
     fn admit(
         &mut self,
         start: RolloutStart,
@@ -121,6 +140,7 @@ impl Service {
         let (nodes, others) = (self.nodes.values(), self.machines.values());
         let machine = starting::admit(id, start, target, (by, authority), nodes, others)?;
         self.judge_nodes(machine.rollout().authority.as_ref(), &machine)?;
+        self.refuse_without_nodes(&machine)?;
         let rollout = machine.rollout().clone();
         let answer = RolloutDetail { rollout, nodes: machine.nodes(), history: Vec::new() };
         if !is_dry {

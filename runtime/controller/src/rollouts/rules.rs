@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::calls::Want;
 use super::desired::RuleChange;
 use super::errands::{self, Owner};
-use super::{Called, OWN_RETRY, Service, starting};
-use crate::calls::{Answer, argument, caller, encode};
+use super::{Called, Service, starting};
+use crate::calls::{Answer, OWN_RETRY, argument, caller, encode};
 use crate::refusal::refuse;
 
 impl Service {

@@ -5,7 +5,7 @@
 //! is still being written it is a task, which goes on also if nobody waits.
 
 use std::future::Future;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,8 +19,8 @@ use hyper::client::conn::http1::{self, SendRequest, handshake};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
+use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::io::TokioIo;
-use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::dial::Stream;
 
@@ -45,11 +45,9 @@ enum Mover {
 type Protocol = http1::Connection<TokioIo<Stream>, WasiBody>;
 
 impl Connection {
-    pub(super) async fn over(stream: Stream) -> Result<Self, HttpError> {
-        let socket = stream.as_fd().try_clone_to_owned();
-        let socket = socket.map_err(|_| HttpError::ConnectionLimitReached)?;
-        let (sender, protocol) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| of_answer(&error))?;
+    /// `socket` is that of the stream once more.
+    pub(super) async fn over(stream: Stream, socket: OwnedFd) -> hyper::Result<Self> {
+        let (sender, protocol) = handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, mover: Mover::Waiting(Box::pin(protocol)), socket })
     }
 
@@ -158,22 +156,10 @@ fn held_by(request: Request<WasiBody>, written: Arc<()>) -> Request<WasiBody> {
     })
 }
 
-/// An answer that did not begin.
-pub(super) fn of_answer(error: &hyper::Error) -> HttpError {
-    if error.is_parse_too_large() {
-        HttpError::HttpResponseHeaderSectionSize(None)
-    } else if error.is_parse() || error.is_user() {
-        HttpError::HttpProtocolError
-    } else if error.is_incomplete_message() {
-        HttpError::HttpResponseIncomplete
-    } else {
-        HttpError::ConnectionTerminated
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use http_body_util::Empty;
@@ -186,7 +172,8 @@ mod tests {
             let (own, mut server) = UnixStream::pair().unwrap();
             own.set_nonblocking(true).unwrap();
             let stream = Stream::Unix(tokio::net::UnixStream::from_std(own).unwrap());
-            let mut connection = Connection::over(stream).await.unwrap();
+            let socket = stream.as_fd().try_clone_to_owned().unwrap();
+            let mut connection = Connection::over(stream, socket).await.unwrap();
             let serving = tokio::task::spawn_blocking(move || {
                 let _ = server.read(&mut [0; 1024]).unwrap();
                 server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();

@@ -1,5 +1,6 @@
 //! Requests of `wasi:http`, from the gate to the last byte of the answer.
 
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use wasmtime_wasi_http::{
 
 use super::Network;
 use super::answer::Answer;
-use super::connection::{Connection, of_answer};
+use super::connection::Connection;
 use super::dial::{Stream, dial};
 use super::gate::{Gate, Pass, Passenger};
 use super::pool::Key;
@@ -202,7 +203,15 @@ impl Courier {
         options: RequestOptions,
     ) -> Result<Connection, HttpError> {
         let stream = self.dial(target, options.connect_timeout).await?;
-        Connection::over(stream).await
+        let socket = match stream.as_fd().try_clone_to_owned() {
+            Ok(socket) => socket,
+            Err(error) => {
+                let text = format!("cannot keep the connection to {}: {error}", target.authority);
+                self.gate.witness().warn(&text).await;
+                return Err(HttpError::ConnectionLimitReached);
+            }
+        };
+        Connection::over(stream, socket).await.map_err(|error| of_answer(&error))
     }
 }
 
@@ -307,4 +316,17 @@ fn repeatable(request: &Request<WasiBody>) -> Option<Parts> {
     head.uri_mut().clone_from(request.uri());
     head.headers_mut().clone_from(request.headers());
     Some(head.into_parts().0)
+}
+
+/// An answer that did not begin.
+fn of_answer(error: &hyper::Error) -> HttpError {
+    if error.is_parse_too_large() {
+        HttpError::HttpResponseHeaderSectionSize(None)
+    } else if error.is_parse() || error.is_user() {
+        HttpError::HttpProtocolError
+    } else if error.is_incomplete_message() {
+        HttpError::HttpResponseIncomplete
+    } else {
+        HttpError::ConnectionTerminated
+    }
 }
