@@ -51,6 +51,7 @@ impl Data {
             Ok(true) => Ok(Self { value: OnceLock::new(), text }),
             // Of two fields with one name, the last one counts, wherever it goes.
             Ok(false) => match serde_json::from_str::<Value>(&text) {
+                Ok(value) if is_too_deep(&value) => Err(NoJson { text, error: too_deep() }),
                 Ok(value) => Ok(value.into()),
                 Err(error) => Err(NoJson { text, error }),
             },
@@ -142,9 +143,12 @@ const SIGN: &str = "$serde_json::private::RawValue";
 
 impl Look {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        let too_deep = || E::custom(format_args!("it is nested deeper than {DEEPEST}"));
         Ok(Self { depth: self.depth.checked_sub(1).ok_or_else(too_deep)? })
     }
+}
+
+fn too_deep<E: Error>() -> E {
+    E::custom(format_args!("it is nested deeper than {DEEPEST}"))
 }
 
 impl<'de> DeserializeSeed<'de> for Look {
@@ -296,6 +300,9 @@ mod tests {
         let error = Data::from_json(deep(DEEPEST + 2)).unwrap_err();
         assert!(error.to_string().contains("deeper than 64"), "{error}");
         assert!(is_too_deep(&serde_json::from_str(&deep(DEEPEST + 2)).unwrap()));
+        // What a sign stands for is as deep as it is.
+        let hidden = json!({ SIGN: deep(DEEPEST + 2) }).to_string();
+        assert!(Data::from_json(hidden).is_err());
     }
 
     #[test]
